@@ -1,0 +1,23 @@
+package host
+import (
+ _ "github.com/hashicorp/go-plugin"
+ _ "github.com/hashicorp/go-hclog"
+ _ "github.com/gorilla/mux"
+ _ "github.com/jackc/pgx/v5/pgxpool"
+ _ "github.com/jackc/pgx/v5/stdlib"
+ _ "github.com/BurntSushi/toml"
+ _ "modernc.org/sqlite"
+ _ "github.com/pressly/goose/v3"
+ _ "github.com/pressly/goose/v3/lock"
+ _ "github.com/spf13/cobra"
+ _ "github.com/google/uuid"
+ _ "golang.org/x/sync/errgroup"
+ _ "golang.org/x/sys/unix"
+ _ "golang.org/x/term"
+ _ "go.uber.org/goleak"
+ _ "github.com/google/go-cmp/cmp"
+ _ "github.com/rogpeppe/go-internal/testscript"
+ _ "pgregory.net/rapid"
+ _ "github.com/heimdall-run/heimdall/sdk"
+ _ "google.golang.org/grpc"
+)

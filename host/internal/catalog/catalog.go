@@ -1,0 +1,118 @@
+// Package catalog holds the commands and clusters that jobs are chosen from, as
+// immutable snapshots. It does no input or output.
+package catalog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// Status is what an operator wants of an object.
+type Status string
+
+// The states of a command or cluster.
+const (
+	Active   Status = "ACTIVE"
+	Inactive Status = "INACTIVE"
+	Deleted  Status = "DELETED"
+)
+
+// ParseStatus reads the name of a state, in any case; empty means Active.
+func ParseStatus(s string) (Status, error) {
+	switch status := Status(strings.ToUpper(s)); status {
+	case "":
+		return Active, nil
+	case Active, Inactive, Deleted:
+		return status, nil
+	}
+	return "", fmt.Errorf("%q is not a status; it is one of active, inactive, deleted", s)
+}
+
+// Object is what commands and clusters have in common.
+type Object struct {
+	ID          string          `json:"id"`
+	Name        string          `json:"name"`
+	Version     string          `json:"version,omitempty"`
+	Description string          `json:"description,omitempty"`
+	Status      Status          `json:"status"`
+	Tags        tag.Set         `json:"tags"` // with the system tags
+	Context     json.RawMessage `json:"-"`    // the plugin's settings of this side: a JSON object, references as written
+}
+
+// Command is a kind of work that callers may ask for.
+type Command struct {
+	Object
+	Plugin        string        `json:"plugin"`
+	PluginVersion string        `json:"plugin_version,omitempty"` // "": the newest
+	Sync          bool          `json:"is_sync"`
+	ClusterTags   []tag.Set     `json:"cluster_tags"` // ordered preference; empty: any cluster
+	Timeout       time.Duration `json:"timeout,omitempty"`
+}
+
+// Cluster is a place that work can run on.
+type Cluster struct {
+	Object
+}
+
+// Snapshot is the catalog at one moment. It is never changed.
+type Snapshot struct {
+	Commands []*Command // in the order of declaration
+	Clusters []*Cluster
+	Revision string // names the content that selection depends on
+
+	commands map[string]*Command
+	clusters map[string]*Cluster
+}
+
+// NewSnapshot returns the snapshot of these objects. Ids must be unique on each
+// side; an object without the system tags is given them.
+func NewSnapshot(commands []*Command, clusters []*Cluster) (*Snapshot, error) {
+	s := &Snapshot{
+		Commands: commands,
+		Clusters: clusters,
+		commands: make(map[string]*Command, len(commands)),
+		clusters: make(map[string]*Cluster, len(clusters)),
+	}
+	for _, c := range commands {
+		if s.commands[c.ID] != nil {
+			return nil, fmt.Errorf("command %q is declared twice", c.ID)
+		}
+		c.Tags = c.Tags.With(tag.System(c.ID, c.Name, c.Version)...)
+		s.commands[c.ID] = c
+	}
+	for _, c := range clusters {
+		if s.clusters[c.ID] != nil {
+			return nil, fmt.Errorf("cluster %q is declared twice", c.ID)
+		}
+		c.Tags = c.Tags.With(tag.System(c.ID, c.Name, c.Version)...)
+		s.clusters[c.ID] = c
+	}
+	content, err := s.Content()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(content)
+	s.Revision = hex.EncodeToString(sum[:8])
+	return s, nil
+}
+
+// Content returns what selection depends on, as JSON without any context, so
+// that it can be stored.
+func (s *Snapshot) Content() ([]byte, error) {
+	return json.Marshal(struct {
+		Commands []*Command `json:"commands"`
+		Clusters []*Cluster `json:"clusters"`
+	}{s.Commands, s.Clusters})
+}
+
+// Command returns a command by id, or nil.
+func (s *Snapshot) Command(id string) *Command { return s.commands[id] }
+
+// Cluster returns a cluster by id, or nil.
+func (s *Snapshot) Cluster(id string) *Cluster { return s.clusters[id] }

@@ -1,0 +1,125 @@
+// Package job says what a job is: a caller's request for work, its attempts and
+// its end. It does no input or output.
+package job
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// Request is what a caller asked for.
+type Request struct {
+	Name            string
+	Version         string
+	Description     string
+	Context         json.RawMessage // the plugin's input: a JSON object
+	CommandCriteria tag.Set
+	ClusterCriteria []tag.Set // ordered preference; empty: any cluster
+	Tags            tag.Set
+	Timeout         time.Duration // 0: the command's
+}
+
+// Pair is a command and the cluster that it runs on.
+type Pair struct {
+	CommandID   string
+	CommandName string
+	ClusterID   string
+	ClusterName string
+}
+
+// Job is a request and what became of it.
+type Job struct {
+	ID   ID
+	User string
+	Request
+	Pair       Pair
+	Sync       bool            // its command answers the submit with the result
+	Resolution json.RawMessage // the record of how the pair was chosen
+
+	Status     Status
+	Error      *Error // why it did not succeed
+	CanceledBy string
+	Attempt    int // ordinal of the latest attempt; 0 before the first
+	Outputs    []Output
+	Result     *Result // nil when there is none
+	Logs       Logs    // where the streams of the last attempt are kept, once it ended
+	HostID     string  // the host that runs or ran it; empty before
+	CreatedAt  time.Time
+	UpdatedAt  time.Time // of the latest change of state
+	StartedAt  time.Time // zero before
+	EndedAt    time.Time // zero before
+}
+
+// Lease is a host's right to run one attempt of a job. Ending the job consumes
+// it.
+type Lease struct {
+	JobID   ID
+	Attempt int
+	HostID  string
+	Epoch   int64 // of the host: it grows with each start
+}
+
+// Claimed is a job together with the lease that allows to run it.
+type Claimed struct {
+	Job   *Job
+	Lease Lease
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	Status    Status // a final one
+	Error     *Error // nil exactly when Status is Succeeded
+	Result    *Result
+	Outputs   []Output
+	Usage     map[string]float64
+	Logs      Logs
+	Build     string // digest of the plugin build that ran it, hex
+	StartedAt time.Time
+	EndedAt   time.Time
+}
+
+// End is the end of a job.
+type End struct {
+	Lease
+	Outcome
+}
+
+// TableType is the media type of a table: {"columns":[{"name","type"}],"data":[[…]]}.
+const TableType = "application/vnd.heimdall.table+json"
+
+// Result is the result of a job: a table or a document.
+type Result struct {
+	ContentType string // TableType, or the document's own
+	Rows        int64  // of a table
+	Bytes       int64
+	Inline      []byte // the content, when it is small
+	Object      string // else the key of the artifact that holds it
+}
+
+// Table reports whether the result is a typed table.
+func (r *Result) Table() bool { return r.ContentType == TableType }
+
+// Logs says where the text streams of an ended attempt are kept. The key of a
+// stream that was never written is empty.
+type Logs struct {
+	Stdout, Stderr           string // keys of artifacts
+	StdoutBytes, StderrBytes int64
+}
+
+// Output is a named value shown with a job: a link or a text.
+type Output struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Kind  string `json:"kind"` // "link" or "text"
+}
+
+// Stream names one of the two text streams of a job.
+type Stream string
+
+// The text streams of a job.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+)

@@ -1,0 +1,3 @@
+package main
+import _ "github.com/heimdall-run/heimdall/sdk"
+func main(){}
