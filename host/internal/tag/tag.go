@@ -71,7 +71,14 @@ func (s Set) Check() error {
 	return nil
 }
 
-// System returns the tags that every object has of itself.
+// System returns the tags that every object has of itself; what it lacks, such
+// as a version, gives none.
 func System(id, name, version string) Set {
-	return New("_id:"+id, "_name:"+name, "_version:"+version)
+	var set Set
+	for _, t := range [][2]string{{"_id:", id}, {"_name:", name}, {"_version:", version}} {
+		if t[1] != "" {
+			set = append(set, t[0]+t[1])
+		}
+	}
+	return New(set...)
 }

@@ -1,0 +1,74 @@
+# `make help` lists what there is. The first two to know: `make demo`, `make test`.
+
+ifndef VERSION
+VERSION := $(shell sh scripts/version.sh)
+endif
+BIN   ?= $(CURDIR)/bin
+TOOLS := $(CURDIR)/bin/tools
+
+# Every module of go.work, and the plugins that are shipped: faulty only
+# misbehaves on request, for tests.
+MODULES := sdk host $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
+PLUGINS := $(filter-out faulty,$(patsubst plugins/%/go.mod,%,$(wildcard plugins/*/go.mod)))
+
+# Static binaries need no C compiler, and a tree without history, or that belongs
+# to another user, builds as well.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+BUILD := build -trimpath -ldflags '-s -w \
+	-X main.version=$(VERSION) -X github.com/heimdall-run/heimdall/sdk.version=$(VERSION)'
+
+# The tools are rebuilt when their versions change, or Go's.
+TOOLS_BUILT := $(TOOLS)/.built-$(shell go env GOVERSION)
+
+CHAOS_COUNT ?= 20
+BENCH ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build run demo test bench chaos lint generate tools clean FORCE
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: $(BIN)/heimdall $(PLUGINS:%=$(BIN)/plugins/heimdall-plugin-%) ## build bin/heimdall and bin/plugins/
+
+run: build ## build, then run the host in the foreground on configs/heimdall.toml
+	exec $(BIN)/heimdall server --config configs/heimdall.toml
+
+demo: build ## build, then run a ping and a shell job on a host of its own
+	@go run -trimpath ./host/internal/demo -bin '$(BIN)'
+
+test: build ## run every test, on SQLite and on a throw-away PostgreSQL
+	@scripts/with-postgres.sh --fast scripts/test.sh $(MODULES)
+
+bench: build ## measure: a table, and bench/out.json (BENCH=name selects sections)
+	@mkdir -p bench
+	@scripts/with-postgres.sh go run -trimpath ./host/internal/bench -bin '$(BIN)' -out bench/out.json -only '$(BENCH)'
+
+chaos: build ## the fault tests again and again (CHAOS_COUNT=20)
+	@scripts/with-postgres.sh --fast scripts/chaos.sh '$(CHAOS_COUNT)'
+
+lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod files
+	@PATH='$(TOOLS)':"$$PATH" scripts/lint.sh $(MODULES)
+
+generate: tools ## write sdk/pluginpb from proto/
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf generate --clean
+
+tools: $(TOOLS_BUILT) ## build the pinned tools into bin/tools
+
+clean: ## remove what was built; data/ stays
+	rm -rf bin bench/out.json
+
+# go build knows best what is up to date.
+$(BIN)/heimdall: FORCE
+	go -C host $(BUILD) -o $@ ./cmd/heimdall
+
+$(BIN)/plugins/heimdall-plugin-%: FORCE
+	go -C plugins/$* $(BUILD) -o $@ .
+
+$(TOOLS_BUILT): scripts/tools/go.mod scripts/tools/go.sum
+	@echo 'building the tools: about two minutes the first time'
+	GOWORK=off go -C scripts/tools build -o $(TOOLS)/ tool
+	@rm -f $(TOOLS)/.built-*
+	@touch $@

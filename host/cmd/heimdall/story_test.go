@@ -1,0 +1,237 @@
+package main_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/heimdall-run/heimdall/host/internal/pgtest"
+)
+
+// The stories run the shipped binaries as their users do. They add these
+// commands to those of testscript:
+//
+//	host [flags]            starts a host with the story's heimdall.toml and waits until it is ready
+//	! host [flags]          expects that it refuses to start
+//	signal NAME             sends TERM, INT, HUP or KILL to the host
+//	ended [code]            waits until the host has ended, with exit code 0 or the one given
+//	http METHOD PATH [FILE] asks the host as test_user, with the body in FILE; the answer goes to stdout
+//	status CODE             checks the status of the last answer
+//	eventually COMMAND…     repeats a command until it succeeds
+//	gone PIDFILE            waits until the process whose id is in the file is gone
+func TestStories(t *testing.T) { run(t, "sqlite") }
+
+// The same stories hold on PostgreSQL.
+func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres") }
+
+func run(t *testing.T, store string) {
+	bin, err := filepath.Abs("../../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"heimdall", "plugins/heimdall-plugin-ping", "plugins/heimdall-plugin-shell"} {
+		if _, err := os.Stat(filepath.Join(bin, file)); err != nil {
+			t.Fatalf("the stories need the shipped binaries: %v; run make build", err)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			e.Setenv("BIN", bin)
+			e.Setenv("HEIMDALL_USER", "test_user")
+			e.Setenv("HEIMDALL_DATA_DIR", filepath.Join(e.WorkDir, "data"))
+			e.Setenv("HEIMDALL_PLUGINS_DIRECTORY", filepath.Join(bin, "plugins"))
+			e.Setenv("HEIMDALL_SERVER_LISTEN", "127.0.0.1:0")
+			if store == "postgres" {
+				e.Setenv("HEIMDALL_STORE_URL", pgtest.URL(e.T().(testing.TB)))
+			}
+			h := &host{}
+			e.Values[hostKey{}] = h
+			e.Defer(h.kill)
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "postgres", "sqlite":
+				return cond == store, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"host":       startHost,
+			"signal":     signalHost,
+			"ended":      waitHost,
+			"http":       request,
+			"status":     checkStatus,
+			"eventually": eventually,
+			"gone":       gone,
+		},
+	})
+}
+
+type hostKey struct{}
+
+// host is the host of one story, and the last answer of it.
+type host struct {
+	command *exec.Cmd
+	log     *os.File
+	exited  chan struct{} // closed after the host has ended
+	answer  int
+}
+
+func (h *host) kill() {
+	if h.command != nil {
+		_ = h.command.Process.Kill()
+		<-h.exited
+	}
+}
+
+func of(ts *testscript.TestScript) *host { return ts.Value(hostKey{}).(*host) }
+
+const patience = 20 * time.Second
+
+// until polls a condition; there is no event to wait for in another process.
+func until(what string, condition func() bool) error {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s did not happen in %v", what, patience)
+		}
+	}
+	return nil
+}
+
+func startHost(ts *testscript.TestScript, neg bool, args []string) {
+	h := of(ts)
+	h.kill()
+	if _, err := os.Stat(ts.MkAbs("heimdall.toml")); err == nil {
+		args = append([]string{"--config", ts.MkAbs("heimdall.toml")}, args...)
+	}
+	address := filepath.Join(ts.Getenv("HEIMDALL_DATA_DIR"), "address")
+	_ = os.Remove(address)
+	log, err := os.OpenFile(ts.MkAbs("host.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	ts.Check(err)
+	h.command = exec.Command(filepath.Join(ts.Getenv("BIN"), "heimdall"), append([]string{"server"}, args...)...)
+	h.command.Stdout, h.command.Stderr, h.command.Dir = log, log, ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "HEIMDALL_DATA_DIR", "HEIMDALL_PLUGINS_DIRECTORY", "HEIMDALL_SERVER_LISTEN", "HEIMDALL_STORE_URL", "CANARY"} {
+		if value := ts.Getenv(name); value != "" {
+			h.command.Env = append(h.command.Env, name+"="+value)
+		}
+	}
+	ts.Check(h.command.Start())
+	exited := make(chan struct{})
+	h.exited = exited
+	command := h.command
+	go func() {
+		_ = command.Wait() // the story asks for the exit code
+		log.Close()
+		close(exited)
+	}()
+	if neg {
+		ts.Check(until("the refusal", h.hasExited))
+		if h.command.ProcessState.Success() {
+			ts.Fatalf("the host ended well, but was to refuse")
+		}
+		return
+	}
+	ts.Check(until("the start", func() bool {
+		content, err := os.ReadFile(address)
+		if h.hasExited() {
+			ts.Fatalf("the host has ended:\n%s", ts.ReadFile("host.log"))
+		}
+		if err != nil {
+			return false
+		}
+		ts.Setenv("HEIMDALL_SERVER", strings.TrimSpace(string(content)))
+		answer, err := http.Get(ts.Getenv("HEIMDALL_SERVER") + "/readyz")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	}))
+}
+
+func (h *host) hasExited() bool {
+	select {
+	case <-h.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func signalHost(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
+	}
+	ts.Check(of(ts).command.Process.Signal(signals[args[0]]))
+}
+
+func waitHost(ts *testscript.TestScript, _ bool, args []string) {
+	want := 0
+	if len(args) == 1 {
+		fmt.Sscan(args[0], &want)
+	}
+	h := of(ts)
+	ts.Check(until("the end of the host", h.hasExited))
+	if got := h.command.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("the host ended with %v, want exit code %d:\n%s", h.command.ProcessState, want, ts.ReadFile("host.log"))
+	}
+}
+
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	body := ""
+	if len(args) == 3 {
+		body = ts.ReadFile(args[2])
+	}
+	r, err := http.NewRequest(args[0], ts.Getenv("HEIMDALL_SERVER")+args[1], strings.NewReader(body))
+	ts.Check(err)
+	if user := ts.Getenv("HEIMDALL_USER"); user != "" {
+		r.Header.Set("X-Pattern-User", user)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d does
+	}
+	answer, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	of(ts).answer = answer.StatusCode
+	fmt.Fprintf(ts.Stdout(), "%s\n", bytes.TrimRight(content, "\n"))
+	if good := answer.StatusCode < 300; good == neg {
+		ts.Fatalf("%s %s: %s: %s", args[0], args[1], answer.Status, content)
+	}
+}
+
+func checkStatus(ts *testscript.TestScript, _ bool, args []string) {
+	if got := fmt.Sprint(of(ts).answer); got != args[0] {
+		ts.Fatalf("the answer had status %s, want %s", got, args[0])
+	}
+}
+
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(until(strings.Join(args, " "), func() bool { return ts.Exec(args[0], args[1:]...) == nil }))
+}
+
+func gone(ts *testscript.TestScript, _ bool, args []string) {
+	var pid int
+	if _, err := fmt.Sscan(ts.ReadFile(args[0]), &pid); err != nil || pid <= 1 {
+		ts.Fatalf("%s holds no process id", args[0])
+	}
+	ts.Check(until("the end of process "+fmt.Sprint(pid), func() bool {
+		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	}))
+}

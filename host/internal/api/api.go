@@ -1,0 +1,147 @@
+// Package api serves jobs over HTTP under /api/v1. It reads and checks requests,
+// calls the service behind [Jobs], and writes answers; it keeps nothing itself.
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/auth"
+)
+
+// base is the path that everything but the probes lies under.
+const base = "/api/v1"
+
+// Auth finds out who asks.
+type Auth interface {
+	// Authenticate returns the user of a request, else an error of kind
+	// errs.Unauthenticated that says what is missing.
+	Authenticate(*http.Request) (auth.User, error)
+}
+
+// Config is what a Handler needs. Jobs and Auth are required.
+type Config struct {
+	Jobs    Jobs
+	Auth    Auth
+	Ready   func(context.Context) error // nil: always ready
+	Limits  Limits
+	Log     hclog.Logger // nil: none
+	Version string       // of the host, shown by /healthz
+}
+
+// Limits bounds what a request may send, in bytes.
+type Limits struct {
+	Body    int64 // of a request; 0: 1 MiB. More is answered with 413
+	Context int64 // of a job's context; 0: 128 KiB. More is answered with 413
+}
+
+// Handler serves the API.
+type Handler struct {
+	jobs   Jobs
+	auth   Auth
+	ready  func(context.Context) error
+	limits Limits
+	log    hclog.Logger
+
+	version  string
+	router   *mux.Router
+	origins  *http.CrossOriginProtection
+	stopping context.Context // done when long requests should end; no request's own
+	stop     context.CancelFunc
+}
+
+// New returns the handler of the API.
+func New(c Config) *Handler {
+	h := &Handler{
+		jobs:    c.Jobs,
+		auth:    c.Auth,
+		ready:   c.Ready,
+		limits:  c.Limits,
+		log:     c.Log,
+		version: c.Version,
+		origins: http.NewCrossOriginProtection(),
+	}
+	if h.limits.Body <= 0 {
+		h.limits.Body = 1 << 20
+	}
+	if h.limits.Context <= 0 {
+		h.limits.Context = 128 << 10
+	}
+	if h.log == nil {
+		h.log = hclog.NewNullLogger()
+	}
+	h.stopping, h.stop = context.WithCancel(context.Background())
+	h.router = h.route()
+	return h
+}
+
+// ServeHTTP answers a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.router.ServeHTTP(w, r) }
+
+// Stop makes reads that wait (?wait=, ?follow=) answer with what there is, so
+// that a server can be shut down. A submit that waits for its job is not cut:
+// its job is being drained.
+func (h *Handler) Stop() { h.stop() }
+
+// NewServer returns a server for the handler that bounds how long a peer may
+// take to ask, but not how long an answer may take: jobs take their time. Its
+// Shutdown stops the handler's waiting reads.
+func NewServer(addr string, h *Handler) *http.Server {
+	s := &http.Server{
+		Addr:              addr,
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	s.RegisterOnShutdown(h.Stop)
+	return s
+}
+
+// endpoint is a method of a path and what serves it.
+type endpoint struct {
+	method string
+	path   string
+	handle func(*Handler, *exchange) error
+}
+
+// endpoints returns everything that is served. A GET is also a HEAD.
+func endpoints() []endpoint {
+	return []endpoint{
+		{"POST", base + "/job", (*Handler).submitJob},
+		{"GET", base + "/job/statuses", (*Handler).jobStatuses},
+		{"GET", base + "/job/{id}", (*Handler).getJob},
+		{"GET", base + "/job/{id}/status", (*Handler).getStatus},
+		{"GET", base + "/job/{id}/stdout", (*Handler).getStdout},
+		{"GET", base + "/job/{id}/stderr", (*Handler).getStderr},
+		{"GET", base + "/job/{id}/result", (*Handler).getResult},
+		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
+		{"GET", base + "/jobs", (*Handler).listJobs},
+		{"GET", "/healthz", (*Handler).healthz},
+		{"GET", "/readyz", (*Handler).readyz},
+	}
+}
+
+// route builds the router: one route for each path, which answers 405 itself, so
+// that the methods it lists are those of the table.
+func (h *Handler) route() *mux.Router {
+	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	paths := make(map[string]methods)
+	for _, e := range endpoints() {
+		if paths[e.path] == nil {
+			paths[e.path] = make(methods)
+			router.Handle(e.path, h.serve(paths[e.path]))
+		}
+		paths[e.path][e.method] = e.handle
+	}
+	router.NotFoundHandler = h.serve(nil)
+	return router
+}
+
+// public reports whether a path is served to anybody.
+func public(path string) bool { return path != base && !strings.HasPrefix(path, base+"/") }

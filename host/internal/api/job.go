@@ -1,0 +1,53 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+)
+
+// getJob serves GET /job/{id}.
+func (h *Handler) getJob(x *exchange) error {
+	j, err := h.readJob(x)
+	if err != nil {
+		return err
+	}
+	return h.writeJSON(x, http.StatusOK, wire(j))
+}
+
+// getStatus serves GET /job/{id}/status.
+func (h *Handler) getStatus(x *exchange) error {
+	j, err := h.readJob(x)
+	if err != nil {
+		return err
+	}
+	return h.writeJSON(x, http.StatusOK, statusOf(j))
+}
+
+// readJob returns the job that the path names.
+func (h *Handler) readJob(x *exchange) (*job.Job, error) {
+	id, err := x.jobID()
+	if err != nil {
+		return nil, err
+	}
+	return h.jobAfterWait(x, id, true)
+}
+
+// cancelJob serves POST /job/{id}/cancel. Its body is not read.
+func (h *Handler) cancelJob(x *exchange) error {
+	id, err := x.jobID()
+	if err != nil {
+		return err
+	}
+	status, err := h.jobs.Cancel(x.r.Context(), x.user, id, jobs.ByUser)
+	if err != nil {
+		return err
+	}
+	return h.writeJSON(x, http.StatusOK, wireStatus{Status: status})
+}
+
+// jobStatuses serves GET /job/statuses.
+func (h *Handler) jobStatuses(x *exchange) error {
+	return h.writeJSON(x, http.StatusOK, job.Statuses())
+}

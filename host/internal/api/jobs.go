@@ -1,0 +1,43 @@
+package api
+
+import (
+	"context"
+	"io"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+)
+
+// Jobs is the service behind the API. Its errors have a kind of package errs;
+// one without is a defect of the host.
+type Jobs interface {
+	// Submit chooses a pair, records the job durably and lets it run. It bounds
+	// its own time: it is not canceled when the client goes away, so that a job
+	// which was recorded is never lost sight of. The request's strings and sizes
+	// have been checked; whether it fits the plugin's schema has not. An error
+	// about a job that may have been recorded carries its id.
+	Submit(ctx context.Context, user string, r job.Request, w jobs.Waiting) (*job.Job, error)
+
+	// Wait blocks until the job has ended or ctx is done, and returns the job as
+	// it then is, with its result when it has ended. That ctx is done is no
+	// error.
+	Wait(ctx context.Context, id job.ID) (*job.Job, error)
+
+	// Get returns a job. Unknown: errs.NotFound.
+	Get(ctx context.Context, id job.ID) (*job.Job, error)
+
+	// List returns a part of the jobs.
+	List(ctx context.Context, f job.Filter) (job.Page, error)
+
+	// Cancel asks a job to stop and returns its status after that: Canceling, or
+	// a final one.
+	Cancel(ctx context.Context, user string, id job.ID, why jobs.CancelReason) (job.Status, error)
+
+	// Log opens a text stream of a job, at any time of its life.
+	Log(ctx context.Context, id job.ID, s job.Stream) (jobs.Log, error)
+
+	// Result opens the content of a job's result: of a table, its JSON. Before
+	// the end it is errs.Conflict, with the status in the message; ended without
+	// one, errs.NotFound.
+	Result(ctx context.Context, id job.ID) (*job.Job, io.ReadSeekCloser, error)
+}

@@ -1,0 +1,433 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+const ping = `{"name":"ping-test", "version":"0.0.1", "context":{}, "command_criteria":["type:ping"], "cluster_criteria":["type:localhost"]}`
+
+const hello = `{"columns":[{"name":"message","type":"string"}],"data":[["Hello, test_user!"]]}`
+
+func table(content string) *job.Result {
+	return &job.Result{ContentType: job.TableType, Rows: 1, Bytes: int64(len(content)), Inline: []byte(content)}
+}
+
+func greet(j *job.Job) { j.Status, j.Result = job.Succeeded, table(hello) }
+
+func TestSubmitSyncAnswersWithTheResult(t *testing.T) {
+	f := newFake()
+	f.sync, f.auto = true, greet
+	s := serve(t, f)
+	a := s.do(t, "POST", "/api/v1/job", ping, "Content-Type: application/x-www-form-urlencoded")
+	if a.StatusCode != http.StatusOK {
+		t.Fatalf("status = %d, want 200; body %s", a.StatusCode, a.text)
+	}
+	got := a.json(t)
+	id := got["id"].(string)
+	want := map[string]any{
+		"id": id, "name": "ping-test", "version": "0.0.1", "user": "test_user", "context": map[string]any{},
+		"tags":   []any{"_id:" + id, "_name:ping-test", "_version:0.0.1"},
+		"status": "SUCCEEDED", "is_sync": true,
+		"command_criteria": []any{"type:ping"}, "cluster_criteria": []any{"type:localhost"},
+		"command_id": "ping-0.0.1", "command_name": "ping", "cluster_id": "localhost-0.0.1", "cluster_name": "localhost",
+		"created_at": float64(clock.Unix()), "updated_at": float64(clock.Unix()), "created_time": "2026-11-23T07:32:03.93409Z",
+		"result": map[string]any{
+			"columns": []any{map[string]any{"name": "message", "type": "string"}},
+			"data":    []any{[]any{"Hello, test_user!"}},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("job differs (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(a.text, `"result":`+hello) {
+		t.Errorf("body = %s, want the result untouched", a.text)
+	}
+}
+
+func TestSubmitReadsEveryField(t *testing.T) {
+	f := newFake()
+	s := serve(t, f)
+	a := s.do(t, "POST", "/api/v1/job?name=query", `{"id":"x","status":6,"user":"root","canceled_by":"me","nonsense":[],
+		"name":"n","version":"1","description":"d\nd","context":{"b":12345678901234567890,"a":"<é>"},
+		"command_criteria":["b"," a ","b",""],"cluster_criteria":[["x","y"],["z"]],"tags":["t"],"timeout":"90s",
+		"priority":0,"retry":null}`, "Content-Type: application/json; charset=utf-8")
+	if a.StatusCode != http.StatusAccepted {
+		t.Fatalf("status = %d, want 202; body %s", a.StatusCode, a.text)
+	}
+	got := a.json(t)
+	id := job.ID(got["id"].(string))
+	if want := "/api/v1/job/" + string(id); a.Header.Get("Location") != want {
+		t.Errorf("Location = %q, want %q", a.Header.Get("Location"), want)
+	}
+	if got["status"] != "NEW" || got["user"] != "test_user" || got["canceled_by"] != nil {
+		t.Errorf("job = %v, want what callers may not say to be ignored", got)
+	}
+	if diff := cmp.Diff([]any{[]any{"x", "y"}, []any{"z"}}, got["cluster_criteria"]); diff != "" {
+		t.Errorf("cluster_criteria differ (-want +got):\n%s", diff)
+	}
+	want := job.Request{
+		Name: "n", Version: "1", Description: "d\nd", Context: json.RawMessage(`{"b":12345678901234567890,"a":"<é>"}`),
+		CommandCriteria: tag.Set{"a", "b"}, ClusterCriteria: []tag.Set{{"x", "y"}, {"z"}}, Tags: tag.Set{"t"}, Timeout: 90 * time.Second,
+	}
+	if diff := cmp.Diff(want, s.jobs[id].Request); diff != "" {
+		t.Errorf("request differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestSubmitRefuses(t *testing.T) {
+	deep := func(n int) string {
+		return `{"command_criteria":["a"],"context":{"x":` + strings.Repeat("[", n-2) + strings.Repeat("]", n-2) + `}}`
+	}
+	with := func(field string) string { return `{"command_criteria":["a"],` + field + `}` }
+	for name, c := range map[string]struct {
+		body     string
+		headers  []string
+		status   int
+		sentence string
+		pointer  string
+	}{
+		"an empty body":               {"", nil, 400, "empty", ""},
+		"only space":                  {" \n", nil, 400, "empty", ""},
+		"no JSON":                     {"xx", nil, 400, "not a JSON object", ""},
+		"a list":                      {"[]", nil, 400, "not a JSON object", ""},
+		"null":                        {"null", nil, 400, "not a JSON object", ""},
+		"JSON that ends early":        {`{"name":"a`, nil, 400, "not JSON", ""},
+		"something behind it":         {`{"command_criteria":["a"]} x`, nil, 400, "not JSON", ""},
+		"a second object":             {`{"command_criteria":["a"]}{}`, nil, 400, "not JSON", ""},
+		"too deep nesting":            {deep(65), nil, 400, "deeper than 64", ""},
+		"very deep nesting":           {strings.Repeat(`{"a":`, 200_000), nil, 400, "deeper than 64", ""},
+		"bytes that are not UTF-8":    {with("\"name\":\"\xff\""), nil, 400, "UTF-8", ""},
+		"half a character":            {with(`"context":{"a":"\ud800"}`), nil, 400, "half a character", ""},
+		"the other half":              {with(`"context":{"a":"\udc00x"}`), nil, 400, "half a character", ""},
+		"NUL in the context":          {with(`"context":{"a":"\u0000"}`), nil, 400, "NUL", ""},
+		"NUL in a name":               {with(`"name":"\u0000"`), nil, 400, "NUL", ""},
+		"a number beyond measure":     {with(`"context":{"a":1e400000}`), nil, 400, "beyond all measure", ""},
+		"a number without end":        {with(`"context":{"a":` + strings.Repeat("1", 1001) + `}`), nil, 400, "beyond all measure", ""},
+		"a name that is a number":     {with(`"name":1`), nil, 400, "name is a number; it must be a string", "/name"},
+		"a context that is a string":  {with(`"context":"{}"`), nil, 400, "context is a string; it must be an object", "/context"},
+		"criteria that are a string":  {`{"command_criteria":"a"}`, nil, 400, "command_criteria is a string; it must be a list", "/command_criteria"},
+		"a criterion that is true":    {`{"command_criteria":["a",true]}`, nil, 400, "command_criteria/1 is a boolean", "/command_criteria/1"},
+		"lists and strings mixed":     {with(`"cluster_criteria":[["a"],"b"]`), nil, 400, "cluster_criteria/1 is a string", "/cluster_criteria/1"},
+		"a timeout that is a number":  {with(`"timeout":30`), nil, 400, `timeout is a number; it must be a duration such as "30s"`, "/timeout"},
+		"an unreadable timeout":       {with(`"timeout":"soon"`), nil, 422, "timeout", "/timeout"},
+		"a negative timeout":          {with(`"timeout":"-1s"`), nil, 422, "positive", "/timeout"},
+		"no criteria":                 {`{}`, nil, 422, "at least one criterion", "/command_criteria"},
+		"empty criteria":              {`{"command_criteria":[],"cluster_criteria":[]}`, nil, 422, "at least one criterion", "/command_criteria"},
+		"criteria of nothing":         {`{"command_criteria":[" "]}`, nil, 422, "at least one criterion", "/command_criteria"},
+		"an empty preference":         {with(`"cluster_criteria":[["a"],[]]`), nil, 422, "cluster_criteria/1 is empty", "/cluster_criteria/1"},
+		"a name that is too long":     {with(`"name":"` + strings.Repeat("a", 301) + `"`), nil, 422, "301 bytes", "/name"},
+		"a control character":         {with(`"name":"\u001b[31m"`), nil, 422, "control characters", "/name"},
+		"a tag that is too long":      {with(`"tags":["` + strings.Repeat("a", 257) + `"]`), nil, 422, "longer than 256", "/tags"},
+		"too many tags":               {with(`"tags":["x` + strings.Join(numbers(300), `","x`) + `"]`), nil, 422, "300 tags", "/tags"},
+		"an unknown on_disconnect":    {with(`"on_disconnect":"explode"`), nil, 422, "cancel, continue", "/on_disconnect"},
+		"retry":                       {with(`"retry":{"attempts":3}`), nil, 422, "retry is not supported yet", "/retry"},
+		"priority":                    {with(`"priority":5`), nil, 422, "priority is not supported yet", "/priority"},
+		"start_after":                 {with(`"start_after":"1h"`), nil, 422, "start_after is not supported yet", "/start_after"},
+		"deadline":                    {with(`"deadline":"1h"`), nil, 422, "deadline is not supported yet", "/deadline"},
+		"unique_key":                  {with(`"unique_key":"k"`), nil, 422, "unique_key is not supported yet", "/unique_key"},
+		"attachments":                 {with(`"attachments":[{"name":"x"}]`), nil, 422, "attachments is not supported yet", "/attachments"},
+		"a key of idempotency":        {ping, []string{"Idempotency-Key: k"}, 422, "not supported yet", ""},
+		"a context that is too large": {with(`"context":{"a":"` + strings.Repeat("a", 128<<10) + `"}`), nil, 413, "context is larger than 131072", ""},
+		"a body that is too large":    {with(`"context":{"a":"` + strings.Repeat("a", 2<<20) + `"}`), nil, 413, "body is larger than 1048576", ""},
+		"XML":                         {ping, []string{"Content-Type: text/xml"}, 415, "text/xml", ""},
+		"a form with parts":           {ping, []string{"Content-Type: multipart/form-data; boundary=x"}, 415, "multipart/form-data", ""},
+		"no content type at all":      {ping, []string{"Content-Type: /"}, 415, "application/json", ""},
+		"a page of another site":      {ping, []string{"Sec-Fetch-Site: cross-site"}, 403, "another site", ""},
+		"no user":                     {"xx", []string{"X-Heimdall-User: "}, 401, "no user", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			a := serve(t, f).do(t, "POST", "/api/v1/job", c.body, c.headers...)
+			checkProblem(t, a, c.status, c.sentence)
+			if len(f.jobs) != 0 {
+				t.Error("a job was submitted, want none")
+			}
+			if c.pointer == "" {
+				return
+			}
+			faults, _ := a.json(t)["errors"].([]any)
+			if len(faults) != 1 || faults[0].(map[string]any)["pointer"] != c.pointer {
+				t.Errorf("errors = %v, want one at %s", faults, c.pointer)
+			}
+		})
+	}
+}
+
+func numbers(n int) []string {
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = strings.Repeat("i", i/200) + string(rune('a'+i%26)) + string(rune('a'+i/26%26))
+	}
+	return texts
+}
+
+func TestSubmitTellsAllFaultsAtOnce(t *testing.T) {
+	a := serve(t, newFake()).do(t, "POST", "/api/v1/job", `{"name":1,"command_criteria":[2],"timeout":"x","priority":1}`)
+	checkProblem(t, a, 400, "name is a number; it must be a string; command_criteria/0 is a number")
+	if got := len(a.json(t)["errors"].([]any)); got != 4 {
+		t.Errorf("%d errors, want 4: %s", got, a.text)
+	}
+}
+
+func TestSubmitAtTheLimits(t *testing.T) {
+	f := newFake()
+	s := serve(t, f)
+	nested := `{"command_criteria":["a"],"context":{"x":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + `}}`
+	largest := `{"command_criteria":["a"],"context":{"x":"` + strings.Repeat("x", 128<<10-8) + `"}}`
+	twice := `{"command_criteria":["a"],"name":"a","name":"b","context":{"a":1,"a":2},"Context":{"emoji":"\ud83d\ude00"}}`
+	for _, body := range []string{nested, largest, twice} {
+		if a := s.do(t, "POST", "/api/v1/job", body); a.StatusCode != http.StatusAccepted {
+			t.Errorf("%.60s: status = %d, want 202; body %.300s", body, a.StatusCode, a.text)
+		}
+	}
+}
+
+func TestSubmitLargeBodyIsNotRead(t *testing.T) {
+	s := serve(t, newFake())
+	r := s.request(t, "POST", "/api/v1/job", "")
+	r.Body, r.ContentLength = endless{}, 300<<20
+	r.Header.Set("Expect", "100-continue")
+	s.Client().Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
+	checkProblem(t, s.send(t, r), http.StatusRequestEntityTooLarge, "larger than")
+}
+
+// endless is a body that nobody can read whole.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+func (endless) Close() error               { return nil }
+
+func TestSubmitFailureOfTheService(t *testing.T) {
+	for name, c := range map[string]struct {
+		err      error
+		status   int
+		sentence string
+		id       any
+		retry    string
+	}{
+		"no pair":        {errs.Errorf(errs.Invalid, "no command has type:pong"), 422, "type:pong", nil, ""},
+		"store away":     {&errs.Error{Kind: errs.Unavailable, Message: "the store is away", ID: "x", Retry: 1500 * time.Millisecond}, 503, "away", "x", "2"},
+		"too many":       {errs.Errorf(errs.Limited, "slow down"), 429, "slow", nil, "1"},
+		"denied":         {errs.Errorf(errs.Denied, "not yours"), 403, "not yours", nil, ""},
+		"a defect":       {context.Canceled, 503, "stopped", nil, "1"},
+		"a naked error":  {bytes.ErrTooLarge, 500, "the host made a mistake", nil, ""},
+		"an unknown one": {errs.Errorf("strange", "x"), 500, "", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.err = c.err
+			a := serve(t, f).do(t, "POST", "/api/v1/job", ping)
+			checkProblem(t, a, c.status, c.sentence)
+			if got := a.json(t)["id"]; got != c.id {
+				t.Errorf("id = %v, want %v", got, c.id)
+			}
+			if got := a.Header.Get("Retry-After"); got != c.retry {
+				t.Errorf("Retry-After = %q, want %q", got, c.retry)
+			}
+			if strings.Contains(a.text, "bytes.Buffer") {
+				t.Errorf("body = %s, want nothing of the cause", a.text)
+			}
+		})
+	}
+}
+
+func TestSubmitSyncThatDoesNotSucceed(t *testing.T) {
+	three := 3
+	for name, c := range map[string]struct {
+		status job.Status
+		err    *job.Error
+		want   int
+	}{
+		"invalid":         {job.Failed, &job.Error{Class: job.Invalid, Message: "m"}, 422},
+		"failed":          {job.Failed, &job.Error{Class: job.WorkFailed, Message: "exit status 3", ExitCode: &three}, 422},
+		"denied":          {job.Failed, &job.Error{Class: job.Denied}, 403},
+		"quota":           {job.Failed, &job.Error{Class: job.Quota, RetryAfter: time.Minute}, 429},
+		"unavailable":     {job.Failed, &job.Error{Class: job.Unavailable}, 502},
+		"transient":       {job.Failed, &job.Error{Class: job.Transient}, 502},
+		"internal":        {job.Failed, &job.Error{Class: job.Internal}, 502},
+		"lost":            {job.Failed, &job.Error{Class: job.Lost}, 502},
+		"timeout":         {job.Killed, &job.Error{Class: job.TimedOut}, 504},
+		"canceled":        {job.Canceled, &job.Error{Class: job.WasCanceled}, 409},
+		"shutdown":        {job.Killed, &job.Error{Class: job.Shutdown}, 503},
+		"no class":        {job.Failed, nil, 502},
+		"killed no class": {job.Killed, nil, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.sync, f.auto = true, func(j *job.Job) { j.Status, j.Error = c.status, c.err }
+			s := serve(t, f)
+			a := s.do(t, "POST", "/api/v1/job", ping)
+			if a.StatusCode != c.want || a.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("answer = %d %s, want %d application/json", a.StatusCode, a.Header.Get("Content-Type"), c.want)
+			}
+			got := a.json(t)
+			if got["status"] != string(c.status) || got["id"] == nil {
+				t.Errorf("job = %v, want the whole job, %s", got, c.status)
+			}
+			if c.err == nil {
+				return
+			}
+			if message, _ := got["error"].(string); message != c.err.Message {
+				t.Errorf("error = %q, want %q", message, c.err.Message)
+			}
+			if got["error_class"] != string(c.err.Class) {
+				t.Errorf("error_class = %v, want %s", got["error_class"], c.err.Class)
+			}
+			if c.err.ExitCode != nil && got["exit_code"] != float64(*c.err.ExitCode) {
+				t.Errorf("exit_code = %v, want %d", got["exit_code"], *c.err.ExitCode)
+			}
+			if b := s.do(t, "POST", "/api/v1/job", ping, "Prefer: wait=30"); b.StatusCode != http.StatusOK {
+				t.Errorf("with Prefer: wait, status = %d, want 200", b.StatusCode)
+			}
+		})
+	}
+}
+
+func TestSubmitPreferences(t *testing.T) {
+	for name, c := range map[string]struct {
+		sync    bool
+		ends    bool
+		prefer  string
+		status  int
+		applied string
+		mode    jobs.Waiting
+	}{
+		"a sync job that must not be waited for": {true, false, "respond-async", 202, "respond-async", jobs.WaitNever},
+		"an async job that ends in time":         {false, true, "wait=30", 200, "wait=30", jobs.WaitAlways},
+		"a job that does not end in time":        {true, false, "wait=0", 202, "wait=0", jobs.WaitAlways},
+		"both":                                   {true, true, "respond-async, Wait=\"5\"; x=y", 200, "respond-async, wait=5", jobs.WaitAlways},
+		"a longer wait than there is":            {false, true, "wait=99999", 200, "wait=600", jobs.WaitAlways},
+		"what is not known":                      {true, true, "handling=lenient, wait=soon", 200, "", jobs.WaitIfSync},
+		"the first of two":                       {false, true, "wait=7, wait=9", 200, "wait=7", jobs.WaitAlways},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.sync = c.sync
+			if c.ends {
+				f.auto = greet
+			}
+			a := serve(t, f).do(t, "POST", "/api/v1/job", ping, "Prefer: "+c.prefer)
+			if a.StatusCode != c.status {
+				t.Errorf("status = %d, want %d; body %s", a.StatusCode, c.status, a.text)
+			}
+			if got := a.Header.Get("Preference-Applied"); got != c.applied {
+				t.Errorf("Preference-Applied = %q, want %q", got, c.applied)
+			}
+			if got := f.submitted[0]; got != c.mode {
+				t.Errorf("mode = %v, want %v", got, c.mode)
+			}
+			if _, ok := a.json(t)["result"]; ok != (c.status == 200) {
+				t.Errorf("body = %s, want a result exactly when it waited", a.text)
+			}
+		})
+	}
+}
+
+func TestSubmitClientGoesAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		body, prefer string
+		canceled     bool
+	}{
+		"a sync job":                      {ping, "", true},
+		"a sync job that is to go on":     {strings.Replace(ping, "{", `{"on_disconnect":"continue",`, 1), "", false},
+		"with a preference":               {ping, "wait=60", false},
+		"with a preference and the field": {strings.Replace(ping, "{", `{"on_disconnect":"cancel",`, 1), "wait=60", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.sync = true
+			s := serve(t, f)
+			ctx, cancel := context.WithCancel(t.Context())
+			r := s.request(t, "POST", "/api/v1/job", c.body).WithContext(ctx)
+			if c.prefer != "" {
+				r.Header.Set("Prefer", c.prefer)
+			}
+			gone := make(chan error)
+			go func() {
+				_, err := s.Client().Do(r)
+				gone <- err
+			}()
+			<-f.waiting
+			cancel()
+			if err := <-gone; err == nil {
+				t.Fatal("the client got an answer, want it to be gone")
+			}
+			s.Close() // returns when the request was given up
+			select {
+			case why := <-f.canceled:
+				if !c.canceled || why != jobs.ClientGone {
+					t.Errorf("canceled for %q, want canceled %v for %q", why, c.canceled, jobs.ClientGone)
+				}
+			default:
+				if c.canceled {
+					t.Error("not canceled, want it to be")
+				}
+			}
+		})
+	}
+}
+
+func TestSubmitResults(t *testing.T) {
+	large := `{"columns":[{"name":"c","type":"string"}],"data":[["` + strings.Repeat("x", 9<<20) + `"]]}`
+	medium := `{"columns":[],"data":[["` + strings.Repeat("x", 1<<20) + `"]]}`
+	href := func(id job.ID) string { return `"href":"/api/v1/job/` + string(id) + `/result"}` }
+	for name, c := range map[string]struct {
+		result  *job.Result
+		content string
+		want    func(job.ID) string
+	}{
+		"a table elsewhere": {
+			&job.Result{ContentType: job.TableType, Rows: 1, Bytes: int64(len(medium)), Object: "k"}, medium,
+			func(job.ID) string { return medium },
+		},
+		"a large table elsewhere": {
+			&job.Result{ContentType: job.TableType, Rows: 1, Bytes: int64(len(large)), Object: "k"}, large,
+			func(id job.ID) string {
+				return `{"columns":[{"name":"c","type":"string"}],"rows":1,"bytes":9437240,` + href(id)
+			},
+		},
+		"a large table inline": {
+			&job.Result{ContentType: job.TableType, Bytes: int64(len(large)), Inline: []byte(large)}, "",
+			func(id job.ID) string {
+				return `{"columns":[{"name":"c","type":"string"}],"rows":0,"bytes":9437240,` + href(id)
+			},
+		},
+		"a document": {
+			&job.Result{ContentType: "text/html", Bytes: 3, Inline: []byte("<p>")}, "",
+			func(id job.ID) string { return `{"content_type":"text/html","bytes":3,` + href(id) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.sync = true
+			f.auto = func(j *job.Job) {
+				j.Status, j.Result = job.Succeeded, c.result
+				f.content[j.ID] = c.content
+			}
+			a := serve(t, f).do(t, "POST", "/api/v1/job", ping)
+			var got struct {
+				ID     job.ID
+				Result json.RawMessage
+			}
+			if err := json.Unmarshal([]byte(a.text), &got); err != nil {
+				t.Fatalf("body = %.300s: %v", a.text, err)
+			}
+			if want := c.want(got.ID); string(got.Result) != want {
+				t.Errorf("result = %.300s, want %.300s", got.Result, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,219 @@
+// Package app puts the parts of a host together and runs them. It is the only
+// package that knows all others.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heimdall-run/heimdall/host/internal/api"
+	"github.com/heimdall-run/heimdall/host/internal/artifacts"
+	"github.com/heimdall-run/heimdall/host/internal/auth"
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/config"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/runner"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+	"github.com/heimdall-run/heimdall/host/internal/watch"
+)
+
+// Options say how a host is run.
+type Options struct {
+	Config  *config.Config
+	Load    func() (*config.Config, error) // reads the configuration again
+	File    string                         // that the configuration came from; empty: none
+	Version string                         // of the host
+	Log     io.Writer
+	Hurry   <-chan struct{} // closed: running jobs get no more time when the host stops
+	Reload  <-chan os.Signal
+}
+
+// Run runs a host until ctx is done and everything has stopped. An error means
+// that the host could not start, or could not go on.
+func Run(ctx context.Context, o Options) error {
+	log := newLog(o.Config.Log, o.Log)
+	dir, err := openDataDir(o.Config.DataDir)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	h := &host{Options: o, dir: dir, log: log}
+	defer h.close()
+	if err := h.open(ctx); err != nil {
+		return err
+	}
+	return h.serve(ctx)
+}
+
+// host is a host with its parts, in the order in which they depend on each
+// other.
+type host struct {
+	Options
+	dir *dataDir
+	log hclog.Logger
+
+	store     *store.DB
+	plugins   *pluginhost.Host
+	artifacts *artifacts.Store
+	catalog   *watch.Catalog
+	queue     *queue.Queue
+	server    *http.Server
+	listener  net.Listener
+	ready     readiness
+}
+
+// open makes the parts. The database and the plugins are started beside each
+// other: both take their time.
+func (h *host) open(ctx context.Context) (err error) {
+	c := h.Config
+	if h.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
+		return fmt.Errorf("listen at %s (server.listen): %w", c.Server.Listen, err)
+	}
+	authenticator, err := auth.New(auth.Config{
+		TrustedHeaders: c.Auth.TrustedHeaders,
+		TrustedProxies: c.Auth.TrustedProxies,
+		Operators:      c.Auth.Operators,
+		Loopback:       c.Server.Loopback(),
+	})
+	if err != nil {
+		return err
+	}
+	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
+		return err
+	}
+	h.plugins, err = pluginhost.New(pluginhost.Config{
+		Directory:    c.Plugins.Directory,
+		DataDir:      h.dir.path,
+		HostVersion:  h.Version,
+		StartTimeout: c.Plugins.StartTimeout,
+		Environment:  c.Plugins.Environment,
+		Log:          h.log.Named("plugins"),
+	})
+	if err != nil {
+		return err
+	}
+	var starting errgroup.Group
+	starting.Go(func() error { return h.plugins.Start(ctx) })
+	starting.Go(func() (err error) {
+		h.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Dir: h.dir.path, Log: h.log.Named("store")})
+		return err
+	})
+	if err := starting.Wait(); err != nil {
+		return err
+	}
+	epoch, err := h.store.RegisterHost(ctx, h.dir.host, hostname())
+	if err != nil {
+		return fmt.Errorf("register this host: %w", err)
+	}
+	return h.wire(ctx, authenticator, epoch)
+}
+
+// wire connects the parts that run jobs and answer for them.
+func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) (err error) {
+	c := h.Config
+	h.catalog, err = watch.New(ctx, watch.Config{
+		File:  h.File,
+		Load:  h.loadCatalog,
+		Store: h.store,
+		Log:   h.log.Named("catalog"),
+	})
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(h.dir.path, "jobs")
+	service := jobs.New(jobs.Config{
+		Store:     h.store,
+		Catalog:   h.catalog,
+		Plugins:   h.plugins.Available,
+		Artifacts: h.artifacts,
+		Folder:    folder,
+	})
+	h.queue = queue.New(queue.Config{
+		Store: h.store,
+		Runner: runner.New(runner.Config{
+			Plugins:        h.plugins,
+			Catalog:        h.catalog,
+			Artifacts:      h.artifacts,
+			Folder:         folder,
+			DefaultTimeout: c.Queue.Timeout,
+			CancelGrace:    c.Queue.CancelGrace,
+			Log:            h.log.Named("runner"),
+		}),
+		Host:  h.dir.host,
+		Epoch: epoch,
+		Slots: c.Queue.Workers,
+		Drain: c.Queue.ShutdownGrace,
+		Grace: c.Queue.CancelGrace,
+		Hurry: h.Hurry,
+		Renew: h.plugins.Renew,
+		Ended: service.Ended,
+		Log:   h.log.Named("queue"),
+	})
+	service.Use(h.queue)
+	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
+		Jobs:    service,
+		Auth:    authenticator,
+		Ready:   h.check,
+		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes},
+		Log:     h.log.Named("api"),
+		Version: h.Version,
+	}))
+	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	return nil
+}
+
+func (h *host) loadCatalog() (*catalog.Snapshot, error) {
+	c, err := h.Load()
+	if err != nil {
+		return nil, err
+	}
+	return c.Catalog()
+}
+
+// close lets go of what was opened; parts that were not are nil.
+func (h *host) close() {
+	if h.listener != nil {
+		_ = h.listener.Close() // mostly closed by the server before
+	}
+	var err error
+	if h.store != nil {
+		err = errors.Join(err, h.store.Close())
+	}
+	if h.artifacts != nil {
+		err = errors.Join(err, h.artifacts.Close())
+	}
+	if err != nil {
+		h.log.Warn("not everything could be closed", "error", err)
+	}
+}
+
+func newLog(c config.Log, w io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "heimdall",
+		Level:      hclog.LevelFromString(c.Level),
+		JSONFormat: c.Format == "json",
+		Output:     w,
+		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		TimeFn:     time.Now,
+	})
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}

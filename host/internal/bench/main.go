@@ -1,0 +1,123 @@
+// Command bench measures the host against limits and peers of the same run: a
+// figure by itself says more about the machine than about the host. It prints a
+// table and writes the same figures as JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Figure is one measured value, and what it is held against.
+type Figure struct {
+	Section string  `json:"section"`
+	Name    string  `json:"name"`
+	Value   float64 `json:"value"`
+	Unit    string  `json:"unit"`
+	Against string  `json:"against,omitempty"` // what the ratio is to
+	Ratio   float64 `json:"ratio,omitempty"`
+	Goal    string  `json:"goal,omitempty"`
+}
+
+// bench is one run.
+type bench struct {
+	ctx     context.Context
+	bin     string        // folder of the built binaries
+	scratch string        // folder for data
+	length  time.Duration // of one measurement
+	figures []Figure
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == servePeer {
+		peer(os.Args[2])
+		return
+	}
+	bin := flag.String("bin", "bin", "folder of the built binaries")
+	out := flag.String("out", "bench/out.json", "file for the figures")
+	length := flag.Duration("length", 3*time.Second, "length of each measurement")
+	only := flag.String("only", "", "run only the sections whose names contain this")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *bin, *out, *only, *length); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, bin, out, only string, length time.Duration) (err error) {
+	scratch, err := os.MkdirTemp("", "heimdall-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	if bin, err = filepath.Abs(bin); err != nil {
+		return err
+	}
+	b := &bench{ctx: ctx, bin: bin, scratch: scratch, length: length}
+	sections := []struct {
+		name string
+		run  func() error
+	}{
+		{"start", b.start},
+		{"round trip", b.roundTrip},
+		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
+		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
+	}
+	for _, s := range sections {
+		if !strings.Contains(s.name, only) {
+			continue
+		}
+		fmt.Printf("\n%s\n", s.name)
+		before := len(b.figures)
+		if err := s.run(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		for i := range b.figures[before:] {
+			b.figures[before+i].Section = s.name
+		}
+	}
+	return b.write(out)
+}
+
+// add keeps a figure and prints it.
+func (b *bench) add(f Figure) {
+	b.figures = append(b.figures, f)
+	line := fmt.Sprintf("  %-44s %12.4g %-8s", f.Name, f.Value, f.Unit)
+	if f.Against != "" {
+		line += fmt.Sprintf(" %7.3g × %s", f.Ratio, f.Against)
+	}
+	if f.Goal != "" {
+		line += "  (goal: " + f.Goal + ")"
+	}
+	fmt.Println(strings.TrimRight(line, " "))
+}
+
+func (b *bench) write(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	content, err := json.MarshalIndent(struct {
+		Go      string    `json:"go"`
+		Cores   int       `json:"cores"`
+		At      time.Time `json:"at"`
+		Figures []Figure  `json:"figures"`
+	}{runtime.Version(), runtime.NumCPU(), time.Now().UTC().Truncate(time.Second), b.figures}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Println("\nwritten to", file)
+	return os.WriteFile(file, append(content, '\n'), 0o644)
+}
+
+func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func milli(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

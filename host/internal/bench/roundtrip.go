@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/runner"
+)
+
+// fixed is a catalog that does not change.
+type fixed struct{ snapshot *catalog.Snapshot }
+
+func (f fixed) Snapshot() *catalog.Snapshot { return f.snapshot }
+
+// roundTrip measures an attempt of ping, from the runner to the plugin and back,
+// against a bare unary call.
+func (b *bench) roundTrip() error {
+	peers, err := b.peers()
+	if err != nil {
+		return err
+	}
+	defer peers.close()
+	object := func(id string) catalog.Object {
+		return catalog.Object{ID: id, Name: id, Status: catalog.Active}
+	}
+	snapshot, err := catalog.NewSnapshot(
+		[]*catalog.Command{{Object: object("ping"), Plugin: "ping"}}, []*catalog.Cluster{{Object: object("here")}})
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(b.scratch, "round-trip")
+	plugins, err := pluginhost.New(pluginhost.Config{
+		Directory: filepath.Join(b.bin, "plugins"), DataDir: data, Log: hclog.NewNullLogger(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := plugins.Start(b.ctx); err != nil {
+		return err
+	}
+	serving, stop := context.WithCancel(b.ctx)
+	served := make(chan error, 1)
+	go func() { served <- plugins.Serve(serving) }()
+	defer func() { stop(); <-served }()
+
+	pid := 0
+	for _, p := range plugins.Plugins() {
+		if p.Name == "ping" {
+			pid = p.PID
+		}
+	}
+	r := runner.New(runner.Config{
+		Plugins: plugins, Catalog: fixed{snapshot}, Folder: filepath.Join(data, "jobs"), Log: hclog.NewNullLogger(),
+	})
+	ping := func(ctx context.Context) error {
+		j := &job.Job{
+			ID: job.NewID(), User: "bench", CreatedAt: time.Now(),
+			Request: job.Request{Name: "ping", Context: json.RawMessage("{}")},
+			Pair:    job.Pair{CommandID: "ping", ClusterID: "here"},
+		}
+		o, done := r.Run(ctx, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID, Attempt: 1}}, func(time.Time) {})
+		done()
+		if o.Status != job.Succeeded {
+			return fmt.Errorf("ping is %s: %v", o.Status, o.Error)
+		}
+		return nil
+	}
+	for _, callers := range []int{1, 64} {
+		bare, err := drive(b.ctx, callers, b.length, peers.call, peers.pid)
+		if err != nil {
+			return err
+		}
+		ours, err := drive(b.ctx, callers, b.length, ping, pid)
+		if err != nil {
+			return err
+		}
+		at := fmt.Sprintf(", %d callers", callers)
+		b.add(Figure{Name: "bare call p50" + at, Value: micro(bare.p50), Unit: "µs"})
+		b.add(Figure{Name: "bare call CPU" + at, Value: micro(bare.cpu), Unit: "µs"})
+		b.add(Figure{
+			Name: "ping p50" + at, Value: micro(ours.p50), Unit: "µs",
+			Against: "bare call", Ratio: float64(ours.p50) / float64(bare.p50), Goal: "at most 2.5",
+		})
+		b.add(Figure{
+			Name: "ping CPU" + at, Value: micro(ours.cpu), Unit: "µs",
+			Against: "bare call", Ratio: float64(ours.cpu) / float64(bare.cpu), Goal: "at most 2.5",
+		})
+	}
+	return nil
+}

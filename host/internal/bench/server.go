@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const catalogFile = `
+[[commands]]
+name = "ping-0.0.1"
+plugin = "ping"
+is_sync = true
+tags = ["type:ping"]
+cluster_tags = ["type:localhost"]
+[[clusters]]
+name = "localhost-0.0.1"
+tags = ["type:localhost"]
+`
+
+const pingJob = `{"name":"ping-test", "version":"0.0.1", "context":{}, "command_criteria":["type:ping"], "cluster_criteria":["type:localhost"]}`
+
+// server is a host in a process of its own.
+type server struct {
+	command *exec.Cmd
+	address string
+	started time.Duration // from the start of the process to ready
+}
+
+// serve starts a host on a data folder.
+func (b *bench) serve(data, store string) (*server, error) {
+	if err := os.MkdirAll(data, 0o711); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(b.scratch, "heimdall.toml")
+	if err := os.WriteFile(config, []byte(catalogFile), 0o600); err != nil {
+		return nil, err
+	}
+	address := filepath.Join(data, "address")
+	_ = os.Remove(address)
+	log, err := os.Create(filepath.Join(data, "host.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s := &server{command: exec.CommandContext(b.ctx, filepath.Join(b.bin, "heimdall"), "server", "--config", config,
+		"--listen", "127.0.0.1:0", "--data-dir", data, "--plugin-dir", filepath.Join(b.bin, "plugins"), "--store", store)}
+	s.command.Stdout, s.command.Stderr = log, log
+	begun := time.Now()
+	if err := s.command.Start(); err != nil {
+		return nil, err
+	}
+	for {
+		if content, err := os.ReadFile(address); err == nil {
+			s.address = strings.TrimSpace(string(content))
+			if answer, err := http.Get(s.address + "/readyz"); err == nil {
+				answer.Body.Close()
+				if answer.StatusCode == http.StatusOK {
+					s.started = time.Since(begun)
+					return s, nil
+				}
+			}
+		}
+		if time.Since(begun) > 20*time.Second || b.ctx.Err() != nil {
+			content, _ := os.ReadFile(log.Name())
+			return nil, errors.Join(fmt.Errorf("the host was not ready in time:\n%s", content), s.command.Process.Kill(), s.command.Wait())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *server) stop() error {
+	return errors.Join(s.command.Process.Signal(syscall.SIGTERM), s.command.Wait())
+}
+
+// anonymous returns the anonymous memory of the host's process, bytes.
+func (s *server) anonymous() (float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(content)) {
+		var kilobytes float64
+		if n, _ := fmt.Sscanf(line, "RssAnon: %f kB", &kilobytes); n == 1 {
+			return kilobytes * 1024, nil
+		}
+	}
+	return 0, errors.New("the kernel does not say RssAnon")
+}
+
+// start measures how long a host takes until it is ready, and what it needs
+// when it has nothing to do.
+func (b *bench) start() error {
+	data := filepath.Join(b.scratch, "start")
+	for _, which := range []string{"first", "second"} {
+		s, err := b.serve(data, "sqlite")
+		if err != nil {
+			return err
+		}
+		f := Figure{Name: "ready after, " + which + " start", Value: milli(s.started), Unit: "ms"}
+		if which == "second" {
+			f.Goal = "at most 300"
+		}
+		b.add(f)
+		memory, err := s.anonymous()
+		if err != nil {
+			return err
+		}
+		b.add(Figure{Name: "RssAnon, idle", Value: memory / (1 << 20), Unit: "MiB", Goal: "under 50"})
+		if err := s.stop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepAlive is a client whose connections stay open, whatever their number.
+func keepAlive(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
+}
+
+// post sends a ping job as a user and requires a good answer that contains want.
+func post(ctx context.Context, client *http.Client, url, want string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pingJob))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("X-Heimdall-User", "bench")
+	answer, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.Contains(content, []byte(want))) {
+		err = fmt.Errorf("%s: %s", answer.Status, content)
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heimdall-run/heimdall/sdk/client"
+)
+
+func (a *app) jobCommand() *cobra.Command {
+	c := group("job", "Submit and watch jobs",
+		a.submitCommand(), a.getCommand(), a.listCommand(), a.logsCommand(), a.resultCommand(), a.cancelCommand())
+	a.clientFlags(c)
+	return c
+}
+
+func (a *app) getCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get ID",
+		Short: "Show a job",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			j, err := c.Job(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.output == formatJSON {
+				return a.printRaw(j.Raw)
+			}
+			return a.printRows([]string{"FIELD", "VALUE"}, fieldsOf(j))
+		}),
+	}
+}
+
+// fieldsOf returns what there is to say about a job, a row for each field.
+func fieldsOf(j *client.Job) [][]string {
+	rows := [][]string{{"id", j.ID}, {"status", string(j.Status)}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	add("error", j.Error)
+	add("error_class", j.ErrorClass)
+	if j.ExitCode != nil {
+		add("exit_code", strconv.Itoa(*j.ExitCode))
+	}
+	add("signal", j.Signal)
+	add("name", j.Name)
+	add("version", j.Version)
+	add("description", j.Description)
+	add("user", j.User)
+	add("canceled_by", j.CanceledBy)
+	add("command", j.CommandName)
+	add("cluster", j.ClusterName)
+	add("tags", strings.Join(j.Tags, ","))
+	add("command_criteria", strings.Join(j.CommandCriteria, ","))
+	add("cluster_criteria", string(j.ClusterCriteria))
+	add("context", string(j.Context))
+	add("timeout", j.Timeout)
+	if j.Attempt > 0 {
+		add("attempt", strconv.Itoa(j.Attempt))
+	}
+	add("created", timeText(j.CreatedTime))
+	add("started", timeText(j.StartedTime))
+	add("ended", timeText(j.EndedTime))
+	for _, key := range sortedKeys(j.JobAttributes) {
+		add(key, j.JobAttributes[key].Value)
+	}
+	return rows
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var f client.Filter
+	var statuses []string
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List jobs, newest first",
+		Long:  "List jobs, newest first. In texts to compare with, % is any text, _ any character, and \\ escapes.",
+		Args:  cobra.NoArgs,
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			for _, s := range statuses {
+				f.Statuses = append(f.Statuses, client.Status(s))
+			}
+			page, err := c.Jobs(ctx, f)
+			if err != nil {
+				return err
+			}
+			if a.output == formatJSON {
+				return a.printRaw(page.Raw)
+			}
+			rows := make([][]string, len(page.Jobs))
+			for i, j := range page.Jobs {
+				rows[i] = []string{j.ID, j.Name, string(j.Status), j.User, j.CommandName, j.ClusterName, timeText(j.CreatedTime)}
+			}
+			if err := a.printRows([]string{"ID", "NAME", "STATUS", "USER", "COMMAND", "CLUSTER", "CREATED"}, rows); err != nil {
+				return err
+			}
+			if page.HasMore {
+				fmt.Fprintln(a.Stderr, "there are more: --cursor "+page.NextCursor)
+			}
+			return nil
+		}),
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.ID, "id", "", "id")
+	flags.StringVar(&f.Name, "name", "", "name")
+	flags.StringVar(&f.Version, "version", "", "version")
+	flags.StringVar(&f.User, "username", "", "who submitted it")
+	flags.StringVar(&f.Command, "command", "", "command")
+	flags.StringVar(&f.Cluster, "cluster", "", "cluster")
+	flags.StringSliceVar(&statuses, "status", nil, "status, any of these")
+	flags.StringSliceVar(&f.Tags, "tags", nil, "tags, all of these")
+	flags.IntVar(&f.Limit, "limit", 0, "how many, at most 100 (default 50)")
+	flags.StringVar(&f.Cursor, "cursor", "", "go on where a list ended")
+	flags.StringVar(&f.OrderBy, "order-by", "", "id, created_at or updated_at (default id)")
+	flags.BoolVar(&f.Ascending, "ascending", false, "oldest first")
+	return c
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Ask a job to stop",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			status, err := c.Cancel(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.output == formatJSON {
+				_, err = fmt.Fprintf(a.Stdout, "{\"status\":%q}\n", status)
+			} else {
+				_, err = fmt.Fprintln(a.Stdout, status)
+			}
+			return err
+		}),
+	}
+}

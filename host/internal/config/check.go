@@ -1,0 +1,114 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate returns what is wrong with the configuration, all faults joined. Load
+// has done so already; it is for callers that change settings afterwards.
+func (c *Config) Validate() error {
+	found := newFaults("", nil)
+	c.check(found)
+	return found.err()
+}
+
+func (c *Config) check(found *faults) {
+	c.checkSettings(found)
+	for name := range c.Plugin {
+		if !pluginName.MatchString(name) {
+			found.add(join("plugin", name), "%s", wantPluginName)
+		}
+	}
+	c.checkCatalog(found)
+}
+
+func (c *Config) checkSettings(found *faults) {
+	if c.DataDir == "" {
+		found.add("data_dir", "this is empty; name a folder")
+	}
+	if host, port, err := net.SplitHostPort(c.Server.Listen); err != nil || strings.ContainsAny(host, " /") {
+		found.add("server.listen", `%q is not host:port; write it like "127.0.0.1:9090"`, c.Server.Listen)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		found.add("server.listen", "%q has no port between 0 and 65535", c.Server.Listen)
+	}
+	checkPositive(found, "server.max_body_bytes", c.Server.MaxBodyBytes)
+	checkPositive(found, "server.max_context_bytes", c.Server.MaxContextBytes)
+	// The value is not shown: it may hold a password.
+	if c.Store.URL != "sqlite" && !hasScheme(c.Store.URL, "postgres", "postgresql") {
+		found.add("store.url", `want "sqlite" or "postgres://user:password@host:5432/database"`)
+	}
+	if c.Artifacts.URL != "file" && !hasScheme(c.Artifacts.URL, "s3") {
+		found.add("artifacts.url", `want "file" or "s3://bucket/prefix?endpoint=…&region=…"`)
+	}
+	if c.Plugins.Directory == "" {
+		found.add("plugins.directory", "this is empty; name a folder")
+	}
+	checkPositive(found, "plugins.start_timeout", c.Plugins.StartTimeout)
+	for i, name := range c.Plugins.Environment {
+		if !variableName.MatchString(name) {
+			found.add(element("plugins.environment", i), "%q is not the name of a variable", name)
+		}
+	}
+	checkPositive(found, "queue.workers", c.Queue.Workers)
+	checkNotNegative(found, "queue.timeout", c.Queue.Timeout)
+	checkNotNegative(found, "queue.shutdown_grace", c.Queue.ShutdownGrace)
+	checkNotNegative(found, "queue.cancel_grace", c.Queue.CancelGrace)
+	c.checkAuth(found)
+	checkOneOf(found, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "off")
+	checkOneOf(found, "log.format", c.Log.Format, "text", "json")
+}
+
+func (c *Config) checkAuth(found *faults) {
+	if len(c.Auth.TrustedHeaders) == 0 {
+		found.add("auth.trusted_headers", "this is empty, so that nobody could be known; name a header")
+	}
+	for i, name := range c.Auth.TrustedHeaders {
+		if !headerName.MatchString(name) {
+			found.add(element("auth.trusted_headers", i), "%q is not the name of a header", name)
+		}
+	}
+	for i, s := range c.Auth.TrustedProxies {
+		if _, err := netip.ParsePrefix(s); err == nil {
+			continue
+		}
+		key := element("auth.trusted_proxies", i)
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+			found.add(key, `%q is one address; write "%s/%d"`, s, s, addr.BitLen())
+		} else {
+			found.add(key, `%q is not a range of addresses; write it like "10.0.0.0/8" or "fd00::/8"`, s)
+		}
+	}
+	for i, name := range c.Auth.Operators {
+		if strings.TrimSpace(name) == "" {
+			found.add(element("auth.operators", i), "this is empty; name a user")
+		}
+	}
+}
+
+func checkPositive[N int | int64 | time.Duration](found *faults, key string, n N) {
+	if n <= 0 {
+		found.add(key, "%v is too small; it must be more than 0", n)
+	}
+}
+
+func checkNotNegative(found *faults, key string, d time.Duration) {
+	if d < 0 {
+		found.add(key, "%v is too small; it must be 0s or more", d)
+	}
+}
+
+func checkOneOf(found *faults, key, value string, known ...string) {
+	if !slices.Contains(known, value) {
+		found.add(key, "%q is not one of %s", value, strings.Join(known, ", "))
+	}
+}
+
+func hasScheme(url string, schemes ...string) bool {
+	scheme, rest, ok := strings.Cut(url, "://")
+	return ok && rest != "" && slices.Contains(schemes, scheme)
+}

@@ -1,0 +1,202 @@
+// Package config reads the host's configuration: settings of the host itself,
+// the commands and clusters that it offers, and the settings of its plugins.
+package config
+
+import (
+	"encoding/json"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// Config is a configuration, as one file and the environment give it.
+type Config struct {
+	// DataDir holds the database, job folders, artifacts, plugin builds and
+	// sockets. One data_dir serves one host. Default: data.
+	DataDir string `toml:"data_dir"`
+
+	Server    Server    `toml:"server"`
+	Store     Store     `toml:"store"`
+	Artifacts Artifacts `toml:"artifacts"`
+	Plugins   Plugins   `toml:"plugins"`
+	Queue     Queue     `toml:"queue"`
+	Auth      Auth      `toml:"auth"`
+	Log       Log       `toml:"log"`
+
+	// Plugin holds the table [plugin.<name>] of each plugin that has one: its
+	// own settings, a JSON object, references as written. Default: none.
+	Plugin map[string]json.RawMessage `toml:"plugin"`
+
+	Commands []Command `toml:"commands"`
+	Clusters []Cluster `toml:"clusters"`
+}
+
+// Server says how the API is reached.
+type Server struct {
+	// Listen is the address, host:port. Default: 127.0.0.1:9090.
+	Listen string `toml:"listen"`
+	// MaxBodyBytes is the size of the largest request. Default: 1048576.
+	MaxBodyBytes int64 `toml:"max_body_bytes"`
+	// MaxContextBytes is the size of the largest context of a job. Default:
+	// 131072.
+	MaxContextBytes int64 `toml:"max_context_bytes"`
+}
+
+// Loopback reports whether the API can be reached from this machine only.
+func (s Server) Loopback() bool {
+	host, _, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// Store says where jobs are recorded.
+type Store struct {
+	// URL is sqlite, for a file in data_dir, or
+	// postgres://user:password@host:5432/database. Default: sqlite.
+	URL string `toml:"url"`
+}
+
+// Artifacts says where results and logs of ended jobs are kept.
+type Artifacts struct {
+	// URL is file, for data_dir/artifacts, or
+	// s3://bucket/prefix?endpoint=…&region=…. Default: file.
+	URL string `toml:"url"`
+}
+
+// Plugins says which plugins are run, and how.
+type Plugins struct {
+	// Directory is searched for executables heimdall-plugin-<name>. Default:
+	// bin/plugins.
+	Directory string `toml:"directory"`
+	// StartTimeout is how long a plugin may take until it answers. Default: 10s.
+	StartTimeout time.Duration `toml:"start_timeout"`
+	// Environment names variables of the host that plugins are given besides
+	// the few that every program needs. Default: none.
+	Environment []string `toml:"environment"`
+}
+
+// Queue says how jobs are run and stopped.
+type Queue struct {
+	// Workers is the number of jobs that this host runs at once. Default: 64.
+	Workers int `toml:"workers"`
+	// Timeout ends attempts of jobs that give none, and whose command gives
+	// none, when they take longer. Default: 0s, which is never.
+	Timeout time.Duration `toml:"timeout"`
+	// ShutdownGrace is how long running jobs may go on when the host is told to
+	// stop; what is left then is killed. Default: 30s.
+	ShutdownGrace time.Duration `toml:"shutdown_grace"`
+	// CancelGrace is how long a job that is told to stop may take before it is
+	// forced. Default: 10s.
+	CancelGrace time.Duration `toml:"cancel_grace"`
+}
+
+// Auth says who callers are and what they may do.
+type Auth struct {
+	// TrustedHeaders are request headers; the first that is not empty names the
+	// user. Default: X-Heimdall-User, X-Pattern-User.
+	TrustedHeaders []string `toml:"trusted_headers"`
+	// TrustedProxies are the address ranges of the peers that these headers are
+	// believed from. Default: 127.0.0.0/8, ::1/128.
+	TrustedProxies []string `toml:"trusted_proxies"`
+	// Operators are the users who may change commands, clusters and leases.
+	// When there are none, everybody may while the host listens on loopback
+	// only, else nobody. Default: none.
+	Operators []string `toml:"operators"`
+}
+
+// Log says what the host writes about itself.
+type Log struct {
+	// Level is trace, debug, info, warn, error or off. Default: info.
+	Level string `toml:"level"`
+	// Format is text or json. Default: text.
+	Format string `toml:"format"`
+}
+
+// Command is a [[commands]] table: a kind of work that callers may ask for.
+type Command struct {
+	// ID is unique among the commands. Default: the name.
+	ID string `toml:"id"`
+	// Name is what people call it. Required.
+	Name string `toml:"name"`
+	// Version is any text. Default: empty.
+	Version string `toml:"version"`
+	// Description is one line for people. Default: empty.
+	Description string `toml:"description"`
+	// Status is active, inactive or deleted, in any case. Default: active.
+	Status catalog.Status `toml:"status"`
+	// Plugin is the name of the plugin that does the work. Required.
+	Plugin string `toml:"plugin"`
+	// PluginVersion pins a version or a range such as ^1.2. Default: empty, the
+	// newest.
+	PluginVersion string `toml:"plugin_version"`
+	// Sync makes a submission wait for the end. Default: false.
+	Sync bool `toml:"is_sync"`
+	// Tags are what command criteria are matched against. Default: none.
+	Tags tag.Set `toml:"tags"`
+	// ClusterTags is what a cluster must have: a list of tags, or a list of such
+	// lists in order of preference. Default: empty, any cluster.
+	ClusterTags []tag.Set `toml:"cluster_tags"`
+	// Timeout ends attempts that take longer, of jobs that give none. Default:
+	// that of the queue.
+	Timeout time.Duration `toml:"timeout"`
+	// Context holds the plugin's settings that belong to the command, a JSON
+	// object, references as written. Default: empty.
+	Context json.RawMessage `toml:"context"`
+}
+
+// Cluster is a [[clusters]] table: a place that work can run on.
+type Cluster struct {
+	// ID is unique among the clusters. Default: the name.
+	ID string `toml:"id"`
+	// Name is what people call it. Required.
+	Name string `toml:"name"`
+	// Version is any text. Default: empty.
+	Version string `toml:"version"`
+	// Description is one line for people. Default: empty.
+	Description string `toml:"description"`
+	// Status is active, inactive or deleted, in any case. Default: active.
+	Status catalog.Status `toml:"status"`
+	// Tags are what cluster criteria are matched against. Default: none.
+	Tags tag.Set `toml:"tags"`
+	// Context holds the plugin's settings that belong to the cluster, a JSON
+	// object, references as written. Default: empty.
+	Context json.RawMessage `toml:"context"`
+}
+
+// Default returns the configuration of a host that is told nothing. It offers
+// no command.
+func Default() *Config {
+	return &Config{
+		DataDir: "data",
+		Server: Server{
+			Listen:          "127.0.0.1:9090",
+			MaxBodyBytes:    1 << 20,
+			MaxContextBytes: 128 << 10,
+		},
+		Store:     Store{URL: "sqlite"},
+		Artifacts: Artifacts{URL: "file"},
+		Plugins: Plugins{
+			Directory:    "bin/plugins",
+			StartTimeout: 10 * time.Second,
+		},
+		Queue: Queue{
+			Workers:       64,
+			ShutdownGrace: 30 * time.Second,
+			CancelGrace:   10 * time.Second,
+		},
+		Auth: Auth{
+			TrustedHeaders: []string{"X-Heimdall-User", "X-Pattern-User"},
+			TrustedProxies: []string{"127.0.0.0/8", "::1/128"},
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}

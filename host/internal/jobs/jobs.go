@@ -1,0 +1,206 @@
+// Package jobs is what callers can do with jobs: submit, wait, get, list, cancel
+// and read what they have written. The API and the user interface call it.
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/objectstore"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// Queue runs jobs.
+type Queue interface {
+	Submit(ctx context.Context, j *job.Job) error
+	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
+}
+
+// Store reads jobs.
+type Store interface {
+	Job(ctx context.Context, id job.ID) (*job.Job, error)
+	Jobs(ctx context.Context, f job.Filter) (job.Page, error)
+}
+
+// Catalog gives the selector of the current snapshot.
+type Catalog interface {
+	Selector() *selector.Selector
+}
+
+// Artifacts opens what ended attempts have left.
+type Artifacts interface {
+	Get(ctx context.Context, key string) (objectstore.Object, error)
+}
+
+// Config is what the service needs.
+type Config struct {
+	Queue     Queue // may be given later, by Use
+	Store     Store
+	Catalog   Catalog
+	Plugins   selector.Plugins
+	Artifacts Artifacts
+	Folder    string // of all job folders, as the runner has it
+}
+
+// Service is what callers can do with jobs.
+type Service struct {
+	Config
+	ends *ends
+}
+
+// New returns the service. Its method Ended is to be told of every end.
+func New(c Config) *Service { return &Service{Config: c, ends: newEnds()} }
+
+// Use gives the service the queue that it submits to; it is called once, before
+// anything else.
+func (s *Service) Use(q Queue) { s.Queue = q }
+
+// Waiting says whether a caller goes on to Wait for what it submits.
+type Waiting int
+
+// Ways of waiting.
+const (
+	WaitIfSync Waiting = iota // when the job's command is sync
+	WaitAlways
+	WaitNever
+)
+
+// For reports whether there will be a Wait for the job.
+func (w Waiting) For(j *job.Job) bool { return w == WaitAlways || w == WaitIfSync && j.Sync }
+
+// Submit chooses a pair, records the job durably and lets it run. The strings
+// and sizes of the request have been checked. A caller that says it will wait
+// must call Wait once Submit has returned a job.
+func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting) (*job.Job, error) {
+	choice, record, err := s.Catalog.Selector().Select(
+		selector.Request{Command: r.CommandCriteria, Clusters: r.ClusterCriteria}, s.Plugins, rand.Uint64())
+	if err != nil {
+		return nil, err
+	}
+	resolution, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("keep the record of the choice: %w", err)
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	j := &job.Job{
+		ID:         job.NewID(),
+		User:       user,
+		Request:    r,
+		Sync:       choice.Command.Sync,
+		Resolution: resolution,
+		Status:     job.New,
+		CreatedAt:  now,
+		UpdatedAt:  now,
+		Pair: job.Pair{
+			CommandID: choice.Command.ID, CommandName: choice.Command.Name,
+			ClusterID: choice.Cluster.ID, ClusterName: choice.Cluster.Name,
+		},
+	}
+	j.Tags = r.Tags.With(tag.System(string(j.ID), r.Name, r.Version)...)
+	if waiting.For(j) {
+		s.ends.expect(j.ID)
+	}
+	if err := s.Queue.Submit(ctx, j); err != nil {
+		s.ends.forget(j.ID)
+		return nil, err
+	}
+	return j, nil
+}
+
+// pollEnds is the time between looks at a job that runs on another host.
+const pollEnds = time.Second
+
+// Wait blocks until the job has ended or ctx is done, and returns the job as it
+// then is. That ctx is done is no error.
+func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
+	end, expected := s.ends.watch(id)
+	defer s.ends.release(id, end)
+	poll := time.NewTimer(pollEnds)
+	defer poll.Stop()
+	if !expected {
+		poll.Reset(0) // it may have ended before anybody watched
+	}
+	for {
+		select {
+		case <-end.done:
+			return end.job, nil
+		case <-ctx.Done():
+			return s.Store.Job(context.WithoutCancel(ctx), id)
+		case <-poll.C:
+			j, err := s.Store.Job(ctx, id)
+			if ctx.Err() != nil {
+				continue
+			}
+			if err != nil && !errs.Is(err, errs.Unavailable) || err == nil && j.Status.Final() {
+				return j, err
+			}
+			poll.Reset(pollEnds)
+		}
+	}
+}
+
+// Ended tells those who wait that a job has ended.
+func (s *Service) Ended(j *job.Job) { s.ends.publish(j) }
+
+// Get returns a job; errs.NotFound when there is none.
+func (s *Service) Get(ctx context.Context, id job.ID) (*job.Job, error) { return s.Store.Job(ctx, id) }
+
+// List returns a part of the jobs.
+func (s *Service) List(ctx context.Context, f job.Filter) (job.Page, error) {
+	return s.Store.Jobs(ctx, f)
+}
+
+// CancelReason says why a job is canceled.
+type CancelReason string
+
+// Reasons to cancel a job.
+const (
+	ByUser     CancelReason = "user"
+	ClientGone CancelReason = "client gone" // the caller that waited for the job
+)
+
+// Cancel asks a job to stop and returns its status after that: CANCELING, or a
+// final one.
+func (s *Service) Cancel(ctx context.Context, user string, id job.ID, why CancelReason) (job.Status, error) {
+	reason := pluginhost.StopUser
+	if why == ClientGone {
+		reason = pluginhost.StopClientGone
+	}
+	status, err := s.Queue.Cancel(ctx, id, user, reason)
+	if err == nil && status.Final() && s.ends.watched(id) {
+		if j, err := s.Store.Job(ctx, id); err == nil {
+			s.ends.publish(j) // it never ran, so nobody else says that it has ended
+		}
+	}
+	return status, err
+}
+
+// Result opens the content of a job's result: of a table, its JSON. It is
+// errs.Conflict before the end, and errs.NotFound when there is none.
+func (s *Service) Result(ctx context.Context, id job.ID) (*job.Job, io.ReadSeekCloser, error) {
+	j, err := s.Store.Job(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case !j.Status.Final():
+		return nil, nil, &errs.Error{Kind: errs.Conflict, ID: string(id), Message: fmt.Sprintf("the job has not ended: it is %s", j.Status)}
+	case j.Result == nil:
+		return nil, nil, &errs.Error{Kind: errs.NotFound, ID: string(id), Message: fmt.Sprintf("the job is %s and has no result", j.Status)}
+	case j.Result.Object == "":
+		return j, inline(j.Result.Inline), nil
+	}
+	content, err := s.Artifacts.Get(ctx, j.Result.Object)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the result of job %s: %w", id, err)
+	}
+	return j, content, nil
+}

@@ -1,0 +1,340 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/artifacts"
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// world plays the parts around the service.
+type world struct {
+	mu       sync.Mutex
+	jobs     map[job.ID]*job.Job
+	reads    int
+	away     error
+	onSubmit func(*job.Job)
+}
+
+func (w *world) Submit(_ context.Context, j *job.Job) error {
+	if w.away != nil {
+		return w.away
+	}
+	w.put(j)
+	if w.onSubmit != nil {
+		w.onSubmit(j)
+	}
+	return nil
+}
+
+func (w *world) Cancel(_ context.Context, id job.ID, by string, _ pluginhost.StopReason) (job.Status, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ended := *w.jobs[id]
+	ended.Status, ended.CanceledBy = job.Canceled, by
+	w.jobs[id] = &ended
+	return job.Canceled, nil
+}
+
+func (w *world) Job(_ context.Context, id job.ID) (*job.Job, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads++
+	if w.away != nil {
+		return nil, w.away
+	}
+	if w.jobs[id] == nil {
+		return nil, errs.Errorf(errs.NotFound, "there is no job %s", id)
+	}
+	return w.jobs[id], nil
+}
+
+func (w *world) Jobs(context.Context, job.Filter) (job.Page, error) { return job.Page{}, nil }
+
+func (w *world) put(j *job.Job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.jobs == nil {
+		w.jobs = map[job.ID]*job.Job{}
+	}
+	w.jobs[j.ID] = j
+}
+
+func (w *world) Selector() *selector.Selector {
+	object := func(id string) catalog.Object {
+		return catalog.Object{ID: id, Name: id, Status: catalog.Active, Tags: tag.New("t")}
+	}
+	s, err := catalog.NewSnapshot(
+		[]*catalog.Command{{Object: object("c"), Plugin: "p", Sync: true}}, []*catalog.Cluster{{Object: object("k")}})
+	if err != nil {
+		panic(err)
+	}
+	return selector.New(s)
+}
+
+func service(w *world) *jobs.Service {
+	s := jobs.New(jobs.Config{Store: w, Catalog: w, Plugins: func(string, string) error { return nil }})
+	s.Use(w)
+	return s
+}
+
+func ended(j *job.Job) *job.Job {
+	e := *j
+	e.Status = job.Succeeded
+	return &e
+}
+
+func TestSubmitRecordsTheChoice(t *testing.T) {
+	w := &world{}
+	j, err := service(w).Submit(t.Context(), "alice", job.Request{
+		Name: "n", Version: "v", CommandCriteria: tag.New("t"), Tags: tag.New("team:a"),
+	}, jobs.WaitNever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Pair != (job.Pair{CommandID: "c", CommandName: "c", ClusterID: "k", ClusterName: "k"}) || !j.Sync || j.User != "alice" {
+		t.Errorf("job = %+v", j)
+	}
+	if want := tag.New("_id:"+string(j.ID), "_name:n", "_version:v", "team:a"); !tagsEqual(j.Tags, want) {
+		t.Errorf("tags = %v, want %v", j.Tags, want)
+	}
+	var record selector.Record
+	if err := json.Unmarshal(j.Resolution, &record); err != nil || record.Command != "c" || record.Cluster != "k" || record.Revision == "" || record.Pairs != 1 {
+		t.Errorf("record = %s, %v", j.Resolution, err)
+	}
+	if _, err := service(w).Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("none")}, jobs.WaitNever); !errs.Is(err, errs.Invalid) {
+		t.Errorf("Submit = %v, want invalid", err)
+	}
+	if len(w.jobs) != 1 {
+		t.Errorf("%d jobs recorded, want 1: nothing is when no pair matches", len(w.jobs))
+	}
+}
+
+func tagsEqual(a, b tag.Set) bool { return len(a.Missing(b)) == 0 && len(b.Missing(a)) == 0 }
+
+// The end of a job that its submitter waits for is never missed and costs no
+// read, however soon it comes.
+func TestWaitAfterSubmit(t *testing.T) {
+	for name, end := range map[string]func(*jobs.Service, *job.Job){
+		"it ends before the wait begins": func(s *jobs.Service, j *job.Job) { s.Ended(ended(j)) },
+		"it ends later": func(s *jobs.Service, j *job.Job) {
+			go func() { time.Sleep(300 * time.Millisecond); s.Ended(ended(j)) }()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{}
+				s := service(w)
+				w.onSubmit = func(j *job.Job) { end(s, j) }
+				j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitIfSync)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := s.Wait(t.Context(), j.ID)
+				if err != nil || got.Status != job.Succeeded {
+					t.Errorf("Wait = %+v, %v", got, err)
+				}
+				if w.reads != 0 {
+					t.Errorf("waiting cost %d reads, want none", w.reads)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitForWhatOthersDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := service(w)
+		j := &job.Job{ID: job.NewID(), Status: job.Running}
+		w.put(j)
+
+		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+		defer cancel()
+		if got, err := s.Wait(ctx, j.ID); err != nil || got.Status != job.Running {
+			t.Errorf("Wait = %+v, %v, want the job as it is", got, err)
+		}
+		go func() { time.Sleep(10 * time.Second); w.put(ended(j)) }() // on another host
+		begun := time.Now()
+		got, err := s.Wait(t.Context(), j.ID)
+		if err != nil || got.Status != job.Succeeded || time.Since(begun) > 12*time.Second {
+			t.Errorf("Wait = %+v, %v after %v", got, err, time.Since(begun))
+		}
+		if got, err := s.Wait(t.Context(), j.ID); err != nil || got.Status != job.Succeeded {
+			t.Errorf("Wait for an ended job = %+v, %v", got, err)
+		}
+		if _, err := s.Wait(t.Context(), job.NewID()); !errs.Is(err, errs.NotFound) {
+			t.Errorf("Wait for nothing = %v, want not found", err)
+		}
+	})
+}
+
+// A wait outlasts the time that the store is away.
+func TestWaitWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{away: errs.Errorf(errs.Unavailable, "away")}
+		s := service(w)
+		j := &job.Job{ID: job.NewID(), Status: job.Running}
+		go func() {
+			time.Sleep(5 * time.Second)
+			w.put(ended(j))
+			w.mu.Lock()
+			w.away = nil
+			w.mu.Unlock()
+		}()
+		if got, err := s.Wait(t.Context(), j.ID); err != nil || got.Status != job.Succeeded {
+			t.Errorf("Wait = %+v, %v", got, err)
+		}
+	})
+}
+
+func TestWaitersHearOfACanceledWaitingJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := service(w)
+		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if status, err := s.Cancel(t.Context(), "bob", j.ID, jobs.ByUser); err != nil || status != job.Canceled {
+				t.Errorf("Cancel = %s, %v", status, err)
+			}
+		}()
+		begun := time.Now()
+		got, err := s.Wait(t.Context(), j.ID)
+		if err != nil || got.CanceledBy != "bob" || time.Since(begun) != 0 {
+			t.Errorf("Wait = %+v, %v after %v", got, err, time.Since(begun))
+		}
+	})
+}
+
+func TestResult(t *testing.T) {
+	w := &world{}
+	s := service(w)
+	for name, tt := range map[string]struct {
+		job  job.Job
+		kind errs.Kind
+		want string
+	}{
+		"not ended":      {job.Job{Status: job.Running}, errs.Conflict, ""},
+		"without result": {job.Job{Status: job.Failed}, errs.NotFound, ""},
+		"inline":         {job.Job{Status: job.Succeeded, Result: &job.Result{Inline: []byte("content")}}, "", "content"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.job.ID = job.NewID()
+			w.put(&tt.job)
+			_, r, err := s.Result(t.Context(), tt.job.ID)
+			if errs.KindOf(err) != tt.kind {
+				t.Fatalf("Result = %v, want kind %q", err, tt.kind)
+			}
+			if err == nil {
+				if got, err := io.ReadAll(r); err != nil || string(got) != tt.want {
+					t.Errorf("content = %q, %v, want %q", got, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// A log that was opened before anything was written is read to its end, also
+// when its file moves to the artifacts in between.
+func TestLog(t *testing.T) {
+	data := t.TempDir()
+	kept, err := artifacts.Open("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	for name, openEarly := range map[string]bool{"opened while the file is there": true, "opened before": false} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{}
+			s := jobs.New(jobs.Config{Store: w, Catalog: w, Artifacts: kept, Folder: filepath.Join(data, "jobs")})
+			s.Use(w)
+			j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
+			w.put(j)
+			log, err := s.Log(t.Context(), j.ID, job.Stdout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			size(t, log, 0)
+
+			folder := filepath.Join(data, "jobs", string(j.ID), "1", "logs")
+			if err := os.MkdirAll(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(folder, "stdout")
+			if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if openEarly {
+				size(t, log, 5)
+			}
+			f, err := os.Open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := ended(j)
+			e.Logs.Stdout, e.Logs.StdoutBytes, err = kept.Keep(t.Context(), j.ID, 1, "stdout", f)
+			if err := errors.Join(err, f.Close(), os.RemoveAll(folder)); err != nil {
+				t.Fatal(err)
+			}
+			w.put(e)
+			s.Ended(e)
+			<-log.Done()
+			size(t, log, 5)
+			got := make([]byte, 4)
+			if _, err := log.ReadAt(got, 1); err != nil || string(got) != "ello" {
+				t.Errorf("ReadAt = %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func size(t *testing.T, log jobs.Log, want int64) {
+	t.Helper()
+	if got, err := log.Size(); err != nil || got != want {
+		t.Errorf("Size = %d, %v, want %d", got, err, want)
+	}
+}
+
+// A link in place of the file leads nowhere.
+func TestLogFollowsNoLink(t *testing.T) {
+	data := t.TempDir()
+	secret := filepath.Join(data, "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{}
+	s := jobs.New(jobs.Config{Store: w, Catalog: w, Folder: filepath.Join(data, "jobs")})
+	j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
+	w.put(j)
+	folder := filepath.Join(data, "jobs", string(j.ID), "1", "logs")
+	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Symlink(secret, filepath.Join(folder, "stdout"))); err != nil {
+		t.Fatal(err)
+	}
+	log, err := s.Log(t.Context(), j.ID, job.Stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if n, err := log.Size(); err == nil {
+		t.Errorf("Size = %d, want an error", n)
+	}
+}

@@ -1,0 +1,209 @@
+package pluginhost
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Ended is how an attempt ended.
+type Ended struct {
+	Error  *job.Error // nil when it ended well
+	Detail string     // for the operator's log: a stack, the last lines of stderr
+	Result *Result    // nil when there is none
+
+	Build         string // digest of the plugin that ran it, hex; "" when none did
+	PluginVersion string
+
+	process *process
+	attempt string
+	event   uint64 // number of the end event; 0 when there was none
+}
+
+// Result is what an attempt brought: inline, or in a file of one of its folders.
+type Result struct {
+	ContentType string
+	Rows        int64 // of a table
+	Bytes       int64
+	Inline      []byte // when File is empty
+	File        string // absolute path of a regular file inside the folders
+	SHA256      []byte // of the file, when the plugin computed it
+}
+
+// Ack says that the end is durable here, so that the plugin may forget the
+// attempt. It returns at once.
+func (e *Ended) Ack() {
+	if e.process != nil && e.event > 0 {
+		e.process.acks.add(e.attempt, e.event, false)
+	}
+}
+
+// notStarted is the end of an attempt that no plugin has seen.
+func notStarted(class job.Class, message string) *Ended {
+	return &Ended{Error: &job.Error{Class: class, Message: message, RetrySafe: true}}
+}
+
+// end makes the end of the attempt out of what is known. err is why there was
+// no end event.
+func (x *execution) end(folders Folders, err error) *Ended {
+	p := x.process
+	e := &Ended{Build: p.build.digest, PluginVersion: p.description.Version, process: p, attempt: x.attempt}
+	switch failure := x.ended.GetError(); {
+	case x.ended == nil:
+		e.Error, e.Detail = x.lost(err)
+	case failure != nil:
+		e.event = x.last
+		e.Error, e.Detail = jobError(failure), failure.GetDetail()
+	default:
+		e.event = x.last
+		e.Result, err = result(x.result, folders)
+		if err != nil {
+			e.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s gave a bad result: %s", p.name, err)}
+		}
+	}
+	return e
+}
+
+// lost says what became of an attempt without an end event.
+func (x *execution) lost(err error) (*job.Error, string) {
+	p := x.process
+	stop := x.stopped.Load()
+	switch {
+	case x.hung.Load():
+		return &job.Error{
+			Class:   stop.class(),
+			Message: fmt.Sprintf("%s; plugin %s did not stop the job, so its process was killed", stop.Error(), p.name),
+		}, ""
+	case p.ended(p.times.kill / 4):
+		text, detail := p.crash()
+		if stop != nil && p.stopping.Load() {
+			return &job.Error{Class: stop.class(), Message: text}, detail
+		}
+		if p.stopping.Load() && p.reason == hostStops {
+			return &job.Error{Class: job.Shutdown, Message: text}, detail
+		}
+		return &job.Error{Class: job.Lost, Message: text}, detail
+	case refused(err) && x.last == 0:
+		return refusal(p.name, err), ""
+	case status.Code(err) == codes.Unavailable && x.last == 0:
+		return &job.Error{Class: job.Lost, Message: fmt.Sprintf("plugin %s cannot be reached: %s", p.name, sentence(err))}, ""
+	default:
+		return &job.Error{Class: job.Lost, Message: fmt.Sprintf("plugin %s no longer reports on the job: %s", p.name, sentence(err))}, ""
+	}
+}
+
+// refused reports whether a plugin answered an attempt with no, as opposed to
+// not having answered at all.
+func refused(err error) bool {
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied,
+		codes.ResourceExhausted, codes.Unimplemented, codes.OutOfRange, codes.NotFound:
+		return true
+	}
+	return false
+}
+
+// refusal is the error of an attempt that a plugin refused to begin.
+func refusal(plugin string, err error) *job.Error {
+	e := &job.Error{Class: job.Internal, RetrySafe: true, Message: fmt.Sprintf("plugin %s refused the job: %s", plugin, sentence(err))}
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.OutOfRange:
+		e.Class = job.Invalid
+	case codes.PermissionDenied:
+		e.Class = job.Denied
+	case codes.FailedPrecondition, codes.ResourceExhausted:
+		e.Class = job.Unavailable // it drains, or runs as many as it can
+	case codes.AlreadyExists:
+		e.Class, e.RetrySafe = job.Lost, false
+	}
+	return e
+}
+
+var classes = map[pluginpb.ErrorClass]job.Class{
+	pluginpb.ErrorClass_ERROR_CLASS_INVALID:     job.Invalid,
+	pluginpb.ErrorClass_ERROR_CLASS_FAILED:      job.WorkFailed,
+	pluginpb.ErrorClass_ERROR_CLASS_DENIED:      job.Denied,
+	pluginpb.ErrorClass_ERROR_CLASS_QUOTA:       job.Quota,
+	pluginpb.ErrorClass_ERROR_CLASS_UNAVAILABLE: job.Unavailable,
+	pluginpb.ErrorClass_ERROR_CLASS_TRANSIENT:   job.Transient,
+	pluginpb.ErrorClass_ERROR_CLASS_TIMEOUT:     job.TimedOut,
+	pluginpb.ErrorClass_ERROR_CLASS_CANCELED:    job.WasCanceled,
+	pluginpb.ErrorClass_ERROR_CLASS_LOST:        job.Lost,
+	pluginpb.ErrorClass_ERROR_CLASS_INTERNAL:    job.Internal,
+}
+
+// jobError returns the error of a plugin in the host's words.
+func jobError(e *pluginpb.Error) *job.Error {
+	converted := &job.Error{
+		Class:      classes[e.GetClass()],
+		Message:    e.GetMessage(),
+		Signal:     e.GetSignal(),
+		RetryAfter: e.GetRetryAfter().AsDuration(),
+		RetrySafe:  e.GetRetrySafe(),
+	}
+	if converted.Class == "" {
+		converted.Class = job.Internal
+	}
+	if converted.Message == "" {
+		converted.Message = "the plugin did not say why the job failed"
+	}
+	if e.ExitCode != nil {
+		exit := int(e.GetExitCode())
+		converted.ExitCode = &exit
+	}
+	return converted
+}
+
+// result checks a result. One in a file must be a regular file that lies in the
+// attempt's folders without a link that leads out of them.
+func result(r *pluginpb.Result, folders Folders) (*Result, error) {
+	if r == nil {
+		return nil, nil
+	}
+	checked := &Result{ContentType: r.GetContentType(), Rows: r.GetRows(), Bytes: r.GetBytes()}
+	switch content := r.GetContent().(type) {
+	case *pluginpb.Result_Inline:
+		checked.Inline, checked.Bytes = content.Inline, int64(len(content.Inline))
+		return checked, nil
+	case *pluginpb.Result_File:
+		folder := folders.Result
+		if content.File.GetInWork() {
+			folder = folders.Work
+		}
+		root, err := os.OpenRoot(folder)
+		if err != nil {
+			return nil, fmt.Errorf("look at its file: %w", err)
+		}
+		defer root.Close()
+		info, err := root.Stat(content.File.GetPath())
+		if err != nil {
+			return nil, fmt.Errorf("look at its file: %w", err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%q is not a regular file", content.File.GetPath())
+		}
+		checked.File, checked.Bytes = filepath.Join(folder, content.File.GetPath()), info.Size()
+		checked.SHA256 = content.File.GetSha256()
+		return checked, nil
+	case *pluginpb.Result_Reference:
+		return nil, fmt.Errorf("it lies at %.200q, and this host does not fetch results", content.Reference.GetUri())
+	default:
+		return nil, errors.New("it has no content")
+	}
+}
+
+func unimplemented(err error) bool { return status.Code(err) == codes.Unimplemented }
+
+// sentence returns what the other side said, without the wrapping of gRPC.
+func sentence(err error) string {
+	if s, ok := status.FromError(err); ok && s.Message() != "" {
+		return s.Message()
+	}
+	return err.Error()
+}

@@ -1,0 +1,214 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Sink takes in what an attempt reports while it runs, one call at a time and
+// in order.
+type Sink interface {
+	// Started says that the work has begun.
+	Started(at time.Time)
+	// Progress says how far it is; a total of 0 is unknown.
+	Progress(done, total float64, message string)
+	// Output takes a named value; a later one of the same key replaces it.
+	Output(output job.Output)
+	// Usage takes the sum of one unit since the attempt began.
+	Usage(unit string, amount float64)
+	// Checkpoint takes what lets another process go on with the work. The
+	// plugin waits until it returns nil, which means that it is durable.
+	Checkpoint(format int32, data []byte) error
+	// Truncated says that a stream lacks the text from an offset on.
+	Truncated(stream job.Stream, offset int64)
+}
+
+const (
+	maxTries     = 8                     // to follow a broken stream of a living process
+	firstPause   = 20 * time.Millisecond // before the second; then twice as long each time
+	closeTimeout = time.Second           // for a stream to close after its last event
+)
+
+// execution is one attempt in a process.
+type execution struct {
+	process *process
+	attempt string
+	request *pluginpb.StartRequest
+	sink    Sink
+
+	last   uint64 // number of the last event
+	result *pluginpb.Result
+	ended  *pluginpb.Ended // nil before the end event
+
+	stopped atomic.Pointer[Stop] // why it was asked to stop
+	saved   atomic.Bool          // it has a checkpoint
+	hung    atomic.Bool          // it did not stop, so its process had to
+}
+
+// Run runs an attempt to its end and reports what happens to the sink. How it
+// ended is in what it returns; there is no other error. Canceling ctx with a
+// *Stop as its cause stops the attempt; Run still returns only when it is over.
+func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
+	if ctx.Err() != nil {
+		return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
+	}
+	p, err := h.pick(request.Plugin, request.PluginVersion)
+	if err != nil {
+		return notStarted(job.Unavailable, err.Error())
+	}
+	if p.slots != nil {
+		select {
+		case p.slots <- struct{}{}:
+			defer func() { <-p.slots }()
+		case <-ctx.Done():
+			return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
+		}
+	}
+	p.running.Add(1)
+	defer p.running.Add(-1)
+
+	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
+	// events are followed until it has.
+	life, finish := context.WithCancel(context.Background())
+	defer finish()
+	x := &execution{process: p, attempt: request.AttemptID, request: request.message(), sink: sink}
+	returned := make(chan struct{})
+	release := context.AfterFunc(ctx, func() {
+		defer close(returned)
+		x.stop(life, stopOf(ctx))
+	})
+	err = x.follow(life, finish)
+	finish()
+	if !release() {
+		<-returned
+	}
+	if err != nil {
+		x.disown()
+	}
+	return x.end(request.Folders, err)
+}
+
+// follow takes in the events of the attempt until its end, across breaks of
+// the stream; cut ends ctx. It returns nil after the end event, else why it was not reached.
+func (x *execution) follow(ctx context.Context, cut func()) error {
+	err := x.start(ctx, cut)
+	for try, last := 1, x.last; x.ended == nil && !refused(err); try++ {
+		if x.last > last {
+			try, last = 1, x.last
+		}
+		if try == maxTries {
+			return err
+		}
+		select {
+		case <-x.process.child.exited:
+			return err
+		case <-time.After(firstPause << (try - 1)):
+		}
+		err = x.watch(ctx, cut)
+		if status.Code(err) == codes.NotFound && x.last == 0 {
+			err = x.start(ctx, cut) // it did not arrive, or arrives now and is told again
+		}
+	}
+	return err
+}
+
+func (x *execution) start(ctx context.Context, cut func()) error {
+	stream, err := x.process.commands.Start(ctx, x.request)
+	if err != nil {
+		return err
+	}
+	return receive(x, stream.Recv, cut)
+}
+
+func (x *execution) watch(ctx context.Context, cut func()) error {
+	stream, err := x.process.commands.Watch(ctx, &pluginpb.WatchRequest{AttemptId: x.attempt, From: x.last + 1})
+	if err != nil {
+		return err
+	}
+	return receive(x, stream.Recv, cut)
+}
+
+// receive takes in batches until the end event. Then it lets the plugin close
+// the stream, which costs both sides less than to cut it.
+func receive[B interface{ GetEvents() []*pluginpb.Event }](x *execution, next func() (B, error), cut func()) error {
+	for {
+		batch, err := next()
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		for _, event := range batch.GetEvents() {
+			x.take(event)
+		}
+		if x.ended != nil {
+			timer := time.AfterFunc(closeTimeout, cut)
+			_, _ = next()
+			timer.Stop()
+			return nil
+		}
+	}
+}
+
+// take takes in one event. Those that came before a break may come again.
+func (x *execution) take(event *pluginpb.Event) {
+	if event.GetNumber() <= x.last || x.ended != nil {
+		return
+	}
+	x.last = event.GetNumber()
+	switch kind := event.GetKind().(type) {
+	case *pluginpb.Event_Started:
+		x.sink.Started(event.GetTime().AsTime())
+	case *pluginpb.Event_Progress:
+		x.sink.Progress(kind.Progress.GetDone(), kind.Progress.GetTotal(), kind.Progress.GetMessage())
+	case *pluginpb.Event_Output:
+		output := job.Output{Key: kind.Output.GetKey(), Value: kind.Output.GetValue(), Kind: "text"}
+		if kind.Output.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK {
+			output.Kind = "link"
+		}
+		x.sink.Output(output)
+	case *pluginpb.Event_Usage:
+		x.sink.Usage(kind.Usage.GetUnit(), kind.Usage.GetAmount())
+	case *pluginpb.Event_Checkpoint:
+		x.checkpoint(kind.Checkpoint)
+	case *pluginpb.Event_LogTruncated:
+		stream := job.Stdout
+		if kind.LogTruncated.GetStream() == pluginpb.LogStream_LOG_STREAM_STDERR {
+			stream = job.Stderr
+		}
+		x.sink.Truncated(stream, kind.LogTruncated.GetOffset())
+	case *pluginpb.Event_Result:
+		x.result = kind.Result
+	case *pluginpb.Event_Ended:
+		x.ended = kind.Ended
+	}
+}
+
+// disown ends an attempt that is given up here, if its process still knows it.
+func (x *execution) disown() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = x.process.commands.Cancel(ctx, &pluginpb.CancelRequest{
+		AttemptId: x.attempt,
+		Mode:      pluginpb.CancelMode_CANCEL_MODE_FORCED,
+		Message:   "the host could not follow the job",
+	})
+}
+
+func (x *execution) checkpoint(checkpoint *pluginpb.Checkpoint) {
+	x.saved.Store(true)
+	if err := x.sink.Checkpoint(checkpoint.GetFormat(), checkpoint.GetData()); err != nil {
+		x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+		return
+	}
+	x.process.acks.add(x.attempt, x.last, true)
+}

@@ -1,0 +1,11 @@
+package pluginhost
+
+import "time"
+
+// Hurry shortens the deadlines that tests wait for.
+func (h *Host) Hurry() {
+	h.times.drain = 300 * time.Millisecond
+	h.times.hung = 300 * time.Millisecond
+	h.times.force = 500 * time.Millisecond
+	h.times.backoff = 10 * time.Millisecond
+}

@@ -1,0 +1,330 @@
+package pluginhost_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// fixture is the folders of a host under test.
+type fixture struct{ plugins, data string }
+
+func newFixture(t testing.TB) fixture {
+	t.Helper()
+	root, err := os.MkdirTemp("", "ph") // short: t.TempDir is too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	f := fixture{plugins: filepath.Join(root, "p"), data: filepath.Join(root, "d")}
+	if err := os.Mkdir(f.plugins, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// start runs a host until the end of the test.
+func (f fixture) start(t testing.TB, change ...func(*pluginhost.Config)) *pluginhost.Host {
+	t.Helper()
+	config := pluginhost.Config{Directory: f.plugins, DataDir: f.data, StartTimeout: 20 * time.Second, StartWait: 30 * time.Second}
+	for _, c := range change {
+		c(&config)
+	}
+	h, err := pluginhost.New(config)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	h.Hurry()
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		if left, _ := os.ReadDir(filepath.Join(f.data, "run")); len(left) > 0 {
+			t.Errorf("%d folders of processes are left", len(left))
+		}
+	})
+	return h
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// sink writes down what it is told.
+type sink struct {
+	mu    sync.Mutex
+	lines []string
+	begun chan struct{} // closed at Started
+}
+
+func newSink() *sink { return &sink{begun: make(chan struct{})} }
+
+func (s *sink) add(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+func (s *sink) Started(time.Time) { s.add("started"); close(s.begun) }
+
+func (s *sink) Progress(done, total float64, _ string) { s.add("progress %v/%v", done, total) }
+
+func (s *sink) Output(o job.Output) { s.add("output %s %s %s", o.Kind, o.Key, o.Value) }
+
+func (s *sink) Usage(unit string, amount float64) { s.add("usage %s %v", unit, amount) }
+
+func (s *sink) Truncated(stream job.Stream, offset int64) { s.add("truncated %s %d", stream, offset) }
+
+func (s *sink) Checkpoint(format int32, data []byte) error {
+	s.add("checkpoint %d %s", format, data)
+	return nil
+}
+
+func request(plugin, id, do string) pluginhost.Request {
+	input, _ := json.Marshal(map[string]string{"do": do})
+	return pluginhost.Request{Plugin: plugin, AttemptID: id, Attempt: 1, User: "ann", Settings: json.RawMessage("{}"), Input: input}
+}
+
+// run performs one attempt that nobody stops.
+func run(t testing.TB, h *pluginhost.Host, plugin, id, do string) (*pluginhost.Ended, []string) {
+	t.Helper()
+	s := newSink()
+	ended := h.Run(t.Context(), request(plugin, id, do), s)
+	return ended, s.lines
+}
+
+func inline(t testing.TB, e *pluginhost.Ended) string {
+	t.Helper()
+	if e.Error != nil {
+		t.Fatalf("Error = %+v, want none", e.Error)
+	}
+	if e.Result == nil {
+		t.Fatal("Result = nil, want one")
+	}
+	return string(e.Result.Inline)
+}
+
+func TestRunReportsWhatHappens(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+
+	ended, lines := run(t, h, "good", "a1", "events")
+	if got := inline(t, ended); got != "done" {
+		t.Errorf("result = %q, want done", got)
+	}
+	if len(ended.Build) != 64 || ended.PluginVersion != "1.0.0" {
+		t.Errorf("Build = %q, PluginVersion = %q, want a digest and 1.0.0", ended.Build, ended.PluginVersion)
+	}
+	want := []string{
+		"started", "progress 0/5", "progress 1/5", "progress 2/5", "progress 3/5", "progress 4/5",
+		"output link page http://x", "usage rows 7", "truncated stderr 9",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("the sink got %q, want %q", lines, want)
+	}
+	if _, again := run(t, h, "good", "a2", "broken stream"); !slices.Equal(again, want) {
+		t.Errorf("across a broken stream the sink got %q, want %q", again, want)
+	}
+}
+
+func TestRunEnds(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+
+	ended, _ := run(t, h, "good", "a1", "fail")
+	if e := ended.Error; e == nil || e.Class != job.WorkFailed || e.Message != "exit status 3" || e.ExitCode == nil || *e.ExitCode != 3 {
+		t.Errorf("Error = %+v, want class failed with exit code 3", e)
+	}
+	ended, _ = run(t, h, "good", "a2", "refuse")
+	if e := ended.Error; e == nil || e.Class != job.Invalid || !e.RetrySafe || !strings.Contains(e.Message, "this will not do") {
+		t.Errorf("Error = %+v, want class invalid, retry safe, with the plugin's words", e)
+	}
+	ended, _ = run(t, h, "nosuch", "a3", "hello")
+	if e := ended.Error; e == nil || e.Class != job.Unavailable || !e.RetrySafe {
+		t.Errorf("Error = %+v, want class unavailable, retry safe", e)
+	}
+	ended, _ = run(t, h, "good", "a4", "checkpoint")
+	if got := inline(t, ended); got != "saved" {
+		t.Errorf("result = %q, want saved", got)
+	}
+}
+
+func TestRunStartsAgainWhenTheStartIsLost(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	ended, _ := run(t, h, "good", "a1", "miss")
+	if got := inline(t, ended); got != "Hello, ann!" {
+		t.Errorf("result = %q, want a greeting", got)
+	}
+}
+
+func TestAckLetsThePluginForget(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	h.Renew(7, time.Minute)
+	for i := range 300 { // more than one batch
+		ended, _ := run(t, h, "good", fmt.Sprintf("a%d", i), "hello")
+		inline(t, ended)
+		ended.Ack()
+	}
+	n := 0
+	eventually(t, "no attempt is known", func() bool {
+		n++
+		self := fmt.Sprintf("s%d", n)
+		ended, _ := run(t, h, "good", self, "state")
+		ended.Ack()
+		state := inline(t, ended)
+		return strings.HasPrefix(state, "epoch 7 ") && !strings.Contains(state, "a")
+	})
+}
+
+func TestManyAttemptsAtOnce(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	var wait sync.WaitGroup
+	for i := range 64 {
+		wait.Go(func() {
+			for j := range 5 {
+				ended, _ := run(t, h, "good", fmt.Sprintf("a%d-%d", i, j), "events")
+				if ended.Error != nil {
+					t.Errorf("attempt %d-%d: %+v", i, j, ended.Error)
+				}
+				ended.Ack()
+			}
+		})
+	}
+	wait.Wait()
+	if got := h.Plugins()[0].Running; got != 0 {
+		t.Errorf("Running = %d, want 0", got)
+	}
+}
+
+func TestMaxConcurrency(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-one", "HEIMDALL_TEST_LIMIT=1")
+	h := f.start(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	first := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- h.Run(ctx, request("one", "a1", "wait"), first) }()
+	<-first.begun
+	if err := h.Available("one", ""); err == nil {
+		t.Error("Available = nil while the plugin is full, want an error")
+	}
+	go func() { cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "by ann", Grace: time.Second}) }()
+	ended, _ := run(t, h, "one", "a2", "hello") // waits for the first
+	inline(t, ended)
+	if e := (<-done).Error; e == nil || e.Message != "by ann" {
+		t.Errorf("Error = %+v, want that of a cancel by ann", e)
+	}
+}
+
+func TestResultFile(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "r.csv"), []byte("a,b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(folder, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, ok := range map[string]bool{"r.csv": true, "link": false, "../r.csv": false, "/etc/passwd": false, "none": false, ".": false} {
+		r := request("good", "file "+path, "")
+		r.Input, _ = json.Marshal(map[string]string{"do": "file", "path": path})
+		r.Folders.Result = folder
+		ended := h.Run(t.Context(), r, newSink())
+		if ok && (ended.Error != nil || ended.Result.File != filepath.Join(folder, "r.csv") || ended.Result.Bytes != 3) {
+			t.Errorf("%s: got %+v and error %v, want the file", path, ended.Result, ended.Error)
+		}
+		if !ok && (ended.Error == nil || ended.Error.Class != job.Internal) {
+			t.Errorf("%s: got %+v and error %v, want an error of class internal", path, ended.Result, ended.Error)
+		}
+	}
+}
+
+func TestPluginSeesACleanEnvironment(t *testing.T) {
+	t.Setenv("HEIMDALL_CANARY", "secret")
+	t.Setenv("HTTP_PROXY_FOR_TEST", "http://proxy")
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t, func(c *pluginhost.Config) { c.Environment = []string{"HTTP_PROXY_FOR_TEST"} })
+	ended, _ := run(t, h, "good", "a1", "environment")
+	text := inline(t, ended)
+	if strings.Contains(text, "CANARY") {
+		t.Errorf("the plugin sees a variable of the host:\n%s", text)
+	}
+	if !strings.Contains(text, "HTTP_PROXY_FOR_TEST=http://proxy") || !strings.Contains(text, "PATH=") {
+		t.Errorf("the plugin lacks a variable that is allowed:\n%s", text)
+	}
+	if want := "stdin /dev/null has 0 bytes, <nil>"; !strings.HasPrefix(text, want) {
+		t.Errorf("got %q, want %q", text[:min(len(text), 60)], want)
+	}
+}
+
+func TestVersionsSideBySide(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-x_v1.2.0", "HEIMDALL_TEST_VERSION=1.2.0")
+	writePlugin(t, f.plugins, "heimdall-plugin-x_v1.10.0", "HEIMDALL_TEST_VERSION=1.10.0")
+	writePlugin(t, f.plugins, "heimdall-plugin-x", "HEIMDALL_TEST_VERSION=2.0.0-rc.1")
+	h := f.start(t)
+	for constraint, want := range map[string]string{"": "2.0.0-rc.1", "^1.2": "1.10.0", "~1.2": "1.2.0", "1.2.0": "1.2.0"} {
+		r := request("x", "a"+constraint, "hello")
+		r.PluginVersion = constraint
+		if ended := h.Run(t.Context(), r, newSink()); ended.PluginVersion != want {
+			t.Errorf("version %q: ran on %s (%v), want %s", constraint, ended.PluginVersion, ended.Error, want)
+		}
+	}
+	if err := h.Available("x", "^3.0"); err == nil || !strings.Contains(err.Error(), "^3.0") {
+		t.Errorf("Available(^3.0) = %v, want an error that names it", err)
+	}
+}
+
+func TestLongDataDir(t *testing.T) {
+	short, err := os.MkdirTemp("/tmp", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	t.Setenv("XDG_RUNTIME_DIR", short) // for those who may not write to /run
+	f := newFixture(t)
+	f.data = filepath.Join(f.data, strings.Repeat("long/", 40))
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	ended, _ := run(t, h, "good", "a1", "hello")
+	inline(t, ended)
+}

@@ -1,0 +1,286 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"github.com/heimdall-run/heimdall/sdk/handshake"
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// process is a running process of a plugin that is connected and described.
+type process struct {
+	name        string
+	build       build
+	times       times
+	log         hclog.Logger
+	child       *child
+	client      *plugin.Client
+	plugins     pluginpb.PluginServiceClient
+	commands    pluginpb.CommandServiceClient
+	description *Description
+	version     version
+	since       time.Time
+	acks        acks
+
+	slots    chan struct{} // one per running attempt; nil without a limit
+	running  atomic.Int64  // attempts
+	stopping atomic.Bool
+	stopOnce sync.Once
+	reason   string // why the host stopped it; valid after stopping
+}
+
+// launch starts a process and leads it to where it can work, or ends it and
+// says in one sentence why it cannot.
+func (h *Host) launch(ctx context.Context, f found, b build) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
+	defer cancel()
+	p, err := h.newProcess(f, b)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { p.child.signal(unix.SIGKILL) })()
+	if err = p.begin(ctx); err == nil {
+		err = p.greet(ctx, h, f)
+	}
+	if err != nil {
+		p.child.signal(unix.SIGKILL)
+		p.finish()
+		return nil, err
+	}
+	return p, nil
+}
+
+// newProcess prepares a process.
+func (h *Host) newProcess(f found, b build) (*process, error) {
+	folder, sockets, err := h.makeFolders()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{name: f.name, build: b, times: h.times, log: h.log.With("plugin", f.name)}
+	p.child = &child{
+		build:     b,
+		folder:    folder,
+		log:       p.log,
+		record:    record{Plugin: f.name, Digest: b.digest, Sockets: sockets},
+		handshake: make(chan string, 1),
+		dead:      make(chan struct{}),
+		exited:    make(chan struct{}),
+	}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  handshake.Config,
+		VersionedPlugins: map[int]plugin.PluginSet{handshake.ProtocolVersion: handshake.Set(nil)},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: folder},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			// The last value of a variable counts: sockets are made in our folder.
+			p.child.env = append(cmd.Env, plugin.EnvUnixSocketDir+"="+sockets)
+			p.child.env = append(p.child.env, environment(h.config.Environment)...)
+			return p.child, nil
+		},
+		SkipHostEnv:     true,
+		StartTimeout:    h.config.StartTimeout,
+		Logger:          hclog.NewNullLogger(), // the host says it in its own words
+		GRPCDialOptions: p.dialOptions(),
+	})
+	return p, nil
+}
+
+// begin starts the process and waits for its handshake.
+func (p *process) begin(ctx context.Context) error {
+	address, err := p.client.Start()
+	if err != nil {
+		return p.explain(ctx, err)
+	}
+	if address.Network() != "unix" {
+		return permanent{fmt.Errorf("plugin %s listens on %s: a plugin must listen on a unix socket", p.name, address)}
+	}
+	p.child.record.Socket = address.String()
+	return nil
+}
+
+// makeFolders makes the folder of a process and the one of its socket, which
+// may be the same.
+func (h *Host) makeFolders() (folder, sockets string, err error) {
+	for {
+		id := fmt.Sprintf("%08x", rand.Uint32())
+		folder, sockets = filepath.Join(h.runDir(), id), filepath.Join(h.sockets, id)
+		err := os.Mkdir(folder, 0o700)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err == nil && sockets != folder {
+			err = os.Mkdir(sockets, 0o700)
+		}
+		if err != nil {
+			return "", "", fmt.Errorf("make folder for a plugin process: %w", err)
+		}
+		return folder, sockets, nil
+	}
+}
+
+func (p *process) dialOptions() []grpc.DialOption {
+	dial := func(ctx context.Context, _ string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", p.child.record.Socket)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkPeer(conn, p.child.record.PID); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+	return []grpc.DialOption{
+		grpc.WithContextDialer(dial),
+		grpc.WithIdleTimeout(0), // never: dialing again needs the socket's file
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: time.Second},
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(handshake.MaxMessage), grpc.MaxCallSendMsgSize(handshake.MaxMessage)),
+	}
+}
+
+// explain says in one sentence why there was no handshake.
+func (p *process) explain(ctx context.Context, err error) error {
+	if !p.child.started() {
+		err := fmt.Errorf("plugin %s cannot be executed: %w", p.name, err)
+		if errors.Is(err, unix.ENOEXEC) {
+			return permanent{err}
+		}
+		return err
+	}
+	late := strings.Contains(err.Error(), "timeout while waiting") || ctx.Err() != nil
+	select {
+	case <-p.child.exited:
+	case <-time.After(p.times.kill):
+		return fmt.Errorf("plugin %s gave no handshake and cannot be killed: %w", p.name, err)
+	}
+	said := ""
+	if cause := p.child.stderr.cause(); cause != "" {
+		said = ": " + cause
+	}
+	fields := strings.Split(strings.TrimSpace(p.child.line), "|")
+	core := strconv.Itoa(plugin.CoreProtocolVersion)
+	ours := strconv.Itoa(handshake.ProtocolVersion)
+	switch {
+	case late:
+		return fmt.Errorf("plugin %s was still without a handshake when its time to start was over%s", p.name, said)
+	case p.child.line == "":
+		return fmt.Errorf("plugin %s ended before its handshake: %s%s", p.name, p.child.exit(), said)
+	case len(fields) < 4 || fields[0] != core:
+		return permanent{fmt.Errorf("plugin %s is no plugin of this host: its first line on stdout is %.100q, not a handshake", p.name, p.child.line)}
+	case fields[1] != ours:
+		return permanent{fmt.Errorf("plugin %s speaks version %.20s of the plugin protocol and this host version %s: build it with a matching sdk", p.name, fields[1], ours)}
+	default:
+		return fmt.Errorf("plugin %s has a handshake of another kind: %w", p.name, err)
+	}
+}
+
+// greet connects to a process and learns what it is.
+func (p *process) greet(ctx context.Context, h *Host, f found) error {
+	if p.client.Protocol() != plugin.ProtocolGRPC {
+		return permanent{fmt.Errorf("plugin %s does not speak gRPC", f.name)}
+	}
+	if err := p.child.record.write(p.child.folder); err != nil {
+		return err
+	}
+	protocol, err := p.client.Client()
+	if err != nil {
+		return p.broken("connect", err)
+	}
+	dispensed, err := protocol.Dispense(handshake.Name)
+	if err != nil {
+		return p.broken("connect", err)
+	}
+	conn := dispensed.(*grpc.ClientConn)
+	p.plugins = pluginpb.NewPluginServiceClient(conn)
+	p.commands = pluginpb.NewCommandServiceClient(conn)
+	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: h.config.HostVersion})
+	if err != nil {
+		return p.broken("describe itself", err)
+	}
+	if p.description, p.version, err = describe(described, f); err != nil {
+		return permanent{err}
+	}
+	if n := p.description.MaxConcurrency; n > 0 {
+		p.slots = make(chan struct{}, n)
+	}
+	if _, err := p.plugins.Configure(ctx, &pluginpb.ConfigureRequest{Settings: []byte("{}"), Generation: 1}); err != nil && !unimplemented(err) {
+		return p.broken("take its own settings", err)
+	}
+	p.since = time.Now()
+	p.acks.start(p)
+	h.right.tell(ctx, p)
+	return nil
+}
+
+// broken says why a call to a process that starts failed: mostly it has died.
+func (p *process) broken(what string, err error) error {
+	if status.Code(err) == codes.DeadlineExceeded {
+		return fmt.Errorf("plugin %s did not %s before its time to start was over", p.name, what)
+	}
+	select {
+	case <-p.child.exited:
+		text, _ := p.crash()
+		return errors.New(text)
+	case <-time.After(100 * time.Millisecond):
+		return fmt.Errorf("plugin %s did not %s: %s", p.name, what, sentence(err))
+	}
+}
+
+// crash says how the process ended, for people, and what it wrote last. It is
+// valid after the exit.
+func (p *process) crash() (text, detail string) {
+	state := p.child.cmd.ProcessState
+	switch cause := p.child.stderr.cause(); {
+	case p.stopping.Load():
+		return fmt.Sprintf("plugin %s was stopped: %s", p.name, p.reason), ""
+	case state.Success():
+		text = fmt.Sprintf("plugin %s ended by itself", p.name)
+	case cause != "" && state.Exited():
+		text = fmt.Sprintf("plugin %s crashed: %s: %s", p.name, p.child.exit(), cause)
+	default:
+		text = fmt.Sprintf("plugin %s crashed: %s", p.name, p.child.exit())
+	}
+	return text, p.child.stderr.text()
+}
+
+// finish removes what an ended process leaves behind. It waits for the end for
+// a bounded time.
+func (p *process) finish() {
+	if p.child.started() {
+		select {
+		case <-p.child.exited:
+		case <-time.After(p.times.kill):
+			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
+			return // its record stays for the next life of the host
+		}
+		p.acks.wait.Wait()
+		p.client.Kill() // there is nothing left to kill: it closes the connection
+	}
+	for _, folder := range []string{p.child.record.Sockets, p.child.folder} {
+		if err := os.RemoveAll(folder); err != nil {
+			p.log.Warn("the folder of an ended plugin process stays", "error", err)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package pluginhost
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// recordFile is the name of a record in the folder of its process.
+const recordFile = "process.json"
+
+// record is what a later life of the host needs to know of a process. Number
+// and start time together name one process of one boot for ever.
+type record struct {
+	Plugin    string `json:"plugin"`
+	Digest    string `json:"digest"`
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // clock ticks after boot
+	Boot      string `json:"boot_id"`
+	Namespace string `json:"pid_namespace"`
+	Sockets   string `json:"sockets"`          // the folder of its socket
+	Socket    string `json:"socket,omitempty"` // "" before the handshake
+}
+
+// write completes the record of a process that runs and puts it down whole.
+func (r *record) write(folder string) error {
+	var err error
+	if r.StartTime, err = startTime(r.PID); err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
+	if r.Boot, r.Namespace, err = thisMachine(); err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
+	path := filepath.Join(folder, recordFile)
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
+	return nil
+}
+
+// readRecord reads the record in the folder of a process.
+func readRecord(folder string) (*record, error) {
+	data, err := os.ReadFile(filepath.Join(folder, recordFile))
+	if err != nil {
+		return nil, err
+	}
+	r := &record{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read record in %s: %w", folder, err)
+	}
+	return r, nil
+}
+
+// lives returns a descriptor of the process if it still runs, else -1. The
+// caller closes it.
+func (r *record) lives() int {
+	boot, namespace, err := thisMachine()
+	if err != nil || r.PID <= 1 || r.Boot != boot || r.Namespace != namespace {
+		return -1
+	}
+	fd, err := unix.PidfdOpen(r.PID, 0)
+	if err != nil {
+		return -1
+	}
+	// Only now, with the process held, its start time proves who it is.
+	if started, err := startTime(r.PID); err != nil || started != r.StartTime {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
+// clearRun ends the processes of an earlier life of the host and removes what
+// they left. One that lives cannot be used again yet.
+func (h *Host) clearRun() error {
+	entries, err := os.ReadDir(h.runDir())
+	if err != nil {
+		return fmt.Errorf("read folder of processes: %w", err)
+	}
+	for _, entry := range entries {
+		folder := filepath.Join(h.runDir(), entry.Name())
+		r, err := readRecord(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
+		}
+		if r != nil {
+			if err := h.clearProcess(r); err != nil {
+				return err
+			}
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("remove folder of an ended process: %w", err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) clearProcess(r *record) error {
+	fd := r.lives()
+	if fd < 0 {
+		return nil
+	}
+	defer unix.Close(fd)
+	h.log.Warn("a plugin process of an earlier life still runs and is killed", "plugin", r.Plugin, "pid", r.PID)
+	// It leads its group, so the group's number is its own as long as it is held.
+	_ = unix.Kill(-r.PID, unix.SIGKILL)
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(h.times.kill); ; {
+		n, err := unix.Poll(poll, int(max(time.Until(deadline), 0).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return fmt.Errorf("process %d of plugin %s was left by an earlier life and cannot be killed: end it by hand", r.PID, r.Plugin)
+		}
+		return nil
+	}
+}
+
+// thisMachine returns what tells this boot and this view of processes from any
+// other.
+func thisMachine() (boot, namespace string, err error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", "", err
+	}
+	namespace, err = os.Readlink("/proc/self/ns/pid")
+	return string(bytes.TrimSpace(id)), namespace, err
+}
+
+// startTime returns field 22 of /proc/<pid>/stat.
+func startTime(pid int) (uint64, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// Field 2 is the name in parentheses, which may hold anything.
+	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	fields := strings.Fields(rest)
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat makes no sense", pid)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}

@@ -1,0 +1,127 @@
+package pluginhost
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Request is an attempt to be run.
+type Request struct {
+	Plugin        string
+	PluginVersion string // "": the newest; else "1.2.3", "~1.2" or "^1.2"
+
+	AttemptID string // unique over all hosts and times
+	Attempt   int    // ordinal within the job, from 1
+	Job       JobInfo
+	Command   Object
+	Cluster   Object
+	Settings  json.RawMessage   // command and cluster context merged, without secrets
+	Input     json.RawMessage   // the job's context
+	Secrets   map[string][]byte // by JSON pointer into Settings
+	User      string
+	Groups    []string // of the user, sorted
+
+	Folders       Folders
+	Limits        Limits
+	Deadline      time.Time     // zero: none
+	OrphanTimeout time.Duration // how long work that is not retryable goes on unfollowed; 0: no limit
+	Retryable     bool          // it may be run again elsewhere
+	TraceParent   string        // W3C trace context of the submission
+}
+
+// JobInfo is the job as plugins see it.
+type JobInfo struct {
+	ID          job.ID
+	Name        string
+	Version     string
+	Description string
+	Tags        []string // sorted
+	Created     time.Time
+}
+
+// Object is a command or a cluster as plugins see it.
+type Object struct {
+	ID      string
+	Name    string
+	Version string
+	Tags    []string        // sorted
+	Context json.RawMessage // as written, without secrets
+}
+
+// Folders are the absolute paths of an attempt's folders. The plugin makes them
+// when it first needs them.
+type Folders struct {
+	Work   string // the current folder of its children
+	Logs   string // holds the files "stdout" and "stderr"
+	Result string
+}
+
+// Limits are upper bounds of an attempt; 0 means no limit.
+type Limits struct {
+	MemoryBytes       int64 // of its processes
+	CPUSeconds        int64 // of each process
+	OpenFiles         int64 // of each process
+	CoreBytes         int64
+	LogBytes          int64 // of each of stdout and stderr
+	ResultBytes       int64
+	InlineResultBytes int64 // of a result that is not a file
+}
+
+// message returns the request in the words of the protocol.
+func (r *Request) message() *pluginpb.StartRequest {
+	m := &pluginpb.StartRequest{
+		AttemptId:     r.AttemptID,
+		Mode:          pluginpb.StartMode_START_MODE_FRESH,
+		AttemptNumber: int32(r.Attempt),
+		Job: &pluginpb.JobInfo{
+			Id:          string(r.Job.ID),
+			Name:        r.Job.Name,
+			Version:     r.Job.Version,
+			Description: r.Job.Description,
+			Tags:        r.Job.Tags,
+		},
+		Settings:    r.Settings,
+		Command:     r.Command.message(),
+		Cluster:     r.Cluster.message(),
+		Input:       r.Input,
+		User:        &pluginpb.User{Name: r.User, Groups: r.Groups},
+		Folders:     &pluginpb.Folders{Work: r.Folders.Work, Logs: r.Folders.Logs, Result: r.Folders.Result},
+		Limits:      r.Limits.message(),
+		Traceparent: r.TraceParent,
+		Retryable:   r.Retryable,
+	}
+	for pointer, value := range r.Secrets {
+		m.Secrets = append(m.Secrets, &pluginpb.Secret{Pointer: pointer, Value: value})
+	}
+	if !r.Job.Created.IsZero() {
+		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
+	}
+	if !r.Deadline.IsZero() {
+		m.Deadline = timestamppb.New(r.Deadline)
+	}
+	if r.OrphanTimeout > 0 {
+		m.OrphanTimeout = durationpb.New(r.OrphanTimeout)
+	}
+	return m
+}
+
+func (o *Object) message() *pluginpb.ObjectInfo {
+	return &pluginpb.ObjectInfo{Id: o.ID, Name: o.Name, Version: o.Version, Tags: o.Tags, Context: o.Context}
+}
+
+func (l *Limits) message() *pluginpb.Limits {
+	return &pluginpb.Limits{
+		MemoryBytes:       l.MemoryBytes,
+		CpuSeconds:        l.CPUSeconds,
+		OpenFiles:         l.OpenFiles,
+		CoreBytes:         l.CoreBytes,
+		LogBytes:          l.LogBytes,
+		ResultBytes:       l.ResultBytes,
+		InlineResultBytes: l.InlineResultBytes,
+	}
+}

@@ -1,0 +1,249 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
+)
+
+var _ runner.Runner = (*child)(nil)
+
+// child is one operating-system process of a plugin, as go-plugin wants to run
+// it. It has a session of its own, no stdin, and files for stdout and stderr.
+type child struct {
+	build  build
+	env    []string
+	folder string // its working folder, which holds its files
+	log    hclog.Logger
+	record record
+
+	cmd       *exec.Cmd
+	stderr    lines
+	handshake chan string // the first line of stdout, if there was one; then closed
+	greeted   bool        // handshake is closed; only follow and what it calls use it
+
+	mu     sync.Mutex
+	pid    int  // 0 before the start
+	reaped bool // the number may belong to another process now
+	doomed bool // killed before it was started
+
+	line   string        // the handshake, or what stood in its place; valid after exited
+	dead   chan struct{} // closed when the process has ended
+	exited chan struct{} // closed when besides all that it wrote is read
+}
+
+// Start executes the plugin and writes its record.
+func (c *child) Start(context.Context) error {
+	stdout, stdoutTail, err := appendFile(filepath.Join(c.folder, "stdout"), c.printed)
+	if err != nil {
+		return fmt.Errorf("make file for stdout: %w", err)
+	}
+	defer stdout.Close()
+	stderr, stderrTail, err := appendFile(filepath.Join(c.folder, "stderr"), c.logged)
+	if err != nil {
+		stdoutTail.file.Close()
+		return fmt.Errorf("make file for stderr: %w", err)
+	}
+	defer stderr.Close()
+	if err := c.execute(stdout, stderr); err != nil {
+		stdoutTail.file.Close()
+		stderrTail.file.Close()
+		return err
+	}
+	c.record.PID = c.cmd.Process.Pid
+	c.mu.Lock()
+	c.pid = c.cmd.Process.Pid
+	doomed := c.doomed
+	c.mu.Unlock()
+	// These two end with the process; whoever started it waits for exited.
+	go c.reap()
+	go c.follow(stdoutTail, stderrTail)
+	if doomed {
+		c.signal(unix.SIGKILL)
+		return errors.New("stopped before it was started")
+	}
+	if err := c.record.write(c.folder); err != nil {
+		c.signal(unix.SIGKILL)
+		return err
+	}
+	return nil
+}
+
+// execute starts the process. A binary that was written a moment ago can be
+// busy: a child forked by another goroutine holds it open until it executes.
+func (c *child) execute(stdout, stderr *os.File) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		c.cmd = exec.Command(c.build.path)
+		c.cmd.Env = c.env
+		c.cmd.Dir = c.folder
+		c.cmd.Stdout, c.cmd.Stderr = stdout, stderr
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		err := c.cmd.Start()
+		if err == nil || !errors.Is(err, syscall.ETXTBSY) || wait > 200*time.Millisecond {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// reap waits for the end of the process, and ends what is left of its group
+// while its number still cannot belong to another one.
+func (c *child) reap() {
+	defer close(c.dead)
+	for {
+		err := unix.Waitid(unix.P_PID, c.record.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = unix.Kill(-c.pid, unix.SIGKILL)
+	_ = c.cmd.Wait() // the exit is in ProcessState
+	c.reaped = true
+}
+
+// follow reads what the process writes: often until its handshake, later now
+// and then.
+func (c *child) follow(stdout, stderr *tail) {
+	defer close(c.exited)
+	const shortest, longest = time.Millisecond, 200 * time.Millisecond
+	wait := shortest
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.dead:
+			stdout.finish()
+			stderr.finish()
+			if !c.greeted {
+				close(c.handshake)
+			}
+			return
+		case <-timer.C:
+		}
+		busy := stdout.read()
+		if stderr.read() || busy {
+			wait = 10 * shortest
+		} else {
+			wait = min(2*wait, longest)
+		}
+		if !c.greeted {
+			wait = shortest
+			if len(stdout.partial) > 4<<10 { // garbage that may never end
+				c.printed(string(stdout.partial))
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+// printed takes a line of stdout. The first is the handshake.
+func (c *child) printed(line string) {
+	if c.greeted {
+		c.log.Debug(line, "stream", "stdout")
+		return
+	}
+	c.greeted, c.line = true, line
+	c.handshake <- line
+	close(c.handshake)
+}
+
+// logged takes a line of stderr.
+func (c *child) logged(line string) {
+	level, message, args := parseLog(line)
+	c.stderr.add(message)
+	c.log.Log(level, message, args...)
+}
+
+// signal sends a signal to the group of the process unless it has ended. One
+// that was not started yet will end as soon as it is.
+func (c *child) signal(sig unix.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.pid == 0:
+		c.doomed = true
+	case !c.reaped:
+		_ = unix.Kill(-c.pid, sig)
+	}
+}
+
+// started reports whether there is or was a process.
+func (c *child) started() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pid != 0
+}
+
+// exit says how the process ended, such as "signal: killed". It is valid after
+// exited.
+func (c *child) exit() string { return c.cmd.ProcessState.String() }
+
+// handshakeReader gives go-plugin the first line of stdout and then its end.
+type handshakeReader struct {
+	line <-chan string
+	rest strings.Reader
+}
+
+// Read waits for the line.
+func (r *handshakeReader) Read(b []byte) (int, error) {
+	if r.rest.Len() == 0 {
+		line, ok := <-r.line
+		if !ok {
+			return 0, io.EOF
+		}
+		r.rest.Reset(line[:min(len(line), 4<<10)] + "\n")
+	}
+	return r.rest.Read(b)
+}
+
+// Stdout returns what go-plugin may know of stdout.
+func (c *child) Stdout() io.ReadCloser { return io.NopCloser(&handshakeReader{line: c.handshake}) }
+
+// Stderr returns nothing: the host reads the file itself.
+func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Wait waits for the end of the process.
+func (c *child) Wait(context.Context) error {
+	<-c.exited
+	return nil
+}
+
+// Kill kills the process and its group. It does not wait.
+func (c *child) Kill(context.Context) error {
+	c.signal(unix.SIGKILL)
+	return nil
+}
+
+// ID returns the number of the process.
+func (c *child) ID() string { return strconv.Itoa(c.record.PID) }
+
+// Name returns the path of the binary.
+func (c *child) Name() string { return c.build.path }
+
+// Diagnose says nothing: the host explains failures itself.
+func (c *child) Diagnose(context.Context) string { return "" }
+
+// PluginToHost returns the address unchanged: both live on one machine.
+func (c *child) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin returns the address unchanged.
+func (c *child) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

@@ -1,0 +1,95 @@
+package pluginhost
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath keeps socket paths well below the 108 bytes of the kernel's
+// sockaddr_un, for plugins in languages that allow less.
+const maxSocketPath = 80
+
+// socketSuffix is as long as what follows the root in the path of a socket: the
+// folder of the process and the name that a Go plugin chooses.
+const socketSuffix = "/01234567/plugin0123456789"
+
+// socketRoot returns the folder to make socket folders in: run itself, or where
+// that is too deep a private folder below /run or $XDG_RUNTIME_DIR. It is never
+// below /tmp, where old files are swept away.
+func socketRoot(dataDir, run string) (string, error) {
+	if len(run)+len(socketSuffix) <= maxSocketPath {
+		return run, nil
+	}
+	sum := sha256.Sum256([]byte(dataDir))
+	bases := []string{"/run"}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		bases = append(bases, dir)
+	}
+	var errs []error
+	for _, base := range bases {
+		dir := filepath.Join(base, "heimdall", hex.EncodeToString(sum[:4]))
+		if len(dir)+len(socketSuffix) > maxSocketPath {
+			errs = append(errs, fmt.Errorf("%s is too long too", dir))
+			continue
+		}
+		err := privateFolder(dir)
+		if err == nil {
+			return dir, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", fmt.Errorf("data_dir %s is too long for unix sockets, and no other place for them can be had: choose a shorter one: %w",
+		dataDir, errors.Join(errs...))
+}
+
+// privateFolder makes dir as an empty folder that only this user may enter.
+// Whatever an earlier life left in it belongs to no living process.
+func privateFolder(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
+}
+
+// removeSockets removes a socket root outside the data folder.
+func (h *Host) removeSockets() {
+	if h.sockets != h.runDir() {
+		_ = os.Remove(h.sockets)
+	}
+}
+
+// checkPeer makes sure that the process at the other end of a connection is
+// the one that was started, or belongs to its session: file permissions alone
+// do not say who made a socket.
+func checkPeer(conn net.Conn, pid int) error {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var peer *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		peer, credErr = unix.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return fmt.Errorf("ask who serves the plugin's socket: %w", err)
+	}
+	if int(peer.Pid) == pid {
+		return nil
+	}
+	if session, err := unix.Getsid(int(peer.Pid)); err == nil && session == pid {
+		return nil
+	}
+	return fmt.Errorf("the plugin's socket is served by process %d, not by process %d that was started", peer.Pid, pid)
+}

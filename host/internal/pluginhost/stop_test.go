@@ -1,0 +1,148 @@
+package pluginhost_test
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+func TestCrashIsExplained(t *testing.T) {
+	for do, want := range map[string]string{
+		"exit":         "plugin good crashed: exit status 4",
+		"log and exit": "plugin good crashed: exit status 4: no more room",
+		"panic":        "plugin good crashed: exit status 2: panic: boom",
+		"kill":         "plugin good crashed: signal: killed",
+	} {
+		t.Run(do, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, "heimdall-plugin-good")
+			h := f.start(t)
+			before := h.Plugins()[0].PID
+			ended, lines := run(t, h, "good", "a1", do)
+			if e := ended.Error; e == nil || e.Class != job.Lost || e.RetrySafe || !strings.HasPrefix(e.Message, want) {
+				t.Errorf("Error = %+v (after %q), want class lost and %q", e, lines, want)
+			}
+			eventually(t, "the plugin is available again", func() bool {
+				return h.Available("good", "") == nil && h.Plugins()[0].PID != before
+			})
+			ended, _ = run(t, h, "good", "a2", "hello")
+			inline(t, ended)
+			status := h.Plugins()[0]
+			if status.RestartCount != 1 || len(status.Restarts) != 1 || !strings.HasPrefix(status.Restarts[0].Reason, want) {
+				t.Errorf("restarts = %d %+v, want one because %q", status.RestartCount, status.Restarts, want)
+			}
+		})
+	}
+}
+
+func TestCrashIsNoticedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	s := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- h.Run(t.Context(), request("good", "a1", "wait"), s) }()
+	<-s.begun
+	killed := time.Now()
+	syscall.Kill(h.Plugins()[0].PID, syscall.SIGKILL)
+	if e := (<-done).Error; e == nil || e.Class != job.Lost {
+		t.Errorf("Error = %+v, want class lost", e)
+	}
+	if took := time.Since(killed); took > 2*time.Second {
+		t.Errorf("the crash was noticed after %s", took)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	variants := map[string]struct {
+		do      string
+		stop    *pluginhost.Stop
+		class   job.Class
+		message string
+	}{
+		"an orderly stop": {"wait", &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob", Grace: 10 * time.Second}, job.WasCanceled, "canceled by bob"},
+		"a stop by force": {"stubborn", &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "now", Grace: 50 * time.Millisecond}, job.WasCanceled, "now"},
+		"without grace":   {"stubborn", &pluginhost.Stop{Reason: pluginhost.StopTimeout, Message: "time is up"}, job.WasCanceled, "time is up"},
+		"without a Stop":  {"wait", nil, job.WasCanceled, "the host stops"},
+		"a deaf attempt":  {"deaf", &pluginhost.Stop{Reason: pluginhost.StopTimeout, Message: "time is up", Grace: 50 * time.Millisecond}, job.TimedOut, "did not stop the job, so its process was killed"},
+		"a frozen plugin": {"freeze", &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob", Grace: 50 * time.Millisecond}, job.WasCanceled, "its process was killed"},
+		"a lost lease":    {"abandon", &pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Grace: 5 * time.Second}, job.Lost, "CANCEL_MODE_ABANDON"},
+	}
+	for name, v := range variants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			writePlugin(t, f.plugins, "heimdall-plugin-good")
+			h := f.start(t)
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			s := newSink()
+			done := make(chan *pluginhost.Ended)
+			go func() { done <- h.Run(ctx, request("good", "a1", v.do), s) }()
+			<-s.begun
+			if v.stop == nil {
+				cancel(nil)
+			} else {
+				cancel(v.stop)
+			}
+			e := (<-done).Error
+			if e == nil || e.Class != v.class || !strings.Contains(e.Message, v.message) {
+				t.Errorf("Error = %+v, want class %s and %q", e, v.class, v.message)
+			}
+			eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+		})
+	}
+}
+
+func TestCanceledBeforeTheStart(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "by bob"})
+	ended := h.Run(ctx, request("good", "a1", "hello"), newSink())
+	if e := ended.Error; e == nil || e.Class != job.WasCanceled || !e.RetrySafe || e.Message != "by bob" {
+		t.Errorf("Error = %+v, want a cancel by bob", e)
+	}
+}
+
+// A host that stops waits a little for attempts, then ends them with their
+// process.
+func TestServeStopsWithARunningAttempt(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h, err := pluginhost.New(pluginhost.Config{Directory: f.plugins, DataDir: f.data, StartWait: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Hurry()
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- h.Serve(ctx) }()
+	s := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- h.Run(context.Background(), request("good", "a1", "deaf"), s) }()
+	<-s.begun
+	pid := h.Plugins()[0].PID
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve = %v, want nil", err)
+	}
+	if e := (<-done).Error; e == nil || e.Class != job.Shutdown {
+		t.Errorf("Error = %+v, want class shutdown", e)
+	}
+	if alive(pid) {
+		t.Errorf("process %d still runs", pid)
+	}
+	if err := h.Available("good", ""); err == nil {
+		t.Error("Available = nil after the end, want an error")
+	}
+}

@@ -1,0 +1,246 @@
+// Package queue decides when this host runs a job. It holds the host's slots
+// and leases: a job that is claimed here runs here, and ends through its lease.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// Store keeps jobs and leases.
+type Store interface {
+	Submit(ctx context.Context, s store.Submission) (*job.Lease, error)
+	Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
+	Started(ctx context.Context, leases []job.Lease, at time.Time) error
+	End(ctx context.Context, end job.End) error
+	Cancel(ctx context.Context, id job.ID, by string) (store.Cancellation, error)
+	Canceling(ctx context.Context, host string, epoch int64) ([]store.CancelWish, error)
+	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration) error
+	Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error)
+}
+
+// Runner performs attempts.
+type Runner interface {
+	Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+	Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func())
+}
+
+// Config is what a queue needs.
+type Config struct {
+	Store  Store
+	Runner Runner
+	Host   string                                    // id of this host
+	Epoch  int64                                     // of this life of the host
+	Slots  int                                       // attempts that run at once
+	Drain  time.Duration                             // that running attempts are given when the queue stops
+	Hurry  <-chan struct{}                           // closed: they are given no more
+	Grace  time.Duration                             // for an orderly stop of one attempt
+	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
+	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
+	Log    hclog.Logger
+}
+
+// Times of the queue. A lease is good for leaseTime after each heartbeat.
+const (
+	leaseTime     = 10 * time.Second
+	heartbeatTime = 2 * time.Second
+	pollTime      = time.Second            // between looks for waiting jobs that nobody announced
+	startedAfter  = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
+	mostClaims    = 256                    // in one statement
+)
+
+// Queue runs jobs in the slots of this host.
+type Queue struct {
+	Config
+	slots    *slots
+	wake     chan struct{} // a waiting job may fit now
+	backlog  atomic.Bool   // jobs may be waiting
+	gaveUp   atomic.Bool   // ends that cannot be recorded now are given up
+	starts   *marker
+	attempts sync.WaitGroup // and submissions that may become one
+
+	mu       sync.Mutex
+	running  map[job.ID]*attempt
+	draining bool
+}
+
+// New returns a queue. It runs nothing before Serve.
+func New(c Config) *Queue {
+	return &Queue{
+		Config:  c,
+		slots:   newSlots(c.Slots),
+		wake:    make(chan struct{}, 1),
+		starts:  newMarker(),
+		running: map[job.ID]*attempt{},
+	}
+}
+
+// Submit records a job. It runs at once when a slot is free and nothing older
+// waits; else it waits. When Submit returns without an error, the job is
+// durable.
+func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
+	if !q.enter() {
+		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
+	}
+	defer q.attempts.Done()
+	taken := q.slots.take(1) == 1
+	// The caller may leave, but a record that was begun is seen through, so that
+	// a lease which came of it is never without its runner.
+	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
+		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken,
+	})
+	if err != nil || lease == nil {
+		if taken {
+			q.slots.give(1)
+		}
+		if err == nil {
+			q.backlog.Store(true)
+			q.look()
+		}
+		return err
+	}
+	q.launch(job.Claimed{Job: j, Lease: *lease})
+	return nil
+}
+
+// enter begins a submission; it reports false once the queue drains.
+func (q *Queue) enter() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.draining {
+		return false
+	}
+	q.attempts.Add(1)
+	return true
+}
+
+// Cancel asks for the end of a job and returns its status after that: CANCELING
+// while it runs, else a final one.
+func (q *Queue) Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error) {
+	c, err := q.Store.Cancel(ctx, id, by)
+	if err != nil {
+		return "", err
+	}
+	if c.Host == q.Host && c.Status == job.Canceling {
+		q.stop(id, &pluginhost.Stop{Reason: reason, Message: canceledBy(by, reason), Grace: q.Grace})
+	}
+	return c.Status, nil
+}
+
+// Serve claims and runs jobs until ctx is done. Then it drains: it claims no
+// more, waits for what runs, and after the drain time stops that as well. It
+// returns when nothing runs any more, or with an error when the host has lost
+// its right to run.
+func (q *Queue) Serve(ctx context.Context) error {
+	if err := q.endLost(ctx); err != nil {
+		return err
+	}
+	// Leases are renewed until the last attempt has ended.
+	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, working := errgroup.WithContext(alive)
+	group.Go(func() error { return q.beat(working) })
+	group.Go(func() error { return q.starts.serve(working, q.Store, q.Log) })
+	group.Go(func() error {
+		defer stop()
+		claiming, cancel := context.WithCancel(ctx)
+		defer cancel()
+		context.AfterFunc(working, cancel) // the host has lost its right to run
+		q.claim(claiming)
+		q.drain(working)
+		return nil
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// claim takes waiting jobs whenever slots are free, until ctx is done.
+func (q *Queue) claim(ctx context.Context) {
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	q.look()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.wake:
+		case <-poll.C:
+		}
+		for q.claimSome(ctx) {
+		}
+	}
+}
+
+// claimSome claims as many jobs as there are free slots and reports whether more
+// may be waiting that fit.
+func (q *Queue) claimSome(ctx context.Context) bool {
+	n := q.slots.take(mostClaims)
+	if n == 0 || ctx.Err() != nil {
+		q.slots.give(n)
+		return false
+	}
+	q.backlog.Store(false) // a submission from here on sets it again
+	claimed, err := q.Store.Claim(context.WithoutCancel(ctx), q.Host, q.Epoch, n)
+	if err != nil {
+		q.Log.Warn("waiting jobs could not be claimed", "error", err)
+	}
+	q.slots.give(n - len(claimed))
+	for _, c := range claimed {
+		q.launch(c)
+	}
+	full := len(claimed) == n
+	if full {
+		q.backlog.Store(true)
+	}
+	return full
+}
+
+// look makes the claim loop look for waiting jobs.
+func (q *Queue) look() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// endLost ends the attempts that an earlier life of this host left behind.
+func (q *Queue) endLost(ctx context.Context) error {
+	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
+	if err != nil {
+		return fmt.Errorf("take over what this host ran before: %w", err)
+	}
+	for _, c := range adopted {
+		outcome, done := q.Runner.Lost(ctx, c)
+		if c.Job.Status == job.Canceling {
+			outcome.Status = job.Canceled
+			outcome.Error.Message = "canceled by " + c.Job.CanceledBy + "; " + outcome.Error.Message
+		}
+		if q.record(ctx, job.End{Lease: c.Lease, Outcome: outcome}) {
+			done()
+			q.publish(c.Job, outcome)
+		}
+		q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
+	}
+	return nil
+}
+
+func canceledBy(by string, reason pluginhost.StopReason) string {
+	if reason == pluginhost.StopClientGone {
+		return "canceled because the caller that waited for it has gone"
+	}
+	return "canceled by " + by
+}

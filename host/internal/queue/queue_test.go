@@ -1,0 +1,419 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// memory is a store of one host in memory.
+type memory struct {
+	mu      sync.Mutex
+	waiting []*job.Job
+	leased  map[job.ID]*job.Job
+	wishes  map[job.ID]string
+	started []job.ID
+	ends    map[job.ID]job.Outcome
+	adopted []job.Claimed
+	away    error // what every statement answers while the store is away
+	fenced  bool
+}
+
+func newMemory() *memory {
+	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}}
+}
+
+func (m *memory) Submit(_ context.Context, s store.Submission) (*job.Lease, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away != nil {
+		return nil, m.away
+	}
+	if s.Claim && len(m.waiting) == 0 {
+		m.leased[s.Job.ID] = s.Job
+		return &job.Lease{JobID: s.Job.ID, Attempt: 1, HostID: s.Host, Epoch: s.Epoch}, nil
+	}
+	m.waiting = append(m.waiting, s.Job)
+	return nil, nil
+}
+
+func (m *memory) Claim(_ context.Context, host string, epoch int64, n int) (claimed []job.Claimed, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.waiting) > 0 && len(claimed) < n && m.away == nil {
+		j := m.waiting[0]
+		m.waiting = m.waiting[1:]
+		m.leased[j.ID] = j
+		claimed = append(claimed, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID, Attempt: 1, HostID: host, Epoch: epoch}})
+	}
+	return claimed, m.away
+}
+
+func (m *memory) Started(_ context.Context, leases []job.Lease, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range leases {
+		m.started = append(m.started, l.JobID)
+	}
+	return nil
+}
+
+func (m *memory) End(_ context.Context, end job.End) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away != nil {
+		return m.away
+	}
+	if m.leased[end.JobID] == nil {
+		return store.ErrLeaseLost
+	}
+	delete(m.leased, end.JobID)
+	m.ends[end.JobID] = end.Outcome
+	return nil
+}
+
+func (m *memory) Cancel(_ context.Context, id job.ID, by string) (store.Cancellation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.leased[id] != nil {
+		m.wishes[id] = by
+		return store.Cancellation{Status: job.Canceling, Host: host}, nil
+	}
+	return store.Cancellation{Status: job.Canceled}, nil
+}
+
+func (m *memory) Canceling(context.Context, string, int64) (wishes []store.CancelWish, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, by := range m.wishes {
+		wishes = append(wishes, store.CancelWish{Lease: job.Lease{JobID: id}, By: by})
+	}
+	return wishes, nil
+}
+
+func (m *memory) Heartbeat(context.Context, string, int64, time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fenced {
+		return store.ErrFenced
+	}
+	return m.away
+}
+
+func (m *memory) Adopt(context.Context, string, int64) ([]job.Claimed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.adopted {
+		m.leased[c.Job.ID] = c.Job
+	}
+	return m.adopted, nil
+}
+
+func (m *memory) end(id job.ID) job.Outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ends[id]
+}
+
+// timed runs each job for the time that its description says.
+type timed struct {
+	mu      sync.Mutex
+	running int
+	most    int
+	order   []job.ID
+	acked   int
+}
+
+func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	r.mu.Lock()
+	r.running++
+	r.most = max(r.most, r.running)
+	r.order = append(r.order, c.Job.ID)
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.running--
+		r.mu.Unlock()
+	}()
+	started(time.Now())
+	length, err := time.ParseDuration(c.Job.Description)
+	if err != nil {
+		panic(err)
+	}
+	outcome := job.Outcome{Status: job.Succeeded}
+	select {
+	case <-time.After(length):
+	case <-ctx.Done():
+		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
+		if stop.Reason == pluginhost.StopShutdown {
+			outcome.Status = job.Killed
+		}
+	}
+	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
+}
+
+func (r *timed) Lost(context.Context, job.Claimed) (job.Outcome, func()) {
+	return job.Outcome{Status: job.Failed, Error: &job.Error{Class: job.Lost, Message: "lost"}}, func() {}
+}
+
+const host = "this-host"
+
+// fixture is a queue that is being served inside a synctest bubble.
+type fixture struct {
+	*queue.Queue
+	store  *memory
+	runner *timed
+	ended  map[job.ID]*job.Job
+	renews int
+	mu     sync.Mutex
+	hurry  chan struct{}
+	stop   func() error
+}
+
+func serve(t *testing.T, slots int, m *memory) *fixture {
+	f := &fixture{store: m, runner: &timed{}, ended: map[job.ID]*job.Job{}, hurry: make(chan struct{})}
+	f.Queue = queue.New(queue.Config{
+		Store: m, Runner: f.runner, Host: host, Epoch: 3, Slots: slots,
+		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: f.hurry, Log: hclog.NewNullLogger(),
+		Renew: func(epoch int64, validFor time.Duration) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.renews++
+			if epoch != 3 || validFor > 8*time.Second || validFor <= 0 {
+				t.Errorf("Renew(%d, %v), want epoch 3 and at most 8s", epoch, validFor)
+			}
+		},
+		Ended: func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(ctx) }()
+	f.stop = func() error { cancel(); return <-served }
+	return f
+}
+
+func submit(t *testing.T, f *fixture, length string) job.ID {
+	t.Helper()
+	j := &job.Job{ID: job.NewID(), Request: job.Request{Description: length}}
+	if err := f.Submit(t.Context(), j); err != nil {
+		t.Fatalf("Submit: %v", err)
+	}
+	return j.ID
+}
+
+func TestSlotsBoundWhatRunsAndOrderIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 3, newMemory())
+		var ids []job.ID
+		for range 20 {
+			ids = append(ids, submit(t, f, "1s"))
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if f.runner.most != 3 {
+			t.Errorf("%d attempts ran at once, want 3", f.runner.most)
+		}
+		if len(f.store.ends) != 20 || len(f.ended) != 20 || f.runner.acked != 20 {
+			t.Errorf("ends recorded, told, acknowledged = %d, %d, %d, want 20 each", len(f.store.ends), len(f.ended), f.runner.acked)
+		}
+		for i := range ids { // three start at the same moment, in any order
+			if got := slices.Index(f.runner.order, ids[i]); got/3 != i/3 && i >= 3 && abs(got-i) > 2 {
+				t.Errorf("job %d ran as number %d", i, got)
+			}
+		}
+	})
+}
+
+func abs(n int) int { return max(n, -n) }
+
+func TestOnlyLongJobsAreMarkedRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 2, newMemory())
+		submit(t, f, "100ms")
+		long := submit(t, f, "300ms")
+		time.Sleep(time.Second)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(f.store.started, []job.ID{long}) {
+			t.Errorf("marked as running = %v, want only %v", f.store.started, long)
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1, newMemory())
+		running := submit(t, f, "1h")
+		synctest.Wait()
+		if status, err := f.Cancel(t.Context(), running, "alice", pluginhost.StopUser); err != nil || status != job.Canceling {
+			t.Fatalf("Cancel = %v, %v, want CANCELING", status, err)
+		}
+		synctest.Wait()
+		if got := f.store.end(running); got.Status != job.Canceled || got.Error.Message != "canceled by alice" {
+			t.Errorf("end = %+v, want canceled by alice", got)
+		}
+		// A wish that reaches the store without passing this queue is heeded by
+		// the next heartbeat.
+		other := submit(t, f, "1h")
+		synctest.Wait()
+		if _, err := f.store.Cancel(t.Context(), other, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if got := f.store.end(other); got.Status != job.Canceled || got.Error.Message != "canceled by bob" {
+			t.Errorf("end = %+v, want canceled by bob", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	tests := map[string]struct {
+		length string
+		hurry  bool
+		want   job.Status
+		within time.Duration
+	}{
+		"a job that ends in time goes on": {"20s", false, job.Succeeded, 20 * time.Second},
+		"a longer one is killed":          {"1h", false, job.Killed, 30 * time.Second},
+		"at once, when it must be":        {"1h", true, job.Killed, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := serve(t, 1, newMemory())
+				running, waiting := submit(t, f, tt.length), submit(t, f, "1s")
+				synctest.Wait()
+				if tt.hurry {
+					close(f.hurry)
+				}
+				begun := time.Now()
+				if err := f.stop(); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took != tt.within {
+					t.Errorf("stopping took %v, want %v", took, tt.within)
+				}
+				if got := f.store.end(running).Status; got != tt.want {
+					t.Errorf("status = %s, want %s", got, tt.want)
+				}
+				if got := f.store.end(waiting).Status; got != "" {
+					t.Errorf("the waiting job is %s, want it to wait on", got)
+				}
+				err := f.Submit(t.Context(), &job.Job{ID: job.NewID()})
+				if !errs.Is(err, errs.Unavailable) {
+					t.Errorf("Submit after the end = %v, want unavailable", err)
+				}
+			})
+		})
+	}
+}
+
+func TestEndIsRecordedOnceTheStoreIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1, newMemory())
+		id := submit(t, f, "1s")
+		synctest.Wait()
+		f.store.mu.Lock()
+		f.store.away = errs.Errorf(errs.Unavailable, "away")
+		f.store.mu.Unlock()
+		time.Sleep(time.Minute)
+		if err := f.Submit(t.Context(), &job.Job{ID: job.NewID()}); !errs.Is(err, errs.Unavailable) {
+			t.Errorf("Submit = %v, want unavailable", err)
+		}
+		if len(f.ended) != 0 {
+			t.Error("an end was told that is not recorded")
+		}
+		f.store.mu.Lock()
+		f.store.away = nil
+		f.store.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if got := f.store.end(id).Status; got != job.Succeeded {
+			t.Errorf("status = %q, want SUCCEEDED", got)
+		}
+		next := submit(t, f, "1s") // the slots of failed submissions are free again
+		time.Sleep(2 * time.Second)
+		if got := f.store.end(next).Status; got != job.Succeeded {
+			t.Errorf("status of the next = %q, want SUCCEEDED", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestFencedHostStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1, newMemory())
+		submit(t, f, "1h")
+		synctest.Wait()
+		f.store.mu.Lock()
+		f.store.fenced = true
+		f.store.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		if err := f.stop(); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("Serve = %v, want fenced", err)
+		}
+	})
+}
+
+func TestWhatAnEarlierLifeRanIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		lost := &job.Job{ID: job.NewID(), Status: job.Running}
+		canceled := &job.Job{ID: job.NewID(), Status: job.Canceling, CanceledBy: "alice"}
+		for _, j := range []*job.Job{lost, canceled} {
+			m.adopted = append(m.adopted, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID}})
+		}
+		f := serve(t, 1, m)
+		synctest.Wait()
+		if got := m.end(lost.ID); got.Status != job.Failed || got.Error.Class != job.Lost {
+			t.Errorf("end = %+v, want failed as lost", got)
+		}
+		if got := m.end(canceled.ID); got.Status != job.Canceled {
+			t.Errorf("end = %+v, want canceled", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Many submitters beside few slots: every job ends once.
+func TestManySubmitters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 7, newMemory())
+		var all sync.WaitGroup
+		for i := range 500 {
+			all.Go(func() { submit(t, f, fmt.Sprint(i%13, "ms")) })
+		}
+		all.Wait()
+		time.Sleep(time.Minute)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.store.ends) != 500 || f.runner.most > 7 {
+			t.Errorf("%d jobs ended with %d at once, want 500 with at most 7", len(f.store.ends), f.runner.most)
+		}
+	})
+}

@@ -1,0 +1,26 @@
+package queue
+
+import "sync"
+
+// slots are rights to run one more attempt here.
+type slots struct {
+	mu   sync.Mutex
+	free int
+}
+
+func newSlots(n int) *slots { return &slots{free: n} }
+
+// take takes up to most slots and returns how many it got.
+func (s *slots) take(most int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(most, s.free)
+	s.free -= n
+	return n
+}
+
+func (s *slots) give(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free += n
+}

@@ -1,0 +1,107 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// Artifacts keeps files of ended attempts.
+type Artifacts interface {
+	Keep(ctx context.Context, id job.ID, attempt int, name string, r io.Reader) (key string, size int64, err error)
+}
+
+// keep moves what the attempt has left in its folder to where it lasts, and
+// puts the keys into the outcome. It reports whether the folder may go: logs
+// that could not be stored stay where they are. A result that cannot be stored
+// fails the job.
+func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, result *pluginhost.Result, o *job.Outcome) bool {
+	if result != nil && o.Status == job.Succeeded {
+		o.Result = &job.Result{
+			ContentType: result.ContentType,
+			Rows:        result.Rows,
+			Bytes:       result.Bytes,
+			Inline:      result.Inline,
+		}
+	}
+	root, err := os.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false // small jobs make no folder
+	}
+	if err != nil {
+		r.Log.Error("the folder of an attempt cannot be read", "job", c.Job.ID, "error", err)
+		return false
+	}
+	defer root.Close()
+
+	logs := &o.Logs
+	var stdoutErr, stderrErr error
+	logs.Stdout, logs.StdoutBytes, stdoutErr = r.keepFile(ctx, root, c, "logs/stdout", "stdout")
+	logs.Stderr, logs.StderrBytes, stderrErr = r.keepFile(ctx, root, c, "logs/stderr", "stderr")
+	if err := errors.Join(stdoutErr, stderrErr); err != nil {
+		r.Log.Error("the logs of a job could not be stored and stay in its folder", "job", c.Job.ID, "folder", folder, "error", err)
+	}
+	if o.Result != nil && result.File != "" {
+		if err := r.keepResult(ctx, root, folder, c, result.File, o.Result); err != nil {
+			o.Status, o.Result = job.Failed, nil
+			o.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("the result could not be stored: %v", err)}
+		}
+	}
+	return stdoutErr == nil && stderrErr == nil
+}
+
+func (r *Runner) keepResult(ctx context.Context, root *os.Root, folder string, c job.Claimed, file string, result *job.Result) error {
+	name, err := filepath.Rel(folder, file)
+	if err != nil {
+		return err
+	}
+	result.Object, result.Bytes, err = r.keepFile(ctx, root, c, name, "result")
+	if err == nil && result.Object == "" {
+		return fmt.Errorf("the plugin named %s, which is empty or not there", name)
+	}
+	return err
+}
+
+// keepFile stores a regular file of the folder; a missing or empty one has no
+// key.
+func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, file, name string) (key string, size int64, err error) {
+	// The plugin can still write here: a link must not be followed and a pipe
+	// must not block.
+	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return "", 0, fmt.Errorf("%s is not a regular file", file)
+	}
+	if info.Size() == 0 {
+		return "", 0, nil
+	}
+	return r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, name, f)
+}
+
+// remove deletes the folder of an attempt, and that of its job when it is the
+// last one.
+func (r *Runner) remove(folder string) {
+	if err := os.RemoveAll(folder); err != nil {
+		r.Log.Warn("the folder of an ended attempt could not be removed", "folder", folder, "error", err)
+		return
+	}
+	_ = os.Remove(filepath.Dir(folder)) // not empty: another attempt is there
+}

@@ -1,0 +1,209 @@
+// Package runner performs one attempt of a job: from a lease to its outcome.
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/config"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// Plugins runs attempts in plugin processes.
+type Plugins interface {
+	// Run performs an attempt from its start to its end. When ctx is canceled
+	// with a pluginhost.Stop as cause, the attempt is asked to stop, then made to.
+	Run(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
+}
+
+// Catalog gives the current snapshot.
+type Catalog interface {
+	Snapshot() *catalog.Snapshot
+}
+
+// Config is what a runner needs.
+type Config struct {
+	Plugins        Plugins
+	Catalog        Catalog
+	Artifacts      Artifacts
+	Folder         string        // of all job folders: Folder/<job>/<attempt>
+	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
+	CancelGrace    time.Duration // for an orderly stop
+	Log            hclog.Logger
+}
+
+// Runner performs attempts.
+type Runner struct{ Config }
+
+// New returns a runner.
+func New(c Config) *Runner { return &Runner{c} }
+
+// inlineResult is the size of the largest result that is kept in the row that
+// ends its job, bytes.
+const inlineResult = 64 << 10
+
+// Run performs an attempt. It calls started once the plugin has begun. The
+// outcome is to be recorded; then done is to be called, which lets go of what
+// was kept until then.
+func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
+	begun := time.Now()
+	request, timeout, err := r.request(c)
+	if err != nil {
+		o = job.Outcome{Status: job.Failed, Error: err, StartedAt: begun, EndedAt: time.Now()}
+		return o, func() {}
+	}
+	if timeout > 0 {
+		request.Deadline = begun.Add(timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, request.Deadline, &pluginhost.Stop{
+			Reason:  pluginhost.StopTimeout,
+			Message: fmt.Sprintf("the job took longer than its timeout of %v", timeout),
+			Grace:   r.CancelGrace,
+		})
+		defer cancel()
+	}
+	sink := &sink{started: started}
+	ended := r.Plugins.Run(ctx, request, sink)
+
+	o = job.Outcome{
+		Outputs:   sink.outputs,
+		Usage:     sink.usage,
+		Build:     ended.Build,
+		StartedAt: begun,
+		EndedAt:   time.Now(),
+	}
+	o.Status, o.Error = verdict(ctx, ended.Error)
+	folder := r.folder(c.Job.ID, c.Lease.Attempt)
+	kept := r.keep(context.WithoutCancel(ctx), folder, c, ended.Result, &o)
+	return o, func() {
+		ended.Ack()
+		if kept {
+			r.remove(folder)
+		}
+	}
+}
+
+// Lost returns the outcome of an attempt that an earlier life of this host ran
+// and that nobody follows any more, with the logs that it has left.
+func (r *Runner) Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func()) {
+	o = job.Outcome{
+		Status: job.Failed,
+		Error: &job.Error{
+			Class:   job.Lost,
+			Message: "the host stopped while the job ran; whether its work was done is unknown",
+		},
+		StartedAt: c.Job.StartedAt,
+		EndedAt:   time.Now(),
+	}
+	folder := r.folder(c.Job.ID, c.Lease.Attempt)
+	kept := r.keep(ctx, folder, c, nil, &o)
+	return o, func() {
+		if kept {
+			r.remove(folder)
+		}
+	}
+}
+
+// request puts together what the plugin is told, and the attempt's timeout.
+func (r *Runner) request(c job.Claimed) (pluginhost.Request, time.Duration, *job.Error) {
+	j := c.Job
+	snapshot := r.Catalog.Snapshot()
+	command, cluster := snapshot.Command(j.Pair.CommandID), snapshot.Cluster(j.Pair.ClusterID)
+	switch {
+	case command == nil || command.Status != catalog.Active:
+		return pluginhost.Request{}, 0, unavailable("command %q is not in force any more", j.Pair.CommandID)
+	case cluster == nil || cluster.Status != catalog.Active:
+		return pluginhost.Request{}, 0, unavailable("cluster %q is not in force any more", j.Pair.ClusterID)
+	}
+	merged, err := mergeSettings(command.Context, cluster.Context)
+	if err != nil {
+		return pluginhost.Request{}, 0, unavailable("command %q and cluster %q do not go together: %v", command.ID, cluster.ID, err)
+	}
+	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
+	if err != nil {
+		return pluginhost.Request{}, 0, unavailable("the settings of command %q and cluster %q cannot be resolved: %v", command.ID, cluster.ID, err)
+	}
+	folder := r.folder(j.ID, c.Lease.Attempt)
+	request := pluginhost.Request{
+		Plugin:        command.Plugin,
+		PluginVersion: command.PluginVersion,
+		AttemptID:     string(j.ID) + "." + strconv.Itoa(c.Lease.Attempt),
+		Attempt:       c.Lease.Attempt,
+		Job: pluginhost.JobInfo{
+			ID: j.ID, Name: j.Name, Version: j.Version, Description: j.Description,
+			Tags: j.Tags, Created: j.CreatedAt,
+		},
+		Command:  object(&command.Object),
+		Cluster:  object(&cluster.Object),
+		Settings: settings,
+		Secrets:  secrets,
+		Input:    j.Context,
+		User:     j.User,
+		Folders: pluginhost.Folders{
+			Work:   filepath.Join(folder, "work"),
+			Logs:   filepath.Join(folder, "logs"),
+			Result: filepath.Join(folder, "result"),
+		},
+		Limits: pluginhost.Limits{InlineResultBytes: inlineResult},
+	}
+	return request, timeout(j.Timeout, command.Timeout, r.DefaultTimeout), nil
+}
+
+func (r *Runner) folder(id job.ID, attempt int) string {
+	return filepath.Join(r.Folder, string(id), strconv.Itoa(attempt))
+}
+
+func object(o *catalog.Object) pluginhost.Object {
+	return pluginhost.Object{ID: o.ID, Name: o.Name, Version: o.Version, Tags: o.Tags}
+}
+
+// timeout returns the first that is set.
+func timeout(all ...time.Duration) time.Duration {
+	for _, d := range all {
+		if d > 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+// mergeSettings joins the contexts of a command and a cluster. A key on both
+// sides is an error: neither may silently win over the other.
+func mergeSettings(command, cluster json.RawMessage) (json.RawMessage, error) {
+	if len(cluster) == 0 || string(cluster) == "{}" {
+		if len(command) == 0 {
+			return json.RawMessage("{}"), nil
+		}
+		return command, nil
+	}
+	if len(command) == 0 || string(command) == "{}" {
+		return cluster, nil
+	}
+	var merged, more map[string]json.RawMessage
+	if err := json.Unmarshal(command, &merged); err != nil {
+		return nil, fmt.Errorf("the command's context: %w", err)
+	}
+	if err := json.Unmarshal(cluster, &more); err != nil {
+		return nil, fmt.Errorf("the cluster's context: %w", err)
+	}
+	for key, value := range more {
+		if _, both := merged[key]; both {
+			return nil, fmt.Errorf("both contexts set %q", key)
+		}
+		merged[key] = value
+	}
+	return json.Marshal(merged)
+}
+
+func unavailable(format string, args ...any) *job.Error {
+	return &job.Error{Class: job.Unavailable, Message: fmt.Sprintf(format, args...), RetrySafe: true}
+}

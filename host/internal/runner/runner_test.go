@@ -1,0 +1,337 @@
+package runner_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/artifacts"
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/runner"
+)
+
+// plugin plays the part of all plugins.
+type plugin func(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
+
+func (p plugin) Run(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
+	return p(ctx, r, sink)
+}
+
+type fixture struct {
+	commands []*catalog.Command
+	clusters []*catalog.Cluster
+	folder   string
+	kept     *artifacts.Store
+	job      *job.Job
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	data := t.TempDir()
+	kept, err := artifacts.Open("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kept.Close() })
+	object := func(id string) catalog.Object {
+		return catalog.Object{ID: id, Name: id, Status: catalog.Active}
+	}
+	return &fixture{
+		commands: []*catalog.Command{{Object: object("c"), Plugin: "p"}},
+		clusters: []*catalog.Cluster{{Object: object("k")}},
+		folder:   filepath.Join(data, "jobs"),
+		kept:     kept,
+		job: &job.Job{
+			ID: job.NewID(), User: "alice", Request: job.Request{Name: "n", Context: json.RawMessage(`{"a":1}`)},
+			Pair: job.Pair{CommandID: "c", ClusterID: "k"},
+		},
+	}
+}
+
+func (f *fixture) Snapshot() *catalog.Snapshot {
+	s, err := catalog.NewSnapshot(f.commands, f.clusters)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (f *fixture) runner(p plugin) *runner.Runner {
+	return runner.New(runner.Config{
+		Plugins: p, Catalog: f, Artifacts: f.kept, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
+	})
+}
+
+func (f *fixture) claimed() job.Claimed {
+	return job.Claimed{Job: f.job, Lease: job.Lease{JobID: f.job.ID, Attempt: 1, HostID: "h", Epoch: 1}}
+}
+
+func (f *fixture) run(t *testing.T, p plugin) job.Outcome {
+	t.Helper()
+	o, done := f.runner(p).Run(t.Context(), f.claimed(), func(time.Time) {})
+	done()
+	return o
+}
+
+func (f *fixture) read(t *testing.T, key string) string {
+	t.Helper()
+	r, err := f.kept.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func write(t *testing.T, folder, name, content string) string {
+	t.Helper()
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestInlineResultAndReports(t *testing.T) {
+	f := newFixture(t)
+	o := f.run(t, func(_ context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
+		if r.User != "alice" || string(r.Input) != `{"a":1}` || r.Attempt != 1 || r.AttemptID != string(f.job.ID)+".1" {
+			t.Errorf("request = %+v", r)
+		}
+		sink.Started(time.Now())
+		sink.Output(job.Output{Key: "link", Value: "old", Kind: "link"})
+		sink.Output(job.Output{Key: "text", Value: "t", Kind: "text"})
+		sink.Output(job.Output{Key: "link", Value: "new", Kind: "link"})
+		sink.Usage("rows", 1)
+		sink.Usage("rows", 3)
+		return &pluginhost.Ended{Build: "digest", Result: &pluginhost.Result{ContentType: job.TableType, Rows: 2, Bytes: 4, Inline: []byte("data")}}
+	})
+	want := job.Outcome{
+		Status: job.Succeeded, Build: "digest", Usage: map[string]float64{"rows": 3},
+		Outputs: []job.Output{{Key: "link", Value: "new", Kind: "link"}, {Key: "text", Value: "t", Kind: "text"}},
+		Result:  &job.Result{ContentType: job.TableType, Rows: 2, Bytes: 4, Inline: []byte("data")},
+	}
+	if o.StartedAt.IsZero() || o.EndedAt.Before(o.StartedAt) {
+		t.Errorf("times = %v, %v", o.StartedAt, o.EndedAt)
+	}
+	o.StartedAt, o.EndedAt = time.Time{}, time.Time{}
+	if diff := cmp.Diff(want, o); diff != "" {
+		t.Errorf("outcome differs (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(f.folder); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a job without files has made a folder")
+	}
+}
+
+func TestFilesAreKeptAndTheFolderGoes(t *testing.T) {
+	f := newFixture(t)
+	var folders pluginhost.Folders
+	r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+		folders = r.Folders
+		write(t, r.Folders.Logs, "stdout", "to stdout\n")
+		write(t, r.Folders.Logs, "stderr", "")
+		file := write(t, r.Folders.Work, "result.json", `{"columns":[],"data":[]}`)
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, File: file}}
+	})
+	o, done := r.Run(t.Context(), f.claimed(), func(time.Time) {})
+	if o.Status != job.Succeeded {
+		t.Fatalf("outcome = %+v", o)
+	}
+	if got := f.read(t, o.Logs.Stdout); got != "to stdout\n" || o.Logs.StdoutBytes != 10 || o.Logs.Stderr != "" {
+		t.Errorf("stdout = %q, logs = %+v", got, o.Logs)
+	}
+	if got := f.read(t, o.Result.Object); got != `{"columns":[],"data":[]}` || o.Result.Rows != 7 || o.Result.Bytes != 24 {
+		t.Errorf("result = %q, %+v", got, o.Result)
+	}
+	if _, err := os.Stat(folders.Logs); err != nil {
+		t.Error("the folder went before the end was recorded")
+	}
+	done()
+	if entries, err := os.ReadDir(f.folder); err != nil || len(entries) != 0 {
+		t.Errorf("folders left = %v, %v", entries, err)
+	}
+}
+
+// What a plugin leaves in place of its files must not lead the host elsewhere.
+func TestLinksAndPipesAreNotFollowed(t *testing.T) {
+	f := newFixture(t)
+	secret := write(t, t.TempDir(), "secret", "the host's secret")
+	o := f.run(t, func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+		if err := os.MkdirAll(r.Folders.Logs, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(secret, filepath.Join(r.Folders.Logs, "stdout")); err != nil {
+			t.Fatal(err)
+		}
+		link := filepath.Join(r.Folders.Logs, "result")
+		if err := os.Symlink(secret, link); err != nil {
+			t.Fatal(err)
+		}
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, File: link}}
+	})
+	if o.Logs.Stdout != "" || o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal {
+		t.Errorf("outcome = %+v, want a failed job without the file's content", o)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Setenv("PASSWORD", "hunter2")
+	tests := map[string]struct {
+		command, cluster string
+		settings         string
+		secrets          map[string][]byte
+		fails            string
+	}{
+		"none":                    {"", "", `{}`, nil, ""},
+		"one side":                {`{"a":1}`, "{}", `{"a":1}`, nil, ""},
+		"the other":               {"", `{"b":"x"}`, `{"b":"x"}`, nil, ""},
+		"both":                    {`{"a":12345678901234567890}`, `{"b":"x"}`, `{"a":12345678901234567890,"b":"x"}`, nil, ""},
+		"references are resolved": {`{"a":{"p":"${PASSWORD}"}}`, "", `{"a":{}}`, map[string][]byte{"/a/p": []byte("hunter2")}, ""},
+		"a key on both sides":     {`{"a":1}`, `{"a":1}`, "", nil, `both contexts set "a"`},
+		"an unset variable":       {`{"a":"${NOWHERE_SET}"}`, "", "", nil, "NOWHERE_SET"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.commands[0].Context, f.clusters[0].Context = json.RawMessage(tt.command), json.RawMessage(tt.cluster)
+			ran := false
+			o := f.run(t, func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+				ran = true
+				if got := string(r.Settings); got != tt.settings {
+					t.Errorf("settings = %s, want %s", got, tt.settings)
+				}
+				if diff := cmp.Diff(tt.secrets, r.Secrets); diff != "" && len(tt.secrets)+len(r.Secrets) > 0 {
+					t.Errorf("secrets differ (-want +got):\n%s", diff)
+				}
+				return &pluginhost.Ended{}
+			})
+			if ran == (tt.fails != "") {
+				t.Fatalf("the plugin ran: %v, outcome %+v", ran, o)
+			}
+			if tt.fails != "" && (o.Status != job.Failed || !strings.Contains(o.Error.Message, tt.fails)) {
+				t.Errorf("outcome = %+v, want it to say %q", o, tt.fails)
+			}
+		})
+	}
+}
+
+func TestThePairIsCheckedAgain(t *testing.T) {
+	for name, change := range map[string]func(*fixture){
+		"command gone":     func(f *fixture) { f.commands = nil },
+		"command inactive": func(f *fixture) { f.commands[0].Status = catalog.Inactive },
+		"cluster gone":     func(f *fixture) { f.clusters = nil },
+		"cluster deleted":  func(f *fixture) { f.clusters[0].Status = catalog.Deleted },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			change(f)
+			o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
+				t.Error("the plugin ran")
+				return &pluginhost.Ended{}
+			})
+			if o.Status != job.Failed || o.Error.Class != job.Unavailable || !strings.Contains(o.Error.Message, "not in force") {
+				t.Errorf("outcome = %+v", o)
+			}
+		})
+	}
+}
+
+func TestHowAStoppedJobEnds(t *testing.T) {
+	broke := &job.Error{Class: job.WorkFailed, Message: "exit status 143"}
+	tests := map[string]struct {
+		reason pluginhost.StopReason
+		ended  *job.Error
+		status job.Status
+		class  job.Class
+	}{
+		"it ended well before":  {pluginhost.StopUser, nil, job.Succeeded, ""},
+		"canceled":              {pluginhost.StopUser, broke, job.Canceled, job.WasCanceled},
+		"the caller has gone":   {pluginhost.StopClientGone, broke, job.Canceled, job.WasCanceled},
+		"its time was up":       {pluginhost.StopTimeout, broke, job.Killed, job.TimedOut},
+		"the host stopped":      {pluginhost.StopShutdown, broke, job.Killed, job.Shutdown},
+		"the host lost its job": {pluginhost.StopLeaseLost, &job.Error{Class: job.Lost}, job.Failed, job.Lost},
+		"it failed by its own":  {"", broke, job.Failed, job.WorkFailed},
+		"a limit was broken":    {pluginhost.StopLimit, &job.Error{Class: job.Quota}, job.Failed, job.Quota},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			o, done := f.runner(func(ctx context.Context, _ pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+				if tt.reason != "" {
+					cancel(&pluginhost.Stop{Reason: tt.reason, Message: "because"})
+					<-ctx.Done()
+				}
+				return &pluginhost.Ended{Error: tt.ended}
+			}).Run(ctx, f.claimed(), func(time.Time) {})
+			done()
+			if o.Status != tt.status {
+				t.Errorf("status = %s, want %s", o.Status, tt.status)
+			}
+			if tt.ended != nil && o.Error.Class != tt.class {
+				t.Errorf("class = %s, want %s", o.Error.Class, tt.class)
+			}
+			if broke.Message != "exit status 143" {
+				t.Error("the plugin's error was changed in place")
+			}
+		})
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	for name, set := range map[string]func(*fixture){
+		"of the job":     func(f *fixture) { f.job.Timeout = 20 * time.Millisecond; f.commands[0].Timeout = time.Hour },
+		"of the command": func(f *fixture) { f.commands[0].Timeout = 20 * time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			set(f)
+			o := f.run(t, func(ctx context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+				if r.Deadline.IsZero() {
+					t.Error("the plugin was told no deadline")
+				}
+				<-ctx.Done()
+				return &pluginhost.Ended{Error: &job.Error{Class: job.WorkFailed, Message: "x"}}
+			})
+			if o.Status != job.Killed || o.Error.Class != job.TimedOut || !strings.Contains(o.Error.Message, "timeout of 20ms") {
+				t.Errorf("outcome = %+v, error %v", o, o.Error)
+			}
+		})
+	}
+}
+
+func TestLostKeepsTheLogs(t *testing.T) {
+	f := newFixture(t)
+	write(t, filepath.Join(f.folder, string(f.job.ID), "1", "logs"), "stdout", "began")
+	o, done := f.runner(nil).Lost(t.Context(), f.claimed())
+	done()
+	if o.Status != job.Failed || o.Error.Class != job.Lost {
+		t.Errorf("outcome = %+v", o)
+	}
+	if got := f.read(t, o.Logs.Stdout); got != "began" {
+		t.Errorf("stdout = %q, want what was written before", got)
+	}
+	if _, err := os.Stat(filepath.Join(f.folder, fmt.Sprint(f.job.ID))); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the folder is still there")
+	}
+}

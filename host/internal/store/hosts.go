@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// RegisterHost records a start of a host and returns its epoch, one more than
+// that of its start before. From then on earlier epochs claim nothing.
+func (db *DB) RegisterHost(ctx context.Context, id, name string) (int64, error) {
+	if err := checkText(field{"host id", id}, field{"host name", name}); err != nil {
+		return 0, err
+	}
+	var epoch int64
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		return tx.QueryRowContext(ctx, `
+			INSERT INTO host (id, name, epoch)
+			VALUES ($1, $2, 1)
+			ON CONFLICT (id) DO UPDATE
+			SET name = excluded.name, epoch = host.epoch + 1, lease_until = NULL
+			RETURNING epoch`, id, name).Scan(&epoch)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("register host %s: %w", id, err)
+	}
+	return epoch, nil
+}
+
+// Heartbeat lets a host run for ttl more, by the clock of the database. It
+// returns ErrFenced when the epoch is over.
+func (db *DB) Heartbeat(ctx context.Context, id string, epoch int64, ttl time.Duration) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		result, err := tx.ExecContext(ctx, `
+			UPDATE host
+			SET lease_until = `+db.text.until+`
+			WHERE id = $1 AND epoch = $2`, id, epoch, ttl.Microseconds())
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		return ErrFenced
+	})
+	if err != nil {
+		return fmt.Errorf("renew the lease of host %s: %w", id, err)
+	}
+	return nil
+}
+
+// SaveRevision keeps the content of a catalog revision, unless it is kept
+// already.
+func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte) error {
+	if err := checkText(field{"revision", revision}); err != nil {
+		return err
+	}
+	if content == nil {
+		content = []byte{}
+	}
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO catalog_revision (revision, content, saved_at)
+			VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING`, revision, content, now())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
+	}
+	return nil
+}
+
+// Adopt gives a host the leases of its earlier epochs: what it ran before it was
+// started again. Claims of those epochs that are still under way are waited for.
+func (db *DB) Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error) {
+	var adopted []job.Claimed
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		var err error
+		adopted, err = db.adopt(ctx, tx, host, epoch)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("adopt the jobs of host %s: %w", host, err)
+	}
+	return adopted, nil
+}
+
+func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {
+	if db.text.lockHost != "" {
+		if _, err := tx.ExecContext(ctx, db.text.lockHost, host); err != nil {
+			return nil, err
+		}
+	}
+	var current int64
+	err := tx.QueryRowContext(ctx, "SELECT epoch FROM host WHERE id = $1", host).Scan(&current)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && current != epoch {
+		return nil, ErrFenced
+	}
+	if err != nil {
+		return nil, err
+	}
+	claimed, err := leasesBefore(ctx, tx, host, epoch)
+	if err != nil {
+		return nil, err
+	}
+	var adopted []job.Claimed
+	for _, c := range claimed {
+		result, err := tx.ExecContext(ctx, `
+			UPDATE job_lease
+			SET epoch = $3
+			WHERE job_id = $1 AND host_id = $2 AND epoch < $3`, string(c.Lease.JobID), host, epoch)
+		if err != nil {
+			return nil, err
+		}
+		// An end of the earlier epoch may have come first.
+		if n, err := result.RowsAffected(); err != nil {
+			return nil, err
+		} else if n > 0 {
+			c.Lease.Epoch = epoch
+			adopted = append(adopted, c)
+		}
+	}
+	return adopted, nil
+}
+
+func leasesBefore(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT "+jobRequest+", "+jobState+`
+		FROM job_lease mine
+		JOIN job j ON j.id = mine.job_id`+jobTables+`
+		WHERE mine.host_id = $1 AND mine.epoch < $2
+		ORDER BY j.created_at, j.id`, host, epoch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var claimed []job.Claimed
+	for rows.Next() {
+		var (
+			j job.Job
+			s state
+		)
+		if err := rows.Scan(append(requestFields(&j), s.fields()...)...); err != nil {
+			return nil, err
+		}
+		if err := s.apply(&j); err != nil {
+			return nil, err
+		}
+		claimed = append(claimed, job.Claimed{Job: &j, Lease: job.Lease{JobID: j.ID, Attempt: j.Attempt, HostID: host}})
+	}
+	return claimed, rows.Err()
+}

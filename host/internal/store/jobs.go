@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Submission is a job to record.
+type Submission struct {
+	Job   *job.Job
+	Host  string // who submits
+	Epoch int64
+	Claim bool // the host is free to run it at once
+}
+
+// Submit records a job. When the host is free, its epoch is current and nothing
+// waits that would be older, the job is leased to it in the same commit and the
+// lease is returned; else the job waits and the lease is nil.
+//
+// After an error of kind Unavailable, or when ctx ended first, it is unknown
+// whether the job was recorded and leased.
+func (db *DB) Submit(ctx context.Context, s Submission) (*job.Lease, error) {
+	if err := checkJob(s.Job); err != nil {
+		return nil, err
+	}
+	if err := checkText(field{"host", s.Host}); err != nil {
+		return nil, err
+	}
+	leased, err := db.submit(ctx, s)
+	if err != nil {
+		return nil, submitError(s.Job.ID, err)
+	}
+	if !leased {
+		return nil, nil
+	}
+	return &job.Lease{JobID: s.Job.ID, Attempt: 1, HostID: s.Host, Epoch: s.Epoch}, nil
+}
+
+func submitError(id job.ID, err error) error {
+	if e, ok := errors.AsType[*errs.Error](err); ok {
+		told := *e // a batch shares its error
+		told.ID = string(id)
+		if e.Kind == errs.Conflict {
+			told.Message = fmt.Sprintf("there is a job %s already", id)
+		}
+		return &told
+	}
+	return fmt.Errorf("record job %s: %w", id, err)
+}
+
+// Claim leases up to n waiting jobs to a host: those of higher priority first,
+// then the oldest. A host whose epoch is over gets ErrFenced.
+func (db *DB) Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	claimed, err := db.claim(ctx, host, epoch, min(n, batchCount))
+	if err != nil {
+		return nil, fmt.Errorf("claim jobs: %w", err)
+	}
+	return claimed, nil
+}
+
+// Started marks jobs as running. Leases that are gone or marked are passed over.
+func (db *DB) Started(ctx context.Context, leases []job.Lease, at time.Time) error {
+	if len(leases) == 0 {
+		return nil
+	}
+	for _, l := range leases {
+		if err := checkID(l.JobID); err != nil {
+			return err
+		}
+	}
+	if err := db.started(ctx, leases, stamp(at)); err != nil {
+		return fmt.Errorf("mark jobs as running: %w", err)
+	}
+	return nil
+}
+
+// End records the end of a job, and consumes the lease of its last attempt in the
+// same commit. To repeat an end that was recorded is no error. It returns
+// ErrLeaseLost, and has changed nothing, when there is no such lease.
+func (db *DB) End(ctx context.Context, e job.End) error {
+	if err := checkEnd(e); err != nil {
+		return err
+	}
+	if e.EndedAt.IsZero() {
+		e.EndedAt = now()
+	}
+	consumed, err := db.end(ctx, e)
+	if err == nil && !consumed {
+		err = db.ended(ctx, e.Lease)
+	}
+	if err != nil {
+		return fmt.Errorf("record the end of job %s: %w", e.JobID, err)
+	}
+	return nil
+}
+
+// ended returns ErrLeaseLost unless the end of this very attempt was recorded.
+func (db *DB) ended(ctx context.Context, l job.Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var found bool
+	err := db.read.QueryRowContext(ctx, `
+		SELECT EXISTS (
+			SELECT 1
+			FROM attempt
+			WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4)`,
+		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&found)
+	if err == nil && !found {
+		return ErrLeaseLost
+	}
+	return db.fault(err)
+}
+
+// GiveBack returns jobs that were claimed and never started: they wait again, at
+// their old place, and the attempt does not count. One that somebody has asked to
+// cancel ends instead. Leases that are gone, or marked as started, are passed
+// over.
+func (db *DB) GiveBack(ctx context.Context, leases []job.Lease) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		for _, l := range leases {
+			if err := giveBack(ctx, tx, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give back jobs: %w", err)
+	}
+	return nil
+}
+
+func giveBack(ctx context.Context, tx transaction, l job.Lease) error {
+	if err := checkID(l.JobID); err != nil {
+		return err
+	}
+	var by sql.NullString
+	err := tx.QueryRowContext(ctx, `
+		DELETE FROM job_lease
+		WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4 AND started_at IS NULL
+		RETURNING cancel_by`,
+		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&by)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if by.Valid {
+		return endCanceled(ctx, tx, l.JobID, l.Attempt-1, by.String)
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO job_ready (priority, created_at, job_id, attempt, updated_at)
+		SELECT priority, created_at, id, $2, $3
+		FROM job
+		WHERE id = $1`,
+		string(l.JobID), l.Attempt, now())
+	return err
+}
+
+// Job returns everything about a job.
+func (db *DB) Job(ctx context.Context, id job.ID) (*job.Job, error) {
+	missing := &errs.Error{Kind: errs.NotFound, Message: fmt.Sprintf("there is no job %.60q", string(id)), ID: string(id)}
+	if checkID(id) != nil {
+		return nil, missing
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var (
+		j      job.Job
+		s      state
+		inline []byte
+	)
+	err := db.read.QueryRowContext(ctx, "SELECT "+jobRequest+", "+jobState+`, e.result_inline
+		FROM job j`+jobTables+`
+		WHERE j.id = $1`, string(id)).Scan(append(append(requestFields(&j), s.fields()...), &inline)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, missing
+	}
+	if err == nil {
+		err = s.apply(&j)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read job %s: %w", id, db.fault(err))
+	}
+	if j.Result != nil {
+		j.Result.Inline = inline
+	}
+	return &j, nil
+}

@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// poolSize is how many connections a host has, unless pool_max_conns of the URL
+// says otherwise: submits and ends 2 each, claims, heartbeats, and reads.
+const poolSize = 16
+
+// A host has a lock: what leases jobs to it shares the lock, and who takes over
+// the leases of its earlier epochs has it alone. Each is a statement of its own:
+// the one behind it sees the epochs as they are once the lock is held.
+const (
+	hostKey    = "hashtextextended('heimdall host ' || h, 0)"
+	shareHosts = "SELECT pg_advisory_xact_lock_shared(" + hostKey + ") FROM unnest($1::text[]) AS h"
+	lockHost   = "SELECT pg_advisory_xact_lock(" + hostKey + ") FROM CAST($1 AS text) AS h"
+)
+
+// postgres is the backend on PostgreSQL.
+type postgres struct {
+	target  string // host:port/database, for messages
+	pool    *pgxpool.Pool
+	db      *sql.DB
+	submits combiner[Submission, bool]
+	ends    combiner[job.End, bool]
+}
+
+func openPostgres(ctx context.Context, c Config) (*DB, error) {
+	config, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, parseError(c.URL, err)
+	}
+	if !strings.Contains(c.URL, "pool_max_conns") {
+		config.MaxConns = poolSize
+	}
+	config.ConnConfig.ConnectTimeout = openTimeout
+	if _, set := config.ConnConfig.RuntimeParams["application_name"]; !set {
+		config.ConnConfig.RuntimeParams["application_name"] = "heimdall"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, parseError(c.URL, err)
+	}
+	at := config.ConnConfig
+	p := &postgres{
+		target: fmt.Sprintf("PostgreSQL at %s:%d/%s", at.Host, at.Port, at.Database),
+		pool:   pool,
+		db:     stdlib.OpenDBFromPool(pool),
+	}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, writers: 2}
+	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize, writers: 2}
+	if err := p.prepare(ctx, c); err != nil {
+		_ = p.close()
+		return nil, err
+	}
+	return &DB{
+		backend: p,
+		read:    p.db,
+		log:     c.Log,
+		text: dialect{
+			lockHost: lockHost,
+			until:    "now() + $3::bigint * interval '1 microsecond'",
+			hasTags:  "j.tags @> CAST(%s AS jsonb)",
+		},
+	}, nil
+}
+
+// parseError says what is wrong with a URL, and never its password.
+func parseError(text string, err error) error {
+	const form = "the store's url is not one like postgres://user:password@host:port/database"
+	cause := errors.Unwrap(err)
+	if _, bad := url.Parse(text); bad != nil || cause == nil {
+		return errors.New(form)
+	}
+	return fmt.Errorf("%s: %w", form, cause)
+}
+
+// prepare connects for the first time and migrates, one program at a time.
+func (p *postgres) prepare(ctx context.Context, c Config) error {
+	first, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	conn, err := p.pool.Acquire(first)
+	if err != nil {
+		return fmt.Errorf("cannot reach %s: %s; check the store's url and that the server runs", p.target, short(err))
+	}
+	defer conn.Release()
+	const key = "(hashtextextended('heimdall migrations ' || current_schema(), 0))"
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock"+key); err != nil {
+		return fmt.Errorf("lock %s for migrations: %w", p.target, err)
+	}
+	err = migrate(ctx, "postgres", p.db, c.Log)
+	if _, unlock := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock"+key); err == nil {
+		err = unlock
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", p.target, err)
+	}
+	return nil
+}
+
+// Kind returns "postgres".
+func (p *postgres) Kind() string { return "postgres" }
+
+func (p *postgres) close() error {
+	p.submits.close()
+	p.ends.close()
+	err := p.db.Close()
+	p.pool.Close()
+	return err
+}
+
+// write runs fn in a transaction in which each statement sees what was committed
+// before it.
+func (p *postgres) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	const tries = 3
+	var err error
+	for range tries {
+		if err = p.transaction(ctx, fn); !deadlocked(err) {
+			break
+		}
+	}
+	return p.fault(err)
+}
+
+func (p *postgres) transaction(ctx context.Context, fn func(context.Context, transaction) error) error {
+	t, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Rollback() }() // nothing once it is committed
+	if err := fn(ctx, t); err != nil {
+		return err
+	}
+	return t.Commit()
+}
+
+// deadlocked reports whether the server gave up a transaction for the sake of
+// another, so that it may be run again.
+func deadlocked(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+// statement adds to work what writes a batch. The last query of work returns the
+// ordinals of the members whose out is true.
+type statement[In any] func(batch []*call[In, bool], work *pgx.Batch)
+
+// flusher returns what writes batches by a statement, in one round trip and one
+// transaction each.
+func flusher[In any](p *postgres, add statement[In]) func([]*call[In, bool]) {
+	run := func(batch []*call[In, bool]) error {
+		// A batch belongs to no single caller.
+		ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+		defer cancel()
+		var work pgx.Batch
+		add(batch, &work)
+		ordinals, err := p.send(ctx, &work)
+		if err != nil {
+			return err
+		}
+		for _, n := range ordinals {
+			batch[n-1].out = true
+		}
+		return nil
+	}
+	return func(batch []*call[In, bool]) {
+		isolate(batch, run, refused)
+		for _, k := range batch {
+			k.err = p.fault(k.err)
+		}
+	}
+}
+
+// send runs a batch and returns what its last query returns.
+func (p *postgres) send(ctx context.Context, work *pgx.Batch) (ordinals []int64, err error) {
+	results := p.pool.SendBatch(ctx, work)
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for range work.Len() - 1 {
+		if _, err := results.Exec(); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}
+
+// list makes a column of a batch.
+func list[In, Out, T any](batch []*call[In, Out], value func(In) T) []T {
+	values := make([]T, len(batch))
+	for i, k := range batch {
+		values[i] = value(k.in)
+	}
+	return values
+}
+
+func orNow(t time.Time) time.Time {
+	if t.IsZero() {
+		return now()
+	}
+	return stamp(t)
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+func (p *postgres) end(ctx context.Context, e job.End) (bool, error) {
+	return p.ends.do(ctx, e)
+}
+
+func endSize(e job.End) int {
+	n := 500
+	if e.Result != nil {
+		n += len(e.Result.Inline)
+	}
+	if e.Error != nil {
+		n += len(e.Error.Message)
+	}
+	for _, o := range e.Outputs {
+		n += len(o.Key) + len(o.Value)
+	}
+	return n
+}
+
+const insertEndsQuery = `
+WITH
+	input AS MATERIALIZED (
+		SELECT *
+		FROM unnest(
+			$1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+			$10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::bigint[], $16::bigint[], $17::bytea[], $18::text[],
+			$19::timestamptz[], $20::timestamptz[]
+		) WITH ORDINALITY AS t (
+			job_id, attempt, host_id, epoch, status, error, outputs, usage, build,
+			stdout, stderr, stdout_bytes, stderr_bytes, result_type, result_rows, result_bytes, result_inline, result_object,
+			started_at, ended_at, n)
+	),
+	gone AS (
+		DELETE FROM job_lease l
+		USING input i
+		WHERE l.job_id = i.job_id AND l.attempt = i.attempt AND l.host_id = i.host_id AND l.epoch = i.epoch
+		RETURNING i.n, l.cancel_by, l.started_at
+	),
+	tried AS (
+		INSERT INTO attempt (job_id, attempt, host_id, epoch, build, error, usage, stdout, stderr,
+			stdout_bytes, stderr_bytes, started_at, ended_at)
+		SELECT job_id, attempt, host_id, epoch, build, error::json, usage::json, stdout, stderr,
+			stdout_bytes, stderr_bytes, COALESCE(i.started_at, gone.started_at), ended_at
+		FROM input i
+		JOIN gone USING (n)
+	),
+	ended AS (
+		INSERT INTO job_end (job_id, attempt, status, cancel_by, error, outputs, result_type, result_rows,
+			result_bytes, result_inline, result_object, ended_at)
+		SELECT job_id, attempt, status, cancel_by, error::json, outputs::json, result_type, result_rows,
+			result_bytes, result_inline, result_object, ended_at
+		FROM input
+		JOIN gone USING (n)
+	)
+SELECT n
+FROM gone`
+
+func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
+	text := func(get func(job.End) string) []string { return list(batch, get) }
+	null := func(get func(job.End) *string) []*string { return list(batch, get) }
+	number := func(get func(job.End) int64) []int64 { return list(batch, get) }
+	work.Queue(insertEndsQuery,
+		list(batch, func(e job.End) [16]byte { return key(e.JobID) }),
+		list(batch, func(e job.End) int32 { return int32(e.Attempt) }),
+		text(func(e job.End) string { return e.HostID }),
+		number(func(e job.End) int64 { return e.Epoch }),
+		text(func(e job.End) string { return string(e.Status) }),
+		null(func(e job.End) *string { return encode(e.Error, e.Error == nil) }),
+		null(func(e job.End) *string { return toJSON(e.Outputs) }),
+		null(func(e job.End) *string { return encode(e.Usage, len(e.Usage) == 0) }),
+		text(func(e job.End) string { return e.Build }),
+		text(func(e job.End) string { return e.Logs.Stdout }),
+		text(func(e job.End) string { return e.Logs.Stderr }),
+		number(func(e job.End) int64 { return e.Logs.StdoutBytes }),
+		number(func(e job.End) int64 { return e.Logs.StderrBytes }),
+		null(func(e job.End) *string { return resultOf(e).kind }),
+		number(func(e job.End) int64 { return resultOf(e).Rows }),
+		number(func(e job.End) int64 { return resultOf(e).Bytes }),
+		list(batch, func(e job.End) []byte { return resultOf(e).Inline }),
+		text(func(e job.End) string { return resultOf(e).Object }),
+		list(batch, func(e job.End) *time.Time { return toTime(e.StartedAt) }),
+		list(batch, func(e job.End) time.Time { return orNow(e.EndedAt) }),
+	)
+}

@@ -1,0 +1,127 @@
+// Package store keeps jobs, leases and hosts in a database: PostgreSQL for
+// several hosts, SQLite for one. It is the only package with SQL.
+//
+// A job is in exactly one of three tables, and that is its state: job_ready (it
+// waits), job_lease (a host has it) or job_end. Rows move by DELETE and INSERT in
+// one commit, so of two that race for a row exactly one gets it.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Errors that say a host has lost its right.
+var (
+	// ErrFenced: the epoch of the host was superseded by a later start of it.
+	ErrFenced = errors.New("this host was started again elsewhere: its epoch is over")
+	// ErrLeaseLost: no lease has this job, attempt, host and epoch.
+	ErrLeaseLost = errors.New("the lease of this attempt is gone: the job was ended or given to another")
+)
+
+var errClosed = errs.Errorf(errs.Unavailable, "the store is closed")
+
+// Config says which database to open.
+type Config struct {
+	URL string       // "sqlite" or postgres://user:password@host:port/database
+	Dir string       // folder of the SQLite file, heimdall.db
+	Log hclog.Logger // nil: none
+}
+
+// openTimeout bounds the first contact with a database, readTimeout a read and
+// writeTimeout a write.
+const (
+	openTimeout  = 5 * time.Second
+	readTimeout  = 10 * time.Second
+	writeTimeout = 15 * time.Second
+)
+
+// DB is the store. Its methods may be called at once from many goroutines; what
+// a method has returned without error is durable.
+type DB struct {
+	backend
+	read *sql.DB
+	text dialect
+	log  hclog.Logger
+}
+
+// backend is what the two databases do in ways of their own: the statements that
+// are hot, and how a write is made durable.
+type backend interface {
+	Kind() string
+	// submit reports whether the job was leased.
+	submit(ctx context.Context, s Submission) (leased bool, err error)
+	// end reports whether a lease was consumed.
+	end(ctx context.Context, e job.End) (consumed bool, err error)
+	claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
+	started(ctx context.Context, leases []job.Lease, at time.Time) error
+	// write runs fn in one transaction. It may run fn more than once.
+	write(ctx context.Context, fn func(context.Context, transaction) error) error
+	fault(err error) error
+	close() error
+}
+
+// transaction is one for statements that both databases read alike.
+type transaction interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// dialect holds the fragments of shared statements that the databases spell
+// differently.
+type dialect struct {
+	lockHost string // keeps claims of the host $1 out until the commit; "": needless
+	until    string // the database's clock and $3 microseconds
+	hasTags  string // true when the JSON list j.tags has every member of %s
+}
+
+// Open connects to the database, brings its schema up to date and returns the
+// store. A database that a newer program wrote is refused.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	switch {
+	case c.URL == "sqlite":
+		return openSQLite(ctx, c)
+	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
+		return openPostgres(ctx, c)
+	}
+	scheme, _, found := strings.Cut(c.URL, "://")
+	if !found {
+		scheme = "that"
+	}
+	return nil, fmt.Errorf(`the store's url is neither "sqlite" nor postgres://user:password@host:port/database: %.20q is not known`, scheme)
+}
+
+// Close waits for the writes that are under way and lets go of the database.
+func (db *DB) Close() error {
+	if err := db.close(); err != nil {
+		return fmt.Errorf("close the store: %w", err)
+	}
+	return nil
+}
+
+// Check returns an error when the database does not answer.
+func (db *DB) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	var one int
+	return db.fault(db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
+
+// now is the time as the databases keep it.
+func now() time.Time { return stamp(time.Now()) }
+
+// stamp cuts a time to what the databases keep.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

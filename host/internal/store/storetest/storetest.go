@@ -1,0 +1,192 @@
+// Package storetest checks that a database keeps the promises of the store. The
+// same checks run on each database.
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+	"github.com/heimdall-run/heimdall/host/internal/tag"
+)
+
+// Run runs the suite. Each call of open gives an empty store, closed by the
+// test's cleanup.
+func Run(t *testing.T, open func(t *testing.T) *store.DB) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *store.DB)
+	}{
+		{"every transition happens", testTransitions},
+		{"a full record comes back", testFullRecord},
+		{"odd values come back", testOddValues},
+		{"bad values are refused", testBadValues},
+		{"unknown jobs are not found", testUnknown},
+		{"a free host leases at submit only when nothing waits", testSubmitClaim},
+		{"waiting jobs are claimed oldest first", testClaimOrder},
+		{"jobs given back keep their place", testGiveBack},
+		{"a canceled job that is given back ends", testGiveBackCanceled},
+		{"a zombie ends nothing", testZombie},
+		{"an end may be repeated", testRepeatedEnd},
+		{"a superseded epoch gets nothing", testFenced},
+		{"the leases of earlier epochs are adopted", testAdopt},
+		{"cancel is first come first served", testCancel},
+		{"each waiting job is claimed once", testConcurrentClaims},
+		{"a cancel that races has one outcome", testCancelRaces},
+		{"many submit and end at once", testCombined},
+		{"a bad member of a batch fails alone", testBadMember},
+		{"a caller may stop waiting", testCallerLeaves},
+		{"lists are filtered", testFilters},
+		{"patterns match as LIKE does", testPatterns},
+		{"lists are paged in every order", testPages},
+		{"pages are stable under inserts", testStablePages},
+		{"a revision is kept once", testRevision},
+		{"any history agrees with the model", testModel},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, open(t))
+		})
+	}
+}
+
+// host is a registered host.
+type host struct {
+	db    *store.DB
+	id    string
+	epoch int64
+}
+
+func register(t testing.TB, db *store.DB, id string) host {
+	t.Helper()
+	epoch, err := db.RegisterHost(t.Context(), id, id+".example")
+	if err != nil {
+		t.Fatalf("register %s: %v", id, err)
+	}
+	return host{db, id, epoch}
+}
+
+// newJob returns a job that was created at the given minute of a day.
+func newJob(minute int) *job.Job {
+	return &job.Job{
+		ID:   job.NewID(),
+		User: "analyst",
+		Request: job.Request{
+			Name:            "report",
+			Version:         "1.2.3",
+			Context:         json.RawMessage(`{"query": "SELECT 1"}`),
+			CommandCriteria: tag.New("type:ping"),
+		},
+		Pair:      job.Pair{CommandID: "ping-1", CommandName: "ping", ClusterID: "local-1", ClusterName: "local"},
+		CreatedAt: time.Date(2026, 5, 17, 9, 0, 0, 123456000, time.UTC).Add(time.Duration(minute) * time.Minute),
+	}
+}
+
+// submit records a job that waits, unless the host is free.
+func (h host) submit(t testing.TB, j *job.Job, free bool) *job.Lease {
+	t.Helper()
+	lease, err := h.db.Submit(t.Context(), store.Submission{Job: j, Host: h.id, Epoch: h.epoch, Claim: free})
+	if err != nil {
+		t.Fatalf("submit %s: %v", j.ID, err)
+	}
+	return lease
+}
+
+// lease records a job and leases it to the host.
+func (h host) lease(t testing.TB, j *job.Job) job.Lease {
+	t.Helper()
+	lease := h.submit(t, j, true)
+	if lease == nil {
+		t.Fatalf("job %s was not leased at submit", j.ID)
+	}
+	return *lease
+}
+
+func (h host) claim(t testing.TB, n int) []job.Claimed {
+	t.Helper()
+	claimed, err := h.db.Claim(t.Context(), h.id, h.epoch, n)
+	if err != nil {
+		t.Fatalf("claim: %v", err)
+	}
+	return claimed
+}
+
+// ended returns the plainest end of a lease with a status.
+func ended(l job.Lease, status job.Status) job.End {
+	e := job.End{Lease: l, Outcome: job.Outcome{Status: status, EndedAt: time.Date(2026, 5, 17, 10, 0, 0, 0, time.UTC)}}
+	if status != job.Succeeded {
+		e.Error = &job.Error{Class: job.WorkFailed, Message: "exit status 3", ExitCode: new(3)}
+	}
+	return e
+}
+
+func end(t testing.TB, db *store.DB, e job.End) {
+	t.Helper()
+	if err := db.End(t.Context(), e); err != nil {
+		t.Fatalf("end %s: %v", e.JobID, err)
+	}
+}
+
+func get(t testing.TB, db *store.DB, id job.ID) *job.Job {
+	t.Helper()
+	j, err := db.Job(t.Context(), id)
+	if err != nil {
+		t.Fatalf("read %s: %v", id, err)
+	}
+	return j
+}
+
+func wantStatus(t testing.TB, db *store.DB, id job.ID, want job.Status) {
+	t.Helper()
+	if got := get(t, db, id).Status; got != want {
+		t.Errorf("status of %s: got %s, want %s", id, got, want)
+	}
+}
+
+func wantKind(t testing.TB, what string, err error, want errs.Kind) {
+	t.Helper()
+	if got := errs.KindOf(err); got != want {
+		t.Errorf("%s: got error %v of kind %q, want kind %q", what, err, got, want)
+	}
+}
+
+func wantError(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got error %v, want %v", what, err, want)
+	}
+}
+
+func wantSame(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if reflect.DeepEqual(got, want) { // cmp is slow on long values
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: want -, got +\n%s", what, diff)
+	}
+}
+
+// ids names jobs, in order.
+func ids(jobs []*job.Job) []job.ID {
+	var ids []job.ID
+	for _, j := range jobs {
+		ids = append(ids, j.ID)
+	}
+	return ids
+}
+
+func claimedIDs(claimed []job.Claimed) []job.ID {
+	var ids []job.ID
+	for _, c := range claimed {
+		ids = append(ids, c.Job.ID)
+	}
+	return ids
+}

@@ -1,0 +1,122 @@
+// Package watch keeps the catalog in force in step with the file that declares
+// it.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/selector"
+)
+
+// Store keeps the revisions of the catalog that jobs were chosen from.
+type Store interface {
+	SaveRevision(ctx context.Context, revision string, content []byte) error
+}
+
+// Config is what a watch needs.
+type Config struct {
+	File  string // the configuration file; empty: there is none to look at
+	Load  func() (*catalog.Snapshot, error)
+	Store Store
+	Log   hclog.Logger
+}
+
+// Catalog is the catalog in force.
+type Catalog struct {
+	Config
+	current atomic.Pointer[current]
+	reload  chan struct{}
+	stamp   string // of the file as it was last read; only Serve and New use it
+}
+
+type current struct {
+	snapshot *catalog.Snapshot
+	selector *selector.Selector
+}
+
+// New loads the catalog for the first time.
+func New(ctx context.Context, c Config) (*Catalog, error) {
+	w := &Catalog{Config: c, reload: make(chan struct{}, 1)}
+	w.stamp = w.look()
+	return w, w.load(ctx)
+}
+
+// Snapshot returns the catalog in force.
+func (w *Catalog) Snapshot() *catalog.Snapshot { return w.current.Load().snapshot }
+
+// Selector returns the selector of the catalog in force.
+func (w *Catalog) Selector() *selector.Selector { return w.current.Load().selector }
+
+// Reload makes Serve read the file again, changed or not.
+func (w *Catalog) Reload() {
+	select {
+	case w.reload <- struct{}{}:
+	default:
+	}
+}
+
+// lookTime is the time between looks at the file.
+const lookTime = time.Second
+
+// Serve reads the file again whenever it has changed, until ctx is done. A file
+// with faults changes nothing.
+func (w *Catalog) Serve(ctx context.Context) error {
+	tick := time.NewTicker(lookTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.reload:
+		case <-tick.C:
+			stamp := w.look()
+			if stamp == w.stamp {
+				continue
+			}
+			w.stamp = stamp
+		}
+		before := w.Snapshot().Revision
+		if err := w.load(ctx); err != nil {
+			w.Log.Error("the configuration has faults; the catalog stays as it was", "file", w.File, "error", err)
+			continue
+		}
+		s := w.Snapshot()
+		w.Log.Info("catalog loaded", "commands", len(s.Commands), "clusters", len(s.Clusters), "revision", s.Revision, "before", before)
+	}
+}
+
+// load reads the catalog and puts it into force once its revision is stored.
+func (w *Catalog) load(ctx context.Context) error {
+	snapshot, err := w.Load()
+	if err != nil {
+		return err
+	}
+	content, err := snapshot.Content()
+	if err != nil {
+		return err
+	}
+	if err := w.Store.SaveRevision(ctx, snapshot.Revision, content); err != nil {
+		return fmt.Errorf("keep revision %s of the catalog: %w", snapshot.Revision, err)
+	}
+	w.current.Store(&current{snapshot, selector.New(snapshot)})
+	return nil
+}
+
+// look returns a word that changes when the file does.
+func (w *Catalog) look() string {
+	if w.File == "" {
+		return ""
+	}
+	info, err := os.Stat(w.File)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Mode())
+}

@@ -1,0 +1,88 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/watch"
+)
+
+type revisions map[string]bool
+
+func (r revisions) SaveRevision(_ context.Context, revision string, _ []byte) error {
+	r[revision] = true
+	return nil
+}
+
+// A catalog with one command that is named as the file says; "bad" is a fault.
+func load(file string) func() (*catalog.Snapshot, error) {
+	return func() (*catalog.Snapshot, error) {
+		name, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if string(name) == "bad" {
+			return nil, errors.New("bad")
+		}
+		object := catalog.Object{ID: string(name), Name: string(name), Status: catalog.Active}
+		return catalog.NewSnapshot([]*catalog.Command{{Object: object, Plugin: "ping"}}, nil)
+	}
+}
+
+func TestReload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "catalog")
+	write := func(content string, stamp time.Time) {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, stamp, stamp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first", time.Unix(1, 0))
+	synctest.Test(t, func(t *testing.T) {
+		stored := revisions{}
+		w, err := watch.New(t.Context(), watch.Config{File: file, Load: load(file), Store: stored, Log: hclog.NewNullLogger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- w.Serve(ctx) }()
+		check := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := w.Snapshot().Commands[0].Name; got != want {
+				t.Errorf("command in force = %q, want %q", got, want)
+			}
+			if !stored[w.Snapshot().Revision] {
+				t.Errorf("revision %s is in force but was not stored", w.Snapshot().Revision)
+			}
+		}
+		check("first")
+		write("second", time.Unix(2, 0))
+		time.Sleep(1500 * time.Millisecond) // of the bubble's clock
+		check("second")
+		write("bad", time.Unix(3, 0))
+		time.Sleep(time.Second)
+		check("second")
+		write("third", time.Unix(3, 0)) // the time stamp did not change, as on coarse clocks, but the size did
+		time.Sleep(time.Second)
+		check("third")
+		write("forth", time.Unix(3, 0)) // nothing of the stamp changed: SIGHUP still reads it
+		w.Reload()
+		check("forth")
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
+	})
+}

@@ -1,0 +1,327 @@
+// Package child runs programs so that their whole tree of processes can be
+// stopped: grandchildren too that ignore SIGTERM, left the session, were forked
+// twice or cleared their environment.
+//
+// Between this process and the program stands a supervisor: this same binary,
+// executed again, which marks itself as subreaper, starts the program, adopts
+// every orphan of its tree and kills what is left when the program has ended,
+// when it is told to, or when this process dies. Nothing of a tree outlives its
+// supervisor, unless a process of the tree kills that (the program itself dies
+// with it even then) or belongs to a user that may not be signaled.
+//
+// The switch into the supervisor is an init function, so that it works in every
+// binary that links this package, tests included.
+package child
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrStopped is the error of Start after Terminate or Kill came first.
+var ErrStopped = errors.New("stopped before it started")
+
+// Cmd is a program to run once, much like exec.Cmd. Its fields are set before
+// Start and not changed after.
+type Cmd struct {
+	// Path is the program: a path, relative ones counted from Dir, or a name
+	// without slash, looked up in the PATH of Env.
+	Path string
+	// Args are the arguments, the program's name first. Empty means Path alone.
+	Args []string
+	// Env is the environment as "name=value". Nil means that of this process.
+	Env []string
+	// Dir is the current folder of the program. Empty means that of this process.
+	Dir string
+	// Stdin is what the program reads; nil means nothing. An *os.File is handed
+	// over as it is. Another reader is copied through a pipe; one that blocks
+	// after the program's end is left behind.
+	Stdin io.Reader
+	// Stdout and Stderr take what the program writes; nil means it is dropped. An
+	// *os.File, or a writer with a method File() (*os.File, error), is handed
+	// over as it is, and copying costs nothing. Equal ones share one descriptor.
+	Stdout, Stderr io.Writer
+	// Limits are upper bounds for each process of the tree.
+	Limits Limits
+
+	mu         sync.Mutex
+	phase      phase
+	terminated bool // Terminate was called
+	killed     bool // Kill was called
+	control    *os.File
+	supervisor *os.Process
+	pid        int
+	usage      Usage
+	copies     copies
+}
+
+// Limits are upper bounds for each process of a tree.
+type Limits struct {
+	// OpenFiles is the number of open files, at least 32; 0 leaves it as it is.
+	OpenFiles int64
+	// CPU is the processor time, in whole seconds rounded up; 0 means no limit.
+	// SIGXCPU comes when it is used up, SIGKILL five seconds later.
+	CPU time.Duration
+	// CoreBytes is the size of a core file; 0 means that none is written.
+	CoreBytes int64
+}
+
+// Usage is what a tree of processes used.
+type Usage struct {
+	User, System time.Duration
+	// MaxRSS is the memory of its largest process, in bytes.
+	MaxRSS int64
+}
+
+// ExitError is the end of a program with another status than 0.
+type ExitError struct {
+	// Code is the exit status; -1 when a signal ended the program.
+	Code int
+	// Signal ended the program; 0 when it exited by itself.
+	Signal syscall.Signal
+}
+
+// Error says "exit status 3" or "signal: killed".
+func (e *ExitError) Error() string {
+	if e.Signal != 0 {
+		return "signal: " + e.Signal.String()
+	}
+	return fmt.Sprintf("exit status %d", e.Code)
+}
+
+// phase is how far a Cmd has come.
+type phase int
+
+const (
+	fresh phase = iota
+	started
+	waiting
+	ended
+)
+
+// New returns a command that runs a program with arguments.
+func New(path string, args ...string) *Cmd {
+	return &Cmd{Path: path, Args: append([]string{path}, args...)}
+}
+
+// Run starts the program and waits for its end.
+func (c *Cmd) Run() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// Start starts the program and returns when it runs. Errors say what is wrong
+// with the program, its folder or its files; errors.Is with fs.ErrNotExist and
+// fs.ErrPermission works on them. After a nil error Wait must be called.
+func (c *Cmd) Start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock() // Terminate and Kill wait these few milliseconds
+	switch {
+	case c.phase != fresh:
+		return fmt.Errorf("start %s: it was started before", c.Path)
+	case c.terminated || c.killed:
+		return fmt.Errorf("start %s: %w", c.Path, ErrStopped)
+	}
+	if err := c.start(); err != nil {
+		c.copies.close()
+		c.copies = copies{}
+		return fmt.Errorf("start %s: %w", c.Path, err)
+	}
+	c.phase = started
+	c.copies.start()
+	return nil
+}
+
+func (c *Cmd) start() error {
+	env := c.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	path, err := lookPath(c.Path, env)
+	if err != nil {
+		return err
+	}
+	plan := plan{Path: path, Dir: c.Dir, Limits: c.Limits, Args: c.Args, Env: env}
+	if len(plan.Args) == 0 {
+		plan.Args = []string{c.Path}
+	}
+	message, err := plan.encode()
+	if err != nil {
+		return err
+	}
+	files, err := c.copies.open(c.Stdin, c.Stdout, c.Stderr)
+	if err != nil {
+		return err
+	}
+	if err := c.spawn(path, files); err != nil {
+		return err
+	}
+	c.copies.closeTheirs()
+	if err := c.handshake(message); err != nil {
+		c.control.Close()
+		c.supervisor.Wait()
+		return err
+	}
+	return nil
+}
+
+// spawn executes this binary as the supervisor.
+func (c *Cmd) spawn(path string, files []*os.File) error {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a control socket: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "supervisor")
+	defer theirs.Close()
+	if err := syscall.SetNonblock(pair[0], true); err != nil {
+		syscall.Close(pair[0])
+		return fmt.Errorf("make a control socket: %w", err)
+	}
+	c.control = os.NewFile(uintptr(pair[0]), "control")
+	c.supervisor, err = os.StartProcess("/proc/self/exe", []string{marker, path}, &os.ProcAttr{
+		Env:   []string{markerEnv + "=1", "GOMAXPROCS=1"},
+		Files: append(files, theirs),
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		c.control.Close()
+		return fmt.Errorf("start a supervisor from this binary: %w", err)
+	}
+	return nil
+}
+
+// handshake hands over the plan and waits until the program runs.
+func (c *Cmd) handshake(message []byte) error {
+	_, werr := c.control.Write(message)
+	answer, err := readReport(c.control)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the supervisor ended before the program began: %w", errors.Join(werr, err))
+	case answer.Kind == kindRefused:
+		return explain(answer, c.Dir)
+	}
+	c.pid = int(answer.Value)
+	return nil
+}
+
+// explain turns the refusal of a supervisor into a sentence.
+func explain(r report, dir string) error {
+	errno := syscall.Errno(r.Value)
+	switch {
+	case r.Stage == stageDir:
+		return fmt.Errorf("enter the folder %s: %w", dir, errno)
+	case r.Stage == stageLimits:
+		return fmt.Errorf("set resource limits: %w", errno)
+	case r.Stage == stageReaper:
+		return fmt.Errorf("adopt orphaned processes: %w", errno)
+	case errno == syscall.ENOENT:
+		return fmt.Errorf("the program, or the interpreter that its first line names, does not exist: %w", errno)
+	case errno == syscall.EACCES:
+		return fmt.Errorf("the program may not be executed; look at its permissions: %w", errno)
+	case errno == syscall.ENOEXEC:
+		return fmt.Errorf("the file is neither a program for this machine nor a script with a #! line: %w", errno)
+	case errno == syscall.E2BIG:
+		return fmt.Errorf("arguments and environment are too long: %w", errno)
+	}
+	return errno
+}
+
+// Wait waits until the program and every process of its tree have ended and
+// what they wrote is copied. It returns an *ExitError when the program ended
+// with another status than 0. What the program left running when it ended is
+// killed.
+func (c *Cmd) Wait() error {
+	c.mu.Lock()
+	if c.phase != started {
+		c.mu.Unlock()
+		return fmt.Errorf("wait for %s: it does not run, or Wait was called before", c.Path)
+	}
+	c.phase = waiting
+	c.mu.Unlock()
+
+	// A blocked Process.Wait would hold a thread; the socket does not.
+	end, err := readReport(c.control)
+	c.mu.Lock()
+	c.phase = ended
+	c.usage = end.usage()
+	c.control.Close()
+	c.mu.Unlock()
+	_, werr := c.supervisor.Wait()
+	cerr := c.copies.wait()
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for %s: its supervisor was killed, and the program with it: %w", c.Path, errors.Join(err, werr))
+	case end.Left > 0:
+		return fmt.Errorf("wait for %s: %d processes of its tree could not be killed", c.Path, end.Left)
+	}
+	if err := exitError(syscall.WaitStatus(end.Value)); err != nil {
+		return err
+	}
+	return cerr
+}
+
+func exitError(status syscall.WaitStatus) error {
+	switch {
+	case status.Signaled():
+		return &ExitError{Code: -1, Signal: status.Signal()}
+	case status.ExitStatus() != 0:
+		return &ExitError{Code: status.ExitStatus()}
+	}
+	return nil
+}
+
+// Terminate sends SIGTERM to every process of the tree, once. It may be called
+// at any time and returns at once; before Start it prevents the start.
+func (c *Cmd) Terminate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.terminated {
+		c.terminated = true
+		c.tell(orderTerminate)
+	}
+}
+
+// Kill kills every process of the tree; Wait returns when they are gone. It may
+// be called at any time and returns at once; before Start it prevents the start.
+func (c *Cmd) Kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.killed {
+		c.killed = true
+		c.tell(orderKill)
+	}
+}
+
+// tell sends an order to the supervisor. One that is gone needs none.
+func (c *Cmd) tell(order byte) {
+	if c.phase == started || c.phase == waiting {
+		_, _ = c.control.Write([]byte{order})
+	}
+}
+
+// Pid returns the process id of the program, 0 before Start.
+func (c *Cmd) Pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pid
+}
+
+// Usage returns what the tree used, once Wait has returned.
+func (c *Cmd) Usage() Usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.usage
+}
+
+// String returns the program and its arguments, for messages.
+func (c *Cmd) String() string {
+	return strings.Join(c.Args, " ")
+}

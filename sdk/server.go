@@ -1,0 +1,182 @@
+package sdk
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+)
+
+// maxForgotten bounds the ids of acknowledged attempts that are remembered, so
+// that a late repeat of a start begins nothing.
+const maxForgotten = 8192
+
+// Server is a plugin without the process around it. Serve makes one; tests and
+// tools may register one on a gRPC server of their own.
+type Server struct {
+	description *pluginpb.DescribeResponse
+	perform     func(*attempt, any) error
+	configure   func([]byte, []*pluginpb.Secret) error
+	instances   instances
+	log         slog.Handler
+
+	mu        sync.Mutex
+	attempts  map[string]*attempt
+	order     []string            // of attempts, by their start; may name forgotten ones
+	forgotten map[string]struct{} // ids of acknowledged attempts
+	ring      []string            // the same, oldest at oldest
+	oldest    int
+	running   int
+	draining  bool
+	changed   chan struct{} // closed at the next change of running; nil: nobody waits
+
+	configMu   sync.Mutex
+	generation int64
+
+	lease lease
+}
+
+// Register adds the plugin's services to a gRPC server.
+func (s *Server) Register(registrar grpc.ServiceRegistrar) {
+	pluginpb.RegisterPluginServiceServer(registrar, &pluginService{Server: s})
+	pluginpb.RegisterCommandServiceServer(registrar, &commandService{Server: s})
+}
+
+// Shutdown refuses new attempts, stops those that run, waits until all have
+// ended or ctx is done, and closes the plugin. Attempts that have not ended when
+// ctx is done are killed.
+func (s *Server) Shutdown(ctx context.Context, grace time.Duration) {
+	s.drain()
+	reason := stopError(pluginpb.CancelReason_CANCEL_REASON_SHUTDOWN, "")
+	for _, a := range s.list() {
+		a.stop(pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, grace, reason)
+	}
+
+	if s.waitIdle(ctx) != nil {
+		for _, a := range s.list() {
+			a.stop(pluginpb.CancelMode_CANCEL_MODE_FORCED, 0, reason)
+		}
+	}
+	s.instances.close()
+}
+
+// begin returns the attempt of a request, which it starts unless it is known.
+func (s *Server) begin(request *pluginpb.StartRequest) (a *attempt, refused error) {
+	id := request.GetAttemptId()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.attempts[id]; a != nil {
+		return a, nil
+	}
+	if err := s.refuse(id); err != nil {
+		return nil, err
+	}
+
+	a = newAttempt(s, request)
+	s.attempts[id] = a
+	s.order = append(s.order, id)
+	s.running++
+	go a.run()
+	return a, nil
+}
+
+// ended counts an attempt that runs no more.
+func (s *Server) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	s.notify()
+}
+
+func (s *Server) get(id string) *attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts[id]
+}
+
+// list returns the known attempts in the order of their start.
+func (s *Server) list() []*attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*attempt, 0, len(s.attempts))
+	for _, id := range s.order {
+		if a := s.attempts[id]; a != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// forget drops an attempt whose end is acknowledged.
+func (s *Server) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attempts[id] == nil {
+		return
+	}
+	delete(s.attempts, id)
+	if len(s.order) > 2*len(s.attempts)+64 {
+		s.order = slices.DeleteFunc(s.order, func(id string) bool { return s.attempts[id] == nil })
+	}
+
+	s.forgotten[id] = struct{}{}
+	if len(s.ring) < maxForgotten {
+		s.ring = append(s.ring, id)
+		return
+	}
+	delete(s.forgotten, s.ring[s.oldest])
+	s.ring[s.oldest] = id
+	s.oldest = (s.oldest + 1) % maxForgotten
+}
+
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+}
+
+// active returns the ids of the attempts that run, sorted, and what tells of a
+// change.
+func (s *Server) active() (ids []string, changed <-chan struct{}) {
+	s.mu.Lock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	changed = s.changed
+	s.mu.Unlock()
+
+	for _, a := range s.list() {
+		if ended, _ := a.log.state(); !ended {
+			ids = append(ids, a.id)
+		}
+	}
+	slices.SortFunc(ids, cmp.Compare)
+	return ids, changed
+}
+
+func (s *Server) waitIdle(ctx context.Context) error {
+	for {
+		ids, changed := s.active()
+		if len(ids) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Server) notify() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
