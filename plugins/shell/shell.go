@@ -100,8 +100,9 @@ func (s *Shell) program(job *sdk.Job[Input]) *sdk.Cmd {
 	return cmd
 }
 
-// run runs a program to its end. When ctx is canceled it has the grace time to
-// end by itself, which began with the SIGTERM that the sdk sends.
+// run runs a program to its end. When ctx is canceled the sdk sends SIGTERM, and
+// the program has the grace time to end by itself. One that does so with 0 was
+// stopped all the same: its work counts as cut short.
 func run(ctx context.Context, cmd *sdk.Cmd, grace time.Duration) error {
 	err := cmd.Start()
 	switch {
@@ -110,26 +111,27 @@ func run(ctx context.Context, cmd *sdk.Cmd, grace time.Duration) error {
 	case err != nil:
 		return sdk.Errorf(sdk.Internal, "%w", err)
 	}
+
 	ended := make(chan struct{})
-	killed := make(chan struct{})
-	go func() {
-		defer close(killed)
-		killAfter(ctx, grace, ended, cmd.Kill)
-	}()
+	stopped := make(chan bool)
+	go func() { stopped <- killAfter(ctx, grace, ended, cmd.Kill) }()
 	err = cmd.Wait()
 	close(ended)
-	<-killed
+	if <-stopped && err == nil {
+		return context.Cause(ctx)
+	}
 	return err
 }
 
 // killAfter kills when ctx was canceled and the program has not ended within the
-// grace time.
-func killAfter(ctx context.Context, grace time.Duration, ended <-chan struct{}, kill func()) {
+// grace time. It says whether ctx was canceled before the program ended.
+func killAfter(ctx context.Context, grace time.Duration, ended <-chan struct{}, kill func()) bool {
 	select {
 	case <-ended:
-		return
+		return false
 	case <-ctx.Done():
 	}
+
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
@@ -137,4 +139,5 @@ func killAfter(ctx context.Context, grace time.Duration, ended <-chan struct{}, 
 	case <-timer.C:
 		kill()
 	}
+	return true
 }

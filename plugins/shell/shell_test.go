@@ -178,8 +178,8 @@ func TestProgramMayEndInAnOrderlyWay(t *testing.T) {
 	if want := "bye\n"; got.Stdout != want {
 		t.Errorf("stdout = %q, want %q", got.Stdout, want)
 	}
-	if got.Err != nil && got.Err.Class != sdk.Canceled {
-		t.Errorf("Err = %+v, want none or %s", got.Err, sdk.Canceled)
+	if got.Err == nil || got.Err.Class != sdk.Canceled {
+		t.Errorf("Err = %+v, want %s", got.Err, sdk.Canceled)
 	}
 }
 

@@ -267,11 +267,16 @@ func (l *jobList) in(p place, limit string) string {
 			where = append(where, "("+strings.Join(any, " OR ")+")")
 		}
 	}
+	// Few jobs do not succeed, and they have an index of their own.
+	rare := len(l.statuses) > 0 && !slices.Contains(l.statuses, job.Succeeded)
+	if rare && p.table == "job_end" {
+		where = append(where, "s.status <> 'SUCCEEDED'")
+	}
 
 	// What lives is few and comes first; of the ended, the table whose index has
 	// the order does. CROSS JOIN is how SQLite is told so.
 	tables, id, sorted := p.table+" s CROSS JOIN job j", "s.job_id", "NULL"
-	if p.table == "job_end" && l.order != job.ByUpdatedAt {
+	if p.table == "job_end" && l.order != job.ByUpdatedAt && !rare {
 		tables, id = "job j CROSS JOIN job_end s", "j.id"
 	}
 	key := id

@@ -48,8 +48,10 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		config.MaxConns = poolSize
 	}
 	config.ConnConfig.ConnectTimeout = openTimeout
-	if _, set := config.ConnConfig.RuntimeParams["application_name"]; !set {
-		config.ConnConfig.RuntimeParams["application_name"] = "heimdall"
+	for name, value := range sessionParams() {
+		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -77,6 +79,20 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			hasTags:  "j.tags @> CAST(%s AS jsonb)",
 		},
 	}, nil
+}
+
+// sessionParams are settings of each connection. Every statement of ours has an
+// index to go by, and the tables it starts from are empty at one moment and full
+// at the next: their statistics, on which a plan is made once, are no guide.
+func sessionParams() map[string]string {
+	return map[string]string{
+		"application_name":                    "heimdall",
+		"enable_seqscan":                      "off",
+		"enable_hashjoin":                     "off",
+		"enable_mergejoin":                    "off",
+		"jit":                                 "off",
+		"idle_in_transaction_session_timeout": "15s",
+	}
 }
 
 // parseError says what is wrong with a URL, and never its password.

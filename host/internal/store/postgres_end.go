@@ -44,23 +44,21 @@ WITH
 		DELETE FROM job_lease l
 		USING input i
 		WHERE l.job_id = i.job_id AND l.attempt = i.attempt AND l.host_id = i.host_id AND l.epoch = i.epoch
-		RETURNING i.n, l.cancel_by, l.started_at
+		RETURNING i.*, l.cancel_by, l.started_at AS marked_at
 	),
 	tried AS (
 		INSERT INTO attempt (job_id, attempt, host_id, epoch, build, error, usage, stdout, stderr,
 			stdout_bytes, stderr_bytes, started_at, ended_at)
 		SELECT job_id, attempt, host_id, epoch, build, error::json, usage::json, stdout, stderr,
-			stdout_bytes, stderr_bytes, COALESCE(i.started_at, gone.started_at), ended_at
-		FROM input i
-		JOIN gone USING (n)
+			stdout_bytes, stderr_bytes, COALESCE(started_at, marked_at), ended_at
+		FROM gone
 	),
 	ended AS (
 		INSERT INTO job_end (job_id, attempt, status, cancel_by, error, outputs, result_type, result_rows,
 			result_bytes, result_inline, result_object, ended_at)
 		SELECT job_id, attempt, status, cancel_by, error::json, outputs::json, result_type, result_rows,
 			result_bytes, result_inline, result_object, ended_at
-		FROM input
-		JOIN gone USING (n)
+		FROM gone
 	)
 SELECT n
 FROM gone`

@@ -99,9 +99,9 @@ func TestProgramGetsWhatWasSet(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer
-	cmd := child.New("sh", "-c", `pwd; echo "$@"; env; cat; echo oops >&2`, "sh", "a b", "", "ü")
+	cmd := child.New("sh", "-c", `pwd; echo "$@"; tr "\0" "\n" </proc/$$/environ; cat; echo oops >&2`, "sh", "a b", "", "ü")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "COLOR=blue", "EMPTY="}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "COLOR=red", "EMPTY=", "COLOR=blue"}
 	cmd.Stdin = strings.NewReader("from stdin\n")
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -111,6 +111,9 @@ func TestProgramGetsWhatWasSet(t *testing.T) {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("stdout = %q, want %q in it", stdout.String(), want)
 		}
+	}
+	if strings.Contains(stdout.String(), "COLOR=red") {
+		t.Errorf("stdout = %q, want only the last COLOR", stdout.String())
 	}
 	if strings.Contains(stdout.String(), "HEIMDALL") || strings.Contains(stdout.String(), "GOMAXPROCS") {
 		t.Errorf("stdout = %q, want nothing of the supervisor in the environment", stdout.String())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -48,6 +49,22 @@ func variable(env []string, name string) string {
 		}
 	}
 	return ""
+}
+
+// unique keeps the last of several variables of one name: programs differ in
+// which one they believe.
+func unique(env []string) []string {
+	seen := make(map[string]bool, len(env))
+	out := make([]string, 0, len(env))
+	for _, entry := range slices.Backward(env) {
+		name, _, _ := strings.Cut(entry, "=")
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, entry)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 func executable(path string) error {
