@@ -42,7 +42,7 @@ demo: build ## build, then run a ping and a shell job on a host of its own
 test: build ## run every test, on SQLite and on a throw-away PostgreSQL
 	@scripts/with-postgres.sh --fast scripts/test.sh $(MODULES)
 
-bench: build ## measure: a table, and bench/out.json (BENCH=name selects sections)
+bench: build ## measure against limits and peers: a table, and bench/out.json (BENCH=name selects)
 	@mkdir -p bench
 	@scripts/with-postgres.sh go run -trimpath ./host/internal/bench -bin '$(BIN)' -out bench/out.json -only '$(BENCH)'
 

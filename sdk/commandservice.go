@@ -72,12 +72,7 @@ func (s *commandService) Ack(_ context.Context, request *pluginpb.AckRequest) (*
 
 // Cancel implements pluginpb.CommandServiceServer.
 func (s *commandService) Cancel(_ context.Context, request *pluginpb.CancelRequest) (*pluginpb.CancelResponse, error) {
-	a := s.get(request.GetAttemptId())
-	if a == nil {
-		return &pluginpb.CancelResponse{}, nil
-	}
-	reason := stopError(request.GetReason(), request.GetMessage())
-	return &pluginpb.CancelResponse{Accepted: a.stop(request.GetMode(), request.GetGrace().AsDuration(), reason)}, nil
+	return &pluginpb.CancelResponse{Accepted: s.cancel(request)}, nil
 }
 
 // UpdateSecrets implements pluginpb.CommandServiceServer.

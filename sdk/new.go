@@ -56,6 +56,7 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 		log:         slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}),
 		attempts:    map[string]*attempt{},
 		forgotten:   map[string]struct{}{},
+		early:       map[string]*pluginpb.CancelRequest{},
 	}
 	s.lease.touch()
 	if err := bind[P, Input](s, create); err != nil {

@@ -17,6 +17,9 @@ import (
 // that a late repeat of a start begins nothing.
 const maxForgotten = 8192
 
+// maxEarly bounds the cancels that are remembered for attempts not known yet.
+const maxEarly = 1024
+
 // Server is a plugin without the process around it. Serve makes one; tests and
 // tools may register one on a gRPC server of their own.
 type Server struct {
@@ -32,6 +35,7 @@ type Server struct {
 	forgotten map[string]struct{} // ids of acknowledged attempts
 	ring      []string            // the same, oldest at oldest
 	oldest    int
+	early     map[string]*pluginpb.CancelRequest
 	running   int
 	draining  bool
 	changed   chan struct{} // closed at the next change of running; nil: nobody waits
@@ -82,8 +86,30 @@ func (s *Server) begin(request *pluginpb.StartRequest) (a *attempt, refused erro
 	s.attempts[id] = a
 	s.order = append(s.order, id)
 	s.running++
+	if cancel := s.early[id]; cancel != nil {
+		delete(s.early, id)
+		a.obey(cancel)
+	}
 	go a.run()
 	return a, nil
+}
+
+// cancel stops an attempt and reports whether it still ran. A cancel may overtake
+// the start that it belongs to, because calls are not ordered; it holds then too.
+func (s *Server) cancel(request *pluginpb.CancelRequest) bool {
+	id := request.GetAttemptId()
+	s.mu.Lock()
+	a := s.attempts[id]
+	_, past := s.forgotten[id]
+	if a == nil && !past {
+		if len(s.early) >= maxEarly {
+			clear(s.early)
+		}
+		s.early[id] = request
+	}
+	s.mu.Unlock()
+
+	return a != nil && a.obey(request)
 }
 
 // ended counts an attempt that runs no more.

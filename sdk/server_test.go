@@ -244,8 +244,8 @@ func TestCancel(t *testing.T) {
 			if err.GetClass() != test.class || err.GetMessage() != test.want {
 				t.Errorf("got %v %q, want %v %q", err.GetClass(), err.GetMessage(), test.class, test.want)
 			}
-			if h.cancel(&pluginpb.CancelRequest{AttemptId: "a"}) || h.cancel(&pluginpb.CancelRequest{AttemptId: "b"}) {
-				t.Error("Accepted = true for an ended or unknown attempt, want false")
+			if h.cancel(&pluginpb.CancelRequest{AttemptId: "a"})  {
+				t.Error("Accepted = true for an ended attempt, want false")
 			}
 		})
 	}
@@ -283,6 +283,21 @@ func TestForcedCancelKillsChildren(t *testing.T) {
 	h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Grace: durationpb.New(time.Hour), Reason: pluginpb.CancelReason_CANCEL_REASON_USER})
 	h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Mode: pluginpb.CancelMode_CANCEL_MODE_FORCED, Reason: pluginpb.CancelReason_CANCEL_REASON_USER})
 	if got := s.end().GetClass(); got != pluginpb.ErrorClass_ERROR_CLASS_CANCELED {
+		t.Errorf("class = %v, want canceled", got)
+	}
+}
+
+func TestCancelThatOvertakesItsStart(t *testing.T) {
+	t.Parallel()
+
+	h := newHost(t, script(func(ctx context.Context, _ *rawJob) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	if h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Reason: pluginpb.CancelReason_CANCEL_REASON_USER}) {
+		t.Error("Accepted = true for an unknown attempt, want false")
+	}
+	if got := h.start(h.request("a")).end().GetClass(); got != pluginpb.ErrorClass_ERROR_CLASS_CANCELED {
 		t.Errorf("class = %v, want canceled", got)
 	}
 }

@@ -42,6 +42,12 @@ func (s *stopped) Error() string { return s.reason.Error() }
 // Unwrap returns the reason.
 func (s *stopped) Unwrap() error { return s.reason }
 
+// obey stops the attempt as the host asks.
+func (a *attempt) obey(request *pluginpb.CancelRequest) bool {
+	reason := stopError(request.GetReason(), request.GetMessage())
+	return a.stop(request.GetMode(), request.GetGrace().AsDuration(), reason)
+}
+
 // stop asks the attempt to stop and reports whether it still ran. The first
 // reason stays; the mode can only become stronger. What is not over after the
 // grace time is forced.

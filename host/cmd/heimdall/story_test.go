@@ -59,7 +59,7 @@ func run(t *testing.T, store string) {
 			}
 			h := &host{}
 			e.Values[hostKey{}] = h
-			e.Defer(h.kill)
+			e.Defer(h.end)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -91,11 +91,22 @@ type host struct {
 	answer  int
 }
 
-func (h *host) kill() {
-	if h.command != nil {
-		_ = h.command.Process.Kill()
-		<-h.exited
+// end stops the host in a hurry: with its plugins, which a killed host leaves
+// behind.
+func (h *host) end() {
+	if h.command == nil {
+		return
 	}
+	for range 100 {
+		_ = h.command.Process.Signal(syscall.SIGTERM) // the second one counts
+		select {
+		case <-h.exited:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	_ = h.command.Process.Kill()
+	<-h.exited
 }
 
 func of(ts *testscript.TestScript) *host { return ts.Value(hostKey{}).(*host) }
@@ -114,7 +125,7 @@ func until(what string, condition func() bool) error {
 
 func startHost(ts *testscript.TestScript, neg bool, args []string) {
 	h := of(ts)
-	h.kill()
+	h.end()
 	if _, err := os.Stat(ts.MkAbs("heimdall.toml")); err == nil {
 		args = append([]string{"--config", ts.MkAbs("heimdall.toml")}, args...)
 	}

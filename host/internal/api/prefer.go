@@ -1,14 +1,13 @@
 package api
 
 import (
-	"github.com/heimdall-run/heimdall/host/internal/jobs"
-
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
 )
 
 // maxWait is the longest that a read or a submit with a preference is held. A

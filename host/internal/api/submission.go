@@ -219,8 +219,11 @@ func (c *checker) tags(field string, raw json.RawMessage) tag.Set {
 	}
 	texts := make([]string, 0, len(items))
 	for i, item := range items {
+		if item[0] != '"' {
+			field = fmt.Sprintf("%s/%d", field, i) // decode says what is wrong with it
+		}
 		var s string
-		if !c.decode(fmt.Sprintf("%s/%d", field, i), item, '"', "a string", &s) {
+		if !c.decode(field, item, '"', "a string", &s) {
 			return nil
 		}
 		texts = append(texts, s)

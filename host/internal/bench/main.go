@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"time"
 )
@@ -44,8 +45,20 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of the built binaries")
 	out := flag.String("out", "bench/out.json", "file for the figures")
 	length := flag.Duration("length", 3*time.Second, "length of each measurement")
+	profile := flag.String("cpuprofile", "", "file for a CPU profile of this process")
 	only := flag.String("only", "", "run only the sections whose names contain this")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *bin, *out, *only, *length); err != nil {

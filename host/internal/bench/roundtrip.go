@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -38,7 +40,7 @@ func (b *bench) roundTrip() error {
 	}
 	data := filepath.Join(b.scratch, "round-trip")
 	plugins, err := pluginhost.New(pluginhost.Config{
-		Directory: filepath.Join(b.bin, "plugins"), DataDir: data, Log: hclog.NewNullLogger(),
+		Directory: b.plugins(), DataDir: data, Log: hclog.NewNullLogger(),
 	})
 	if err != nil {
 		return err
@@ -74,11 +76,9 @@ func (b *bench) roundTrip() error {
 		return nil
 	}
 	for _, callers := range []int{1, 64} {
-		bare, err := drive(b.ctx, callers, b.length, peers.call, peers.pid)
-		if err != nil {
-			return err
-		}
-		ours, err := drive(b.ctx, callers, b.length, ping, pid)
+		bare, ours, err := beside(
+			func() (load, error) { return drive(b.ctx, callers, b.length/rounds, peers.call, peers.pid) },
+			func() (load, error) { return drive(b.ctx, callers, b.length/rounds, ping, pid) })
 		if err != nil {
 			return err
 		}
@@ -95,4 +95,44 @@ func (b *bench) roundTrip() error {
 		})
 	}
 	return nil
+}
+
+// rounds is how often two things are measured in turn, so that a machine whose
+// speed drifts is fair to both.
+const rounds = 5
+
+// beside measures two things in turn and returns the median of each figure.
+func beside(one, other func() (load, error)) (load, load, error) {
+	var ones, others []load
+	for range rounds {
+		for _, m := range []struct {
+			run  func() (load, error)
+			into *[]load
+		}{{one, &ones}, {other, &others}} {
+			l, err := m.run()
+			if err != nil {
+				return load{}, load{}, err
+			}
+			*m.into = append(*m.into, l)
+		}
+	}
+	return median(ones), median(others), nil
+}
+
+func median(loads []load) load {
+	return load{
+		rate: middle(loads, func(l load) float64 { return l.rate }),
+		p50:  middle(loads, func(l load) time.Duration { return l.p50 }),
+		p99:  middle(loads, func(l load) time.Duration { return l.p99 }),
+		cpu:  middle(loads, func(l load) time.Duration { return l.cpu }),
+	}
+}
+
+func middle[T cmp.Ordered](loads []load, of func(load) T) T {
+	var values []T
+	for _, l := range loads {
+		values = append(values, of(l))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
 }

@@ -37,7 +37,7 @@ type server struct {
 }
 
 // serve starts a host on a data folder.
-func (b *bench) serve(data, store string) (*server, error) {
+func (b *bench) serve(data, store, plugins string) (*server, error) {
 	if err := os.MkdirAll(data, 0o711); err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (b *bench) serve(data, store string) (*server, error) {
 	}
 	defer log.Close()
 	s := &server{command: exec.CommandContext(b.ctx, filepath.Join(b.bin, "heimdall"), "server", "--config", config,
-		"--listen", "127.0.0.1:0", "--data-dir", data, "--plugin-dir", filepath.Join(b.bin, "plugins"), "--store", store)}
+		"--listen", "127.0.0.1:0", "--data-dir", data, "--plugin-dir", plugins, "--store", store)}
 	s.command.Stdout, s.command.Stderr = log, log
 	begun := time.Now()
 	if err := s.command.Start(); err != nil {
@@ -102,7 +102,7 @@ func (s *server) anonymous() (float64, error) {
 func (b *bench) start() error {
 	data := filepath.Join(b.scratch, "start")
 	for _, which := range []string{"first", "second"} {
-		s, err := b.serve(data, "sqlite")
+		s, err := b.serve(data, "sqlite", b.plugins())
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,28 @@ func (b *bench) start() error {
 			return err
 		}
 	}
-	return nil
+	hanging, err := b.withHanging()
+	if err != nil {
+		return err
+	}
+	s, err := b.serve(data, "sqlite", hanging)
+	if err != nil {
+		return err
+	}
+	b.add(Figure{Name: "ready after, with a plugin that hangs", Value: milli(s.started), Unit: "ms", Goal: "at most 2300"})
+	return s.stop()
+}
+
+// plugins is the folder of the built plugins.
+func (b *bench) plugins() string { return filepath.Join(b.bin, "plugins") }
+
+// withHanging makes a folder of the built plugins and one that never answers.
+func (b *bench) withHanging() (folder string, err error) {
+	folder = filepath.Join(b.scratch, "hanging")
+	if err := os.CopyFS(folder, os.DirFS(b.plugins())); err != nil {
+		return "", err
+	}
+	return folder, os.WriteFile(filepath.Join(folder, "heimdall-plugin-hangs"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o755)
 }
 
 // keepAlive is a client whose connections stay open, whatever their number.

@@ -46,7 +46,7 @@ func (b *bench) syncPing(kind, url string) error {
 		return err
 	}
 	data := filepath.Join(b.scratch, "sync-"+kind)
-	s, err := b.serve(data, url)
+	s, err := b.serve(data, url, b.plugins())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -110,6 +111,13 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	}
 	if err := s.Queue.Submit(ctx, j); err != nil {
 		s.ends.forget(j.ID)
+		if e, ok := errors.AsType[*errs.Error](err); ok && e.Kind == errs.Unavailable {
+			// The record may have been written although its answer was lost: the
+			// caller is told the id to look for.
+			named := *e
+			named.ID = string(j.ID)
+			return nil, &named
+		}
 		return nil, err
 	}
 	return j, nil

@@ -206,7 +206,7 @@ func TestAckLetsThePluginForget(t *testing.T) {
 		ended, _ := run(t, h, "good", self, "state")
 		ended.Ack()
 		state := inline(t, ended)
-		return strings.HasPrefix(state, "epoch 7 ") && !strings.Contains(state, "a")
+		return strings.HasPrefix(state, "epoch 7,") && !strings.Contains(state, " a")
 	})
 }
 

@@ -207,7 +207,7 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 		}
 		epoch := f.epoch
 		f.mu.Unlock()
-		a.text(fmt.Sprintf("epoch %d attempts %s", epoch, strings.Join(ids, " ")))
+		a.text(fmt.Sprintf("epoch %d, knows %s", epoch, strings.Join(ids, " ")))
 	case "exit":
 		fmt.Fprintln(os.Stderr, "the disk is full")
 		os.Exit(4)
@@ -215,12 +215,9 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 		syscall.Write(2, []byte(`{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"no more room","job":"x"}`+"\n"))
 		os.Exit(4)
 	case "panic":
-		syscall.Dup2(realStderr(), 2)
 		panic("boom")
 	case "kill":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	case "freeze":
-		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "wait": // stops when asked
 		<-a.canceled
 		a.canceledEnd()
@@ -234,10 +231,6 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 	case "deaf": // never stops
 	}
 }
-
-// realStderr is the file that the host gave as stderr: go-plugin puts a pipe in
-// the place of os.Stderr, but not of descriptor 2.
-func realStderr() int { return 2 }
 
 func (a *fakeAttempt) emit(e *pluginpb.Event) uint64 {
 	a.mu.Lock()

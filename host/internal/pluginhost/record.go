@@ -31,8 +31,8 @@ type record struct {
 	Socket    string `json:"socket,omitempty"` // "" before the handshake
 }
 
-// write completes the record of a process that runs and puts it down whole.
-func (r *record) write(folder string) error {
+// identify completes the record of a process that has not been waited for yet.
+func (r *record) identify() error {
 	var err error
 	if r.StartTime, err = startTime(r.PID); err != nil {
 		return fmt.Errorf("record process %d: %w", r.PID, err)
@@ -40,6 +40,11 @@ func (r *record) write(folder string) error {
 	if r.Boot, r.Namespace, err = thisMachine(); err != nil {
 		return fmt.Errorf("record process %d: %w", r.PID, err)
 	}
+	return nil
+}
+
+// write puts the record down whole.
+func (r *record) write(folder string) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("record process %d: %w", r.PID, err)

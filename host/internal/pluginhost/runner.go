@@ -68,18 +68,19 @@ func (c *child) Start(context.Context) error {
 	c.pid = c.cmd.Process.Pid
 	doomed := c.doomed
 	c.mu.Unlock()
+	if err = c.record.identify(); err == nil {
+		err = c.record.write(c.folder)
+	}
+	if doomed {
+		err = errors.New("stopped before it was started")
+	}
 	// These two end with the process; whoever started it waits for exited.
 	go c.reap()
 	go c.follow(stdoutTail, stderrTail)
-	if doomed {
+	if err != nil {
 		c.signal(unix.SIGKILL)
-		return errors.New("stopped before it was started")
 	}
-	if err := c.record.write(c.folder); err != nil {
-		c.signal(unix.SIGKILL)
-		return err
-	}
-	return nil
+	return err
 }
 
 // execute starts the process. A binary that was written a moment ago can be

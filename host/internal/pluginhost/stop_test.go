@@ -70,7 +70,7 @@ func TestCancel(t *testing.T) {
 		"without grace":   {"stubborn", &pluginhost.Stop{Reason: pluginhost.StopTimeout, Message: "time is up"}, job.WasCanceled, "time is up"},
 		"without a Stop":  {"wait", nil, job.WasCanceled, "the host stops"},
 		"a deaf attempt":  {"deaf", &pluginhost.Stop{Reason: pluginhost.StopTimeout, Message: "time is up", Grace: 50 * time.Millisecond}, job.TimedOut, "did not stop the job, so its process was killed"},
-		"a frozen plugin": {"freeze", &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob", Grace: 50 * time.Millisecond}, job.WasCanceled, "its process was killed"},
+		"a frozen plugin": {"wait", &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob", Grace: 50 * time.Millisecond}, job.WasCanceled, "its process was killed"},
 		"a lost lease":    {"abandon", &pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Grace: 5 * time.Second}, job.Lost, "CANCEL_MODE_ABANDON"},
 	}
 	for name, v := range variants {
@@ -85,6 +85,9 @@ func TestCancel(t *testing.T) {
 			done := make(chan *pluginhost.Ended)
 			go func() { done <- h.Run(ctx, request("good", "a1", v.do), s) }()
 			<-s.begun
+			if name == "a frozen plugin" {
+				syscall.Kill(h.Plugins()[0].PID, syscall.SIGSTOP)
+			}
 			if v.stop == nil {
 				cancel(nil)
 			} else {

@@ -51,6 +51,9 @@ func New(c Config) *Runner { return &Runner{c} }
 // ends its job, bytes.
 const inlineResult = 64 << 10
 
+// orphanTimeout is how long a job goes on that no host follows any more.
+const orphanTimeout = 10 * time.Minute
+
 // Run performs an attempt. It calls started once the plugin has begun. The
 // outcome is to be recorded; then done is to be called, which lets go of what
 // was kept until then.
@@ -153,7 +156,8 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, time.Duration, *job
 			Logs:   filepath.Join(folder, "logs"),
 			Result: filepath.Join(folder, "result"),
 		},
-		Limits: pluginhost.Limits{InlineResultBytes: inlineResult},
+		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
+		OrphanTimeout: orphanTimeout,
 	}
 	return request, timeout(j.Timeout, command.Timeout, r.DefaultTimeout), nil
 }

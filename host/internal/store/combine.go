@@ -13,15 +13,15 @@ const (
 
 // combiner turns calls into batches without a timer: while one batch is
 // written, what arrives gathers, and the next takes it all. A lone call is
-// written at once.
+// written at once. One batch is under way at a time: with two, batches are half
+// as big, and it is their number that costs.
 type combiner[In, Out any] struct {
-	flush   func(batch []*call[In, Out]) // sets out or err of each
-	size    func(In) int                 // about how many bytes it weighs
-	writers int                          // batches that may be under way at once
+	flush func(batch []*call[In, Out]) // sets out or err of each
+	size  func(In) int                 // about how many bytes it weighs
 
 	mu      sync.Mutex
 	waiting []*call[In, Out]
-	running int
+	writing bool
 	closed  bool
 	done    sync.WaitGroup
 }
@@ -60,8 +60,8 @@ func (c *combiner[In, Out]) add(k *call[In, Out]) bool {
 		return false
 	}
 	c.waiting = append(c.waiting, k)
-	if c.running < c.writers {
-		c.running++
+	if !c.writing {
+		c.writing = true
 		c.done.Go(c.write)
 	}
 	return true
@@ -77,14 +77,14 @@ func (c *combiner[In, Out]) write() {
 	}
 }
 
-// take returns the next batch, or nil when nothing waits; then the writer is
-// counted out.
+// take returns the next batch, or nil when nothing waits: then the writer is to
+// end.
 func (c *combiner[In, Out]) take() []*call[In, Out] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.waiting) == 0 {
 		c.waiting = nil
-		c.running--
+		c.writing = false
 		return nil
 	}
 	n, bytes := 0, 0

@@ -273,32 +273,29 @@ func (l *jobList) in(p place, limit string) string {
 		where = append(where, "s.status <> 'SUCCEEDED'")
 	}
 
-	// What lives is few and comes first; of the ended, the table whose index has
-	// the order does. CROSS JOIN is how SQLite is told so.
-	tables, id, sorted := p.table+" s CROSS JOIN job j", "s.job_id", "NULL"
+	// What lives comes first, with the columns of the order in its own table; of
+	// the ended, the table whose index has the order does. CROSS JOIN is how
+	// SQLite is told so.
+	tables, id, time := p.table+" s CROSS JOIN job j", "s.job_id", ""
 	if p.table == "job_end" && l.order != job.ByUpdatedAt && !rare {
 		tables, id = "job j CROSS JOIN job_end s", "j.id"
 	}
-	key := id
-	switch l.order {
-	case job.ByCreatedAt:
-		sorted, id = "j.created_at", "j.id"
-	case job.ByUpdatedAt:
-		sorted = "s." + p.changed
+	switch {
+	case l.order == job.ByUpdatedAt:
+		time = "s." + p.changed
+	case l.order == job.ByCreatedAt && p.table == "job_end":
+		time, id = "j.created_at", "j.id"
+	case l.order == job.ByCreatedAt:
+		time = "s.created_at"
 	}
-	if sorted != "NULL" {
-		key = "(" + sorted + ", " + id + ")"
+	if l.after != nil && time == "" {
+		where = append(where, id+" "+l.beyond+" "+l.arg(string(l.after.ID)))
+	} else if l.after != nil {
+		where = append(where, "("+time+", "+id+") "+l.beyond+" ("+l.arg(stamp(l.after.Time))+", "+l.arg(string(l.after.ID))+")")
 	}
-	if l.after != nil {
-		bound := l.arg(string(l.after.ID))
-		if sorted != "NULL" {
-			bound = "(" + l.arg(stamp(l.after.Time)) + ", " + bound + ")"
-		}
-		where = append(where, key+" "+l.beyond+" "+bound)
-	}
-	order := id + " " + l.direction
-	if sorted != "NULL" {
-		order = sorted + " " + l.direction + ", " + order
+	sorted, order := "NULL", id+" "+l.direction
+	if time != "" {
+		sorted, order = time, time+" "+l.direction+", "+order
 	}
 	return "SELECT " + id + " AS id, " + sorted + " AS sorted FROM " + tables +
 		" WHERE " + strings.Join(append([]string{"j.id = s.job_id"}, where...), " AND ") +

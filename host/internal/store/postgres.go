@@ -18,7 +18,7 @@ import (
 )
 
 // poolSize is how many connections a host has, unless pool_max_conns of the URL
-// says otherwise: submits and ends 2 each, claims, heartbeats, and reads.
+// says otherwise: submits, ends, claims, heartbeats, and reads.
 const poolSize = 16
 
 // A host has a lock: what leases jobs to it shares the lock, and who takes over
@@ -63,8 +63,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		pool:   pool,
 		db:     stdlib.OpenDBFromPool(pool),
 	}
-	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, writers: 2}
-	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize, writers: 2}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize}
+	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
 	if err := p.prepare(ctx, c); err != nil {
 		_ = p.close()
 		return nil, err

@@ -24,11 +24,11 @@ WITH
 		DELETE FROM job_ready r
 		USING picked
 		WHERE r.job_id = picked.job_id
-		RETURNING r.job_id, r.attempt, r.priority
+		RETURNING r.job_id, r.attempt, r.priority, r.created_at
 	),
 	leased AS (
-		INSERT INTO job_lease (job_id, attempt, host_id, epoch, updated_at)
-		SELECT job_id, attempt, $1, $2, $4
+		INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)
+		SELECT job_id, attempt, $1, $2, created_at, $4
 		FROM taken
 	)
 SELECT ` + jobRequest + `, t.attempt

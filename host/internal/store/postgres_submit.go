@@ -44,8 +44,8 @@ WITH
 		FROM input
 	),
 	leased AS (
-		INSERT INTO job_lease (job_id, attempt, host_id, epoch, updated_at)
-		SELECT id, 1, host_id, epoch, created_at
+		INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)
+		SELECT id, 1, host_id, epoch, created_at, created_at
 		FROM input
 		WHERE lease
 	),

@@ -33,9 +33,8 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	}
 	s := &lite{stmts: map[string]*sql.Stmt{}}
 	s.writes = combiner[func(transaction) error, struct{}]{
-		flush:   s.flush,
-		size:    func(func(transaction) error) int { return 0 },
-		writers: 1,
+		flush: s.flush,
+		size:  func(func(transaction) error) int { return 0 },
 	}
 	if err := s.open(ctx, path, c); err != nil {
 		_ = s.close()

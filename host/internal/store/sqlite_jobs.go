@@ -46,8 +46,8 @@ func (s *lite) submit(ctx context.Context, sub Submission) (bool, error) {
 		}
 		if sub.Claim {
 			n, err := affected(tx, `
-				INSERT INTO job_lease (job_id, attempt, host_id, epoch, updated_at)
-				SELECT $1, 1, $2, $3, $4
+				INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)
+				SELECT $1, 1, $2, $3, $4, $4
 				WHERE NOT EXISTS (SELECT 1 FROM job_ready)
 					AND EXISTS (SELECT 1 FROM host WHERE id = $2 AND epoch = $3)`,
 				string(j.ID), sub.Host, sub.Epoch, stamp(j.CreatedAt))
@@ -143,8 +143,9 @@ func (s *lite) claim(ctx context.Context, host string, epoch int64, n int) ([]jo
 				return err
 			}
 			_, err := tx.ExecContext(context.Background(), `
-				INSERT INTO job_lease (job_id, attempt, host_id, epoch, updated_at)
-				VALUES ($1, $2, $3, $4, $5)`, string(l.JobID), l.Attempt, host, epoch, at)
+				INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)
+				VALUES ($1, $2, $3, $4, $5, $6)`,
+				string(l.JobID), l.Attempt, host, epoch, stamp(claimed[i].Job.CreatedAt), at)
 			if err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ CREATE TABLE job (
 );
 CREATE INDEX job_created ON job (created_at, id);
 
--- NEW: waits for a host. The index is the order of the queue.
+-- NEW: waits for a host. The first index is the order of the queue.
 CREATE TABLE job_ready (
 	priority smallint NOT NULL,
 	created_at timestamptz NOT NULL,
@@ -49,6 +49,8 @@ CREATE TABLE job_ready (
 	updated_at timestamptz NOT NULL
 );
 CREATE INDEX job_ready_queue ON job_ready (priority DESC, created_at, job_id);
+CREATE INDEX job_ready_created ON job_ready (created_at, job_id);
+CREATE INDEX job_ready_updated ON job_ready (updated_at, job_id);
 
 -- ACCEPTED, RUNNING (started_at is set) or CANCELING (cancel_at is set).
 CREATE TABLE job_lease (
@@ -59,6 +61,7 @@ CREATE TABLE job_lease (
 	started_at timestamptz,
 	cancel_at timestamptz,
 	cancel_by text,
+	created_at timestamptz NOT NULL, -- of the job
 	updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX job_lease_cancel ON job_lease (host_id) WHERE cancel_at IS NOT NULL;
@@ -102,7 +105,7 @@ CREATE TABLE attempt (
 -- Rows of these come and go with each job: they are cleaned by number of dead
 -- rows, not by share.
 ALTER TABLE job_ready SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000);
+	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
 ALTER TABLE job_lease SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000);
+	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
 ALTER TABLE host SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

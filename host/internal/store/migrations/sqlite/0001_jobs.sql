@@ -42,7 +42,7 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_created ON job (created_at, id);
 
--- NEW: waits for a host. The index is the order of the queue.
+-- NEW: waits for a host. The first index is the order of the queue.
 CREATE TABLE job_ready (
 	priority INTEGER NOT NULL,
 	created_at INTEGER NOT NULL,
@@ -51,6 +51,8 @@ CREATE TABLE job_ready (
 	updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX job_ready_queue ON job_ready (priority DESC, created_at, job_id);
+CREATE INDEX job_ready_created ON job_ready (created_at, job_id);
+CREATE INDEX job_ready_updated ON job_ready (updated_at, job_id);
 
 -- ACCEPTED, RUNNING (started_at is set) or CANCELING (cancel_at is set).
 CREATE TABLE job_lease (
@@ -61,6 +63,7 @@ CREATE TABLE job_lease (
 	started_at INTEGER,
 	cancel_at INTEGER,
 	cancel_by TEXT,
+	created_at INTEGER NOT NULL, -- of the job
 	updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX job_lease_cancel ON job_lease (host_id) WHERE cancel_at IS NOT NULL;

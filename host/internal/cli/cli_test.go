@@ -1,0 +1,210 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/heimdall-run/heimdall/host/internal/cli"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// outcome is what a run of the program left.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs the program with arguments against a server.
+func run(t *testing.T, server string, args ...string) outcome {
+	t.Helper()
+	return runProgram(t.Context(), cli.Program{Args: args, Env: []string{"HEIMDALL_SERVER=" + server, "HEIMDALL_USER=etl"}})
+}
+
+func runProgram(ctx context.Context, p cli.Program) outcome {
+	var stdout, stderr bytes.Buffer
+	p.Stdout, p.Stderr, p.Version = &stdout, &stderr, "1.2.3"
+	if p.Stdin == nil {
+		p.Stdin = strings.NewReader("")
+	}
+	code := cli.Run(ctx, p)
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+// host is a server with a script: what it answers to "METHOD path?query".
+type host struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []string // "METHOD path?query body"
+}
+
+func script(t *testing.T, answers map[string]http.HandlerFunc) *host {
+	t.Helper()
+	h := &host{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		h.mu.Lock()
+		h.requests = append(h.requests, r.Method+" "+r.URL.RequestURI()+" "+string(body))
+		h.mu.Unlock()
+		if r.Header.Get("X-Heimdall-User") == "" {
+			says(401, `{"error":"no user is named"}`)(w, r)
+			return
+		}
+		answer := answers[r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/api/v1")]
+		if answer == nil {
+			says(404, `{"error":"no such job"}`)(w, r)
+			return
+		}
+		answer(w, r)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func says(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if status >= 400 {
+			w.Header().Set("Content-Type", "application/problem+json")
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func text(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string // in stderr
+	}{
+		"an unknown command":        {[]string{"bogus"}, 2, `unknown command "bogus"`},
+		"an unknown flag":           {[]string{"job", "list", "--bogus"}, 2, "--bogus"},
+		"a missing argument":        {[]string{"job", "get"}, 2, "arg"},
+		"an argument too many":      {[]string{"version", "x"}, 2, "unknown command"},
+		"a group alone":             {[]string{"job"}, 2, "submit"},
+		"an unknown format":         {[]string{"job", "list", "-o", "xml"}, 2, "table, tsv, json"},
+		"no server":                 {[]string{"job", "list", "--server", "nowhere"}, 2, "not a URL"},
+		"a wait that is none":       {[]string{"job", "result", "1", "--wait=soon"}, 2, "duration"},
+		"wait and follow":           {[]string{"job", "submit", "--wait", "--follow"}, 2, "exclude"},
+		"a context that is no JSON": {[]string{"job", "submit", "--context", "{"}, 2, "not JSON"},
+		"a file that is not there":  {[]string{"job", "submit", "--context", "@/nowhere"}, 2, "/nowhere"},
+		"a set without a value":     {[]string{"job", "submit", "--set", "a"}, 2, "path=value"},
+		"a set into a text":         {[]string{"job", "submit", "--context", `{"a":"x"}`, "--set", "a.b=1"}, 2, "a is not an object"},
+		"a set into a list":         {[]string{"job", "submit", "--context", `[]`, "--set", "b=1"}, 2, "not a JSON object"},
+		"nobody there":              {[]string{"job", "list", "--server", "http://127.0.0.1:1"}, 125, "does a host answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := run(t, "http://127.0.0.1:1", c.args...)
+			if got.code != c.code || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
+				t.Errorf("got %+v, want code %d and %q in stderr only", got, c.code, c.want)
+			}
+			if !strings.HasPrefix(got.stderr, "error: ") {
+				t.Errorf("stderr = %q, want it to begin with error:", got.stderr)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	if got := run(t, "", "version"); got.code != 0 || got.stdout != "heimdall 1.2.3\n" {
+		t.Errorf("version: %+v", got)
+	}
+	if got := run(t, "", "--help"); got.code != 0 || !strings.Contains(got.stdout, "server") || got.stderr != "" {
+		t.Errorf("help: %+v", got)
+	}
+}
+
+func TestServerGetsItsFlags(t *testing.T) {
+	var flags cli.ServerFlags
+	var fails error
+	p := cli.Program{
+		Args:   []string{"server", "--config", "c.toml", "--listen", ":1", "--store", "sqlite", "--data-dir", "d", "--plugin-dir", "p"},
+		Server: func(_ context.Context, f cli.ServerFlags) error { flags = f; return fails },
+	}
+	if got := runProgram(t.Context(), p); got.code != 0 {
+		t.Errorf("server: %+v, want 0", got)
+	}
+	if want := (cli.ServerFlags{Config: "c.toml", Listen: ":1", Store: "sqlite", DataDir: "d", PluginDir: "p"}); flags != want {
+		t.Errorf("flags = %+v, want %+v", flags, want)
+	}
+	fails = errors.Join(errors.New("a.toml:1: x: bad"), errors.New("a.toml:2: y: bad"))
+	if got := runProgram(t.Context(), p); got.code != 1 || got.stderr != "error: a.toml:1: x: bad\na.toml:2: y: bad\n" {
+		t.Errorf("server: %+v, want 1 and every fault on its line", got)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("good.toml", "[[commands]]\nname = \"a\"\nplugin = \"ping\"\n")
+	bad := write("bad.toml", "[server]\nlistne = \"x\"\n[[commands]]\nplugin = \"ping\"\n")
+	if got := run(t, "", "config", "check", good); got.code != 0 || got.stdout != "ok\n" {
+		t.Errorf("good: %+v, want ok", got)
+	}
+	got := run(t, "", "config", "check", bad)
+	if got.code != 1 || !strings.Contains(got.stderr, "bad.toml:2") || !strings.Contains(got.stderr, "commands[0]") || got.stdout != "" {
+		t.Errorf("bad: %+v, want 1 and all faults", got)
+	}
+	if got := run(t, "", "config", "check", filepath.Join(dir, "none")); got.code != 1 || !strings.Contains(got.stderr, "none") {
+		t.Errorf("none: %+v, want 1", got)
+	}
+}
+
+func TestExitCodesOfAnswers(t *testing.T) {
+	for status, code := range map[int]int{
+		400: 2, 401: 4, 403: 4, 404: 5, 409: 1, 413: 2, 415: 2, 422: 2, 429: 125, 500: 125, 502: 125, 503: 125,
+	} {
+		h := script(t, map[string]http.HandlerFunc{"GET /job/7": says(status, `{"error":"the\u001b[31m sentence"}`)})
+		got := run(t, h.URL, "job", "get", "7")
+		if got.code != code || !strings.HasPrefix(got.stderr, "error: the\uFFFD[31m sentence\n") || got.stdout != "" {
+			t.Errorf("%d: %+v, want code %d and the sentence, harmless", status, got, code)
+		}
+	}
+}
+
+func TestWithoutUser(t *testing.T) {
+	h := script(t, nil)
+	got := runProgram(t.Context(), cli.Program{Args: []string{"job", "list", "--server", h.URL}})
+	if want := "error: no user is named\nhint: --user or HEIMDALL_USER says who you are\n"; got.code != 4 || got.stderr != want {
+		t.Errorf("got %+v, want code 4 and %q", got, want)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := script(t, map[string]http.HandlerFunc{
+		"POST /job":            says(202, `{"id":"7","status":"NEW"}`),
+		"GET /job/7?wait=1m0s": func(_ http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() },
+	})
+	got := runProgram(ctx, cli.Program{Args: []string{"job", "submit", "--command-criteria", "a", "--wait", "--server", h.URL, "--user", "u"}})
+	want := "job 7\nthe job goes on: heimdall job logs --follow 7\nerror: interrupted\n"
+	if got.code != 130 || got.stderr != want || got.stdout != "" {
+		t.Errorf("got %+v, want code 130 and %q", got, want)
+	}
+}
