@@ -122,6 +122,7 @@ compose() {
 	container=heimdall-test-$$
 	docker compose -f "$root/compose.yaml" run -d --rm --no-deps --name "$container" -p "127.0.0.1:$p:5432" \
 		-e POSTGRES_USER=heimdall -e POSTGRES_PASSWORD="$password" -e POSTGRES_DB=postgres \
+		-e PGDATA=/var/lib/postgresql/tests \
 		"$service" -c max_connections=200 >/dev/null 2>&1 || return 1
 	local try
 	for try in $(seq 60); do

@@ -22,27 +22,6 @@ import (
 
 type rawJob = sdk.Job[json.RawMessage]
 
-func TestQuickJobIsOneMessage(t *testing.T) {
-	t.Parallel()
-
-	h := newHost(t, script(func(_ context.Context, job *rawJob) error { return job.Text("done") }))
-	s, err := h.Start(t.Context(), h.request("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := s.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	events := response.GetEvents()
-	if len(events) != 3 || events[0].GetStarted() == nil || events[1].GetResult() == nil || events[2].GetEnded() == nil {
-		t.Errorf("got %v, want started, result and ended", events)
-	}
-	if _, err := s.Recv(); err != io.EOF {
-		t.Errorf("got %v, want the end of the stream", err)
-	}
-}
-
 func TestStartIsIdempotent(t *testing.T) {
 	t.Parallel()
 
@@ -244,7 +223,7 @@ func TestCancel(t *testing.T) {
 			if err.GetClass() != test.class || err.GetMessage() != test.want {
 				t.Errorf("got %v %q, want %v %q", err.GetClass(), err.GetMessage(), test.class, test.want)
 			}
-			if h.cancel(&pluginpb.CancelRequest{AttemptId: "a"})  {
+			if h.cancel(&pluginpb.CancelRequest{AttemptId: "a"}) {
 				t.Error("Accepted = true for an ended attempt, want false")
 			}
 		})

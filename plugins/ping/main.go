@@ -17,5 +17,9 @@ func (p *Ping) Run(_ context.Context, job *sdk.Job[sdk.None]) error {
 }
 
 func main() {
-	sdk.Serve("ping", func() *Ping { return &Ping{} })
+	sdk.Serve("ping", func() *Ping { return &Ping{} },
+		sdk.Docs("Greets the user who submits a job. It takes no settings and ignores its input."),
+		sdk.ReadOnly(), sdk.RetrySafe(),
+		sdk.Examples(sdk.Example{Kind: sdk.Quick, Title: "greets the user"}),
+	)
 }

@@ -19,7 +19,6 @@ const (
 // path of the attempts.
 type acks struct {
 	process *process
-	wait    sync.WaitGroup
 	some    chan struct{} // there is one
 	now     chan struct{} // they must not wait
 
@@ -32,7 +31,7 @@ func (a *acks) start(p *process) {
 	a.process = p
 	a.some = make(chan struct{}, 1)
 	a.now = make(chan struct{}, 1)
-	a.wait.Go(a.serve)
+	p.wait.Go(a.serve)
 }
 
 func (a *acks) serve() {

@@ -80,6 +80,8 @@ func (x *execution) lost(err error) (*job.Error, string) {
 			Class:   stop.class(),
 			Message: fmt.Sprintf("%s; plugin %s did not stop the job, so its process was killed", stop.Error(), p.name),
 		}, ""
+	case refused(err) && x.last == 0:
+		return refusal(p.name, err), ""
 	case p.ended(p.times.kill / 4):
 		text, detail := p.crash()
 		if stop != nil && p.stopping.Load() {
@@ -89,8 +91,6 @@ func (x *execution) lost(err error) (*job.Error, string) {
 			return &job.Error{Class: job.Shutdown, Message: text}, detail
 		}
 		return &job.Error{Class: job.Lost, Message: text}, detail
-	case refused(err) && x.last == 0:
-		return refusal(p.name, err), ""
 	case status.Code(err) == codes.Unavailable && x.last == 0:
 		return &job.Error{Class: job.Lost, Message: fmt.Sprintf("plugin %s cannot be reached: %s", p.name, sentence(err))}, ""
 	default:

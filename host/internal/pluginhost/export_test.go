@@ -6,6 +6,7 @@ import "time"
 func (h *Host) Hurry() {
 	h.times.drain = 300 * time.Millisecond
 	h.times.hung = 300 * time.Millisecond
+	h.times.term = 500 * time.Millisecond
 	h.times.force = 500 * time.Millisecond
 	h.times.backoff = 10 * time.Millisecond
 }

@@ -83,9 +83,10 @@ type sink struct {
 	mu    sync.Mutex
 	lines []string
 	begun chan struct{} // closed at Started
+	saved chan struct{} // closed at Checkpoint
 }
 
-func newSink() *sink { return &sink{begun: make(chan struct{})} }
+func newSink() *sink { return &sink{begun: make(chan struct{}), saved: make(chan struct{})} }
 
 func (s *sink) add(format string, args ...any) {
 	s.mu.Lock()
@@ -105,6 +106,7 @@ func (s *sink) Truncated(stream job.Stream, offset int64) { s.add("truncated %s 
 
 func (s *sink) Checkpoint(format int32, data []byte) error {
 	s.add("checkpoint %d %s", format, data)
+	close(s.saved)
 	return nil
 }
 

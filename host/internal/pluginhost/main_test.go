@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes the test binary a plugin, or a host that is killed, when a
+// TestMain makes the test binary a plugin, a host to be killed or a bare server when a
 // test executes it as one.
 func TestMain(m *testing.M) {
 	switch os.Getenv("HEIMDALL_TEST_ROLE") {
@@ -15,6 +15,8 @@ func TestMain(m *testing.M) {
 		servePlugin()
 	case "host":
 		serveHost()
+	case "bare":
+		serveBare()
 	default:
 		goleak.VerifyTestMain(m)
 	}

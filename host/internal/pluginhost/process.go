@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +21,6 @@ import (
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -35,6 +33,8 @@ type process struct {
 	log         hclog.Logger
 	child       *child
 	client      *plugin.Client
+	conn        *grpc.ClientConn
+	wait        sync.WaitGroup // for what runs as long as the process
 	plugins     pluginpb.PluginServiceClient
 	commands    pluginpb.CommandServiceClient
 	description *Description
@@ -97,10 +97,9 @@ func (h *Host) newProcess(f found, b build) (*process, error) {
 			p.child.env = append(p.child.env, environment(h.config.Environment)...)
 			return p.child, nil
 		},
-		SkipHostEnv:     true,
-		StartTimeout:    h.config.StartTimeout,
-		Logger:          hclog.NewNullLogger(), // the host says it in its own words
-		GRPCDialOptions: p.dialOptions(),
+		SkipHostEnv:  true,
+		StartTimeout: h.config.StartTimeout,
+		Logger:       hclog.NewNullLogger(), // the host says it in its own words
 	})
 	return p, nil
 }
@@ -135,28 +134,6 @@ func (h *Host) makeFolders() (folder, sockets string, err error) {
 			return "", "", fmt.Errorf("make folder for a plugin process: %w", err)
 		}
 		return folder, sockets, nil
-	}
-}
-
-func (p *process) dialOptions() []grpc.DialOption {
-	dial := func(ctx context.Context, _ string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", p.child.record.Socket)
-		if err != nil {
-			return nil, err
-		}
-		if err := checkPeer(conn, p.child.record.PID); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return conn, nil
-	}
-	return []grpc.DialOption{
-		grpc.WithContextDialer(dial),
-		grpc.WithIdleTimeout(0), // never: dialing again needs the socket's file
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: time.Second},
-		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(handshake.MaxMessage), grpc.MaxCallSendMsgSize(handshake.MaxMessage)),
 	}
 }
 
@@ -198,23 +175,12 @@ func (p *process) explain(ctx context.Context, err error) error {
 
 // greet connects to a process and learns what it is.
 func (p *process) greet(ctx context.Context, h *Host, f found) error {
-	if p.client.Protocol() != plugin.ProtocolGRPC {
-		return permanent{fmt.Errorf("plugin %s does not speak gRPC", f.name)}
-	}
 	if err := p.child.record.write(p.child.folder); err != nil {
 		return err
 	}
-	protocol, err := p.client.Client()
-	if err != nil {
+	if err := p.connect(); err != nil {
 		return p.broken("connect", err)
 	}
-	dispensed, err := protocol.Dispense(handshake.Name)
-	if err != nil {
-		return p.broken("connect", err)
-	}
-	conn := dispensed.(*grpc.ClientConn)
-	p.plugins = pluginpb.NewPluginServiceClient(conn)
-	p.commands = pluginpb.NewCommandServiceClient(conn)
 	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: h.config.HostVersion})
 	if err != nil {
 		return p.broken("describe itself", err)
@@ -275,8 +241,12 @@ func (p *process) finish() {
 			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
 			return // its record stays for the next life of the host
 		}
-		p.acks.wait.Wait()
-		p.client.Kill() // there is nothing left to kill: it closes the connection
+		// The Kill of go-plugin is not for us: it waits for ever for a process
+		// that hangs, and there is nothing left to do for it.
+		if p.conn != nil {
+			p.conn.Close()
+		}
+		p.wait.Wait()
 	}
 	for _, folder := range []string{p.child.record.Sockets, p.child.folder} {
 		if err := os.RemoveAll(folder); err != nil {

@@ -64,7 +64,7 @@ func TestBrokenPluginsAreReported(t *testing.T) {
 	script(".heimdall-plugin-hidden", "no plugin")
 	os.Mkdir(filepath.Join(f.plugins, "heimdall-plugin-folder"), 0o755)
 
-	h := f.start(t, func(c *pluginhost.Config) { c.StartTimeout = 8 * time.Second })
+	h := f.start(t, func(c *pluginhost.Config) { c.StartTimeout = 5 * time.Second })
 	statuses := map[string]pluginhost.Status{}
 	for _, s := range h.Plugins() {
 		statuses[s.Name] = s

@@ -85,8 +85,11 @@ func TestCancel(t *testing.T) {
 			done := make(chan *pluginhost.Ended)
 			go func() { done <- h.Run(ctx, request("good", "a1", v.do), s) }()
 			<-s.begun
-			if name == "a frozen plugin" {
+			switch name {
+			case "a frozen plugin":
 				syscall.Kill(h.Plugins()[0].PID, syscall.SIGSTOP)
+			case "a lost lease":
+				<-s.saved
 			}
 			if v.stop == nil {
 				cancel(nil)

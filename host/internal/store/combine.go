@@ -39,7 +39,7 @@ type call[In, Out any] struct {
 func (c *combiner[In, Out]) do(ctx context.Context, in In) (Out, error) {
 	var none Out
 	if ctx.Err() != nil {
-		return none, context.Cause(ctx)
+		return none, leftError{context.Cause(ctx)}
 	}
 	k := &call[In, Out]{in: in, done: make(chan struct{})}
 	if !c.add(k) {
@@ -49,9 +49,15 @@ func (c *combiner[In, Out]) do(ctx context.Context, in In) (Out, error) {
 	case <-k.done:
 		return k.out, k.err
 	case <-ctx.Done():
-		return none, context.Cause(ctx)
+		return none, leftError{context.Cause(ctx)}
 	}
 }
+
+// leftError is why a caller stopped waiting.
+type leftError struct{ error }
+
+// Unwrap returns the cause.
+func (e leftError) Unwrap() error { return e.error }
 
 func (c *combiner[In, Out]) add(k *call[In, Out]) bool {
 	c.mu.Lock()

@@ -23,14 +23,25 @@ func away(cause string, err error) error {
 // known reports whether an error says already what it means to the caller.
 func known(err error) bool {
 	_, ours := errors.AsType[*errs.Error](err)
-	return ours || err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrLeaseLost) ||
+	_, left := errors.AsType[leftError](err)
+	return ours || left || err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrLeaseLost) ||
 		errors.Is(err, sql.ErrNoRows) || errors.Is(err, context.Canceled)
 }
 
-// fault gives an error of PostgreSQL its meaning.
+// corrupt is a value that was read and makes no sense.
+type corrupt struct{ error }
+
+// Unwrap returns the cause.
+func (c corrupt) Unwrap() error { return c.error }
+
+// fault gives an error of PostgreSQL its meaning. What the server did not say is
+// about the way to it.
 func (p *postgres) fault(err error) error {
 	if known(err) {
 		return err
+	}
+	if _, ok := errors.AsType[corrupt](err); ok {
+		return fmt.Errorf("store: %w", err)
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch {
@@ -92,12 +103,12 @@ func (s *lite) fault(err error) error {
 	if known(err) {
 		return err
 	}
+	if _, ok := errors.AsType[corrupt](err); ok {
+		return fmt.Errorf("store: %w", err)
+	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return away("no answer in time", err)
-		}
-		return fmt.Errorf("store: %w", err)
+		return away(short(err), err)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT:

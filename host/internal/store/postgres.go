@@ -72,7 +72,6 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	return &DB{
 		backend: p,
 		read:    p.db,
-		log:     c.Log,
 		text: dialect{
 			lockHost: lockHost,
 			until:    "now() + $3::bigint * interval '1 microsecond'",

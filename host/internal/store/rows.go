@@ -172,7 +172,7 @@ func (s *state) apply(j *job.Job) error {
 		j.Attempt = s.ready.attempt - 1
 		j.UpdatedAt = s.ready.updatedAt
 	default:
-		return fmt.Errorf("job %s has no state: the rows of it were tampered with", j.ID)
+		return corrupt{fmt.Errorf("job %s has no state: rows of it are missing", j.ID)}
 	}
 	return nil
 }
@@ -189,10 +189,11 @@ func (c column[T]) Scan(src any) error {
 		return nil
 	}
 	v, err := c.read(src)
-	if err == nil {
-		*c.field = v
+	if err != nil {
+		return corrupt{err}
 	}
-	return err
+	*c.field = v
+	return nil
 }
 
 // fromTime reads a time: PostgreSQL gives one, SQLite microseconds.

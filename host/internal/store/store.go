@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,7 +52,7 @@ type DB struct {
 	backend
 	read *sql.DB
 	text dialect
-	log  hclog.Logger
+	shut sync.Once
 }
 
 // backend is what the two databases do in ways of their own: the statements that
@@ -104,12 +105,15 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	return nil, fmt.Errorf(`the store's url is neither "sqlite" nor postgres://user:password@host:port/database: %.20q is not known`, scheme)
 }
 
-// Close waits for the writes that are under way and lets go of the database.
-func (db *DB) Close() error {
-	if err := db.close(); err != nil {
-		return fmt.Errorf("close the store: %w", err)
-	}
-	return nil
+// Close waits for the writes that are under way and lets go of the database. To
+// close again does nothing.
+func (db *DB) Close() (err error) {
+	db.shut.Do(func() {
+		if err = db.close(); err != nil {
+			err = fmt.Errorf("close the store: %w", err)
+		}
+	})
+	return err
 }
 
 // Check returns an error when the database does not answer.

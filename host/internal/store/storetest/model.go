@@ -44,8 +44,10 @@ func testModel(t *testing.T, db *store.DB) {
 			return
 		}
 		h := register(t, db, "host-"+string(job.NewID()))
-		m := &model{t: t, db: db, host: h.id, epoch: h.epoch, minute: rounds * 1000, jobs: map[job.ID]*modelJob{},
-			kinds: []job.Status{job.Succeeded, job.Failed, job.Killed, job.Canceled}}
+		m := &model{
+			t: t, db: db, host: h.id, epoch: h.epoch, minute: rounds * 1000, jobs: map[job.ID]*modelJob{},
+			kinds: []job.Status{job.Succeeded, job.Failed, job.Killed, job.Canceled},
+		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"":            m.check,
 			"submit":      m.submit,

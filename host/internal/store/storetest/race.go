@@ -120,6 +120,47 @@ func claimAndEnd(t *testing.T, h host, back bool) bool {
 	return true
 }
 
+// testAdoptRace starts a host again while its earlier epoch still submits and
+// claims: whatever that got is adopted.
+func testAdoptRace(t *testing.T, db *store.DB) {
+	const rounds, callers = 8, 8
+	for round := range rounds {
+		old := register(t, db, "a")
+		begun := make(chan struct{}, callers)
+		restarted := make(chan struct{})
+		var all sync.WaitGroup
+		for c := range callers {
+			all.Go(func() {
+				for i := 0; ; i++ {
+					old.submit(t, newJob(round*1000+i), c%2 == 0)
+					if _, err := db.Claim(t.Context(), old.id, old.epoch, 1); err != nil && !errors.Is(err, store.ErrFenced) {
+						t.Errorf("claim: %v", err)
+					}
+					if i == 0 {
+						begun <- struct{}{}
+					}
+					select {
+					case <-restarted:
+						return
+					default:
+					}
+				}
+			})
+		}
+		<-begun
+		now := register(t, db, "a")
+		if _, err := db.Adopt(t.Context(), now.id, now.epoch); err != nil {
+			t.Errorf("adopt: %v", err)
+		}
+		close(restarted)
+		all.Wait()
+		left, err := db.Adopt(t.Context(), now.id, now.epoch)
+		if err != nil || len(left) > 0 {
+			t.Errorf("after the adoption: got %d leases of the earlier epoch and error %v, want none", len(left), err)
+		}
+	}
+}
+
 func testCombined(t *testing.T, db *store.DB) {
 	const callers, each = 64, 8
 	h := register(t, db, "a")

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"cancel is first come first served", testCancel},
 		{"each waiting job is claimed once", testConcurrentClaims},
 		{"a cancel that races has one outcome", testCancelRaces},
+		{"no lease of an earlier epoch is left behind", testAdoptRace},
 		{"many submit and end at once", testCombined},
 		{"a bad member of a batch fails alone", testBadMember},
 		{"a caller may stop waiting", testCallerLeaves},

@@ -1,0 +1,118 @@
+package sdk
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+)
+
+type waiting struct{}
+
+func (*waiting) Run(ctx context.Context, _ *Job[None]) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestLook(t *testing.T) {
+	t.Parallel()
+
+	tests := map[string]struct {
+		request *pluginpb.StartRequest // nil: none runs
+		ended   bool                   // and has ended
+		renewed time.Duration          // right to run; 0: never renewed
+		after   time.Duration
+		stops   bool
+		exits   bool
+	}{
+		"nothing to do, host just left": {after: 30 * time.Second},
+		"nothing to do, host gone":      {after: 2 * time.Minute, exits: true},
+		"end nobody knows of":           {request: &pluginpb.StartRequest{}, ended: true, after: 2 * time.Minute},
+		"end nobody will ask for":       {request: &pluginpb.StartRequest{}, ended: true, after: 2 * time.Hour, exits: true},
+		"job without limits":            {request: &pluginpb.StartRequest{}, renewed: time.Second, after: 2 * time.Hour},
+		"followed":                      {request: &pluginpb.StartRequest{OrphanTimeout: durationpb.New(time.Minute)}, after: 59 * time.Second},
+		"orphan":                        {request: &pluginpb.StartRequest{OrphanTimeout: durationpb.New(time.Minute)}, after: 61 * time.Second, stops: true},
+		"retryable, right holds":        {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, after: 59 * time.Second},
+		"retryable, right passed":       {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, after: 61 * time.Second, stops: true},
+		"retryable, no right known":     {request: &pluginpb.StartRequest{Retryable: true}, after: time.Hour},
+		"not retryable, right passed":   {request: &pluginpb.StartRequest{}, renewed: time.Minute, after: 61 * time.Second},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			s, err := New("test", func() *waiting { return &waiting{} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.renewed > 0 {
+				s.lease.renew(1, test.renewed)
+			}
+			if test.request != nil {
+				test.request.AttemptId = "a"
+				if _, err := s.begin(test.request); err != nil {
+					t.Fatal(err)
+				}
+				defer s.Shutdown(t.Context(), time.Second)
+			}
+			if test.ended {
+				s.get("a").stop(pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, 0, stopError(0, ""))
+				if err := s.waitIdle(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			if got := s.look(bootTime() + test.after); got != test.exits {
+				t.Errorf("exits = %v, want %v", got, test.exits)
+			}
+			if test.request != nil && !test.ended {
+				if got := s.get("a").ctx.Err() != nil; got != test.stops {
+					t.Errorf("stopped = %v, want %v", got, test.stops)
+				}
+			}
+		})
+	}
+}
+
+func TestSweepClosesIdleInstances(t *testing.T) {
+	t.Parallel()
+
+	s, err := New("test", func() *waiting { return &waiting{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	used, err := s.instances.acquire(t.Context(), []byte("{}"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle, err := s.instances.acquire(t.Context(), []byte("{ }"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.instances.release(idle)
+	s.instances.sweep(time.Now().Add(time.Minute))
+	if got := len(s.instances.known); got != 1 {
+		t.Errorf("%d instances are left, want the used one", got)
+	}
+	s.instances.release(used)
+}
+
+func TestForgetIsBounded(t *testing.T) {
+	t.Parallel()
+
+	s, err := New("test", func() *waiting { return &waiting{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxForgotten + 10 {
+		id := string(rune('a'+i%26)) + time.Duration(i).String()
+		s.attempts[id] = &attempt{id: id}
+		s.forget(id)
+	}
+	if len(s.forgotten) != maxForgotten || len(s.ring) != maxForgotten {
+		t.Errorf("remembers %d and %d ids, want %d", len(s.forgotten), len(s.ring), maxForgotten)
+	}
+}
