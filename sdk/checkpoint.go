@@ -9,8 +9,14 @@ import (
 // maxCheckpoint bounds the data of a checkpoint, in bytes.
 const maxCheckpoint = 64 << 10
 
+// featureCheckpoints is what a host says that keeps checkpoints.
+const featureCheckpoints = "checkpoints"
+
 // save reports v as the attempt's checkpoint and waits until the host holds it.
 func (a *attempt) save(v any) error {
+	if a.server.forgetful.Load() {
+		return Errorf(Internal, "checkpoint: this host keeps none")
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return Errorf(Internal, "checkpoint: %w", err)

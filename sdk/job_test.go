@@ -119,6 +119,37 @@ func TestSaveWaitsForTheHost(t *testing.T) {
 	}
 }
 
+// A host that keeps no checkpoints says so when it asks who the plugin is.
+func TestSaveFailsWhereNothingIsKept(t *testing.T) {
+	t.Parallel()
+
+	for name, want := range map[string]struct {
+		features []string
+		err      bool
+	}{
+		"a host without":             {nil, true},
+		"a host that keeps them":     {[]string{"checkpoints"}, false},
+		"a host with other features": {[]string{"other"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			h := newHost(t, script(func(_ context.Context, job *rawJob) error { return job.Save(1) }))
+			if _, err := h.Describe(t.Context(), &pluginpb.DescribeRequest{Features: want.features}); err != nil {
+				t.Fatal(err)
+			}
+			stream := h.start(h.request("a"))
+			if !want.err {
+				saved := stream.until(func(e *pluginpb.Event) bool { return e.GetCheckpoint() != nil })
+				h.ack("a", saved.GetNumber())
+			}
+			if failure := stream.end(); (failure != nil) != want.err {
+				t.Errorf("error = %v, want one: %v", failure, want.err)
+			}
+		})
+	}
+}
+
 func TestSaveEndsWithTheAttempt(t *testing.T) {
 	t.Parallel()
 

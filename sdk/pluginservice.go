@@ -19,8 +19,9 @@ type pluginService struct {
 }
 
 // Describe implements pluginpb.PluginServiceServer.
-func (s *pluginService) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+func (s *pluginService) Describe(_ context.Context, request *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	s.lease.touch()
+	s.forgetful.Store(!slices.Contains(request.GetFeatures(), featureCheckpoints))
 	return s.description, nil
 }
 

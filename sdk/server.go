@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -39,6 +40,8 @@ type Server struct {
 	running   int
 	draining  bool
 	changed   chan struct{} // closed at the next change of running; nil: nobody waits
+
+	forgetful atomic.Bool // the host has said that it keeps no checkpoints
 
 	configMu   sync.Mutex
 	generation int64

@@ -262,7 +262,9 @@ type DescribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the host, a semantic version such as "1.4.0".
 	HostVersion string `protobuf:"bytes,1,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
-	// Optional features of the protocol that the host understands.
+	// Optional features of the protocol that the host understands. "checkpoints":
+	// it keeps checkpoints and acknowledges them; where that is missing, plugins
+	// must not wait for it.
 	Features      []string `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -22,6 +22,8 @@ import (
 // The stories run the shipped binaries as their users do. They add these
 // commands to those of testscript:
 //
+// SCRATCH names a folder outside the story's own that holds the host's data.
+//
 //	host [flags]            starts a host with the story's heimdall.toml and waits until it is ready
 //	! host [flags]          expects that it refuses to start
 //	signal NAME             sends TERM, INT, HUP or KILL to the host
@@ -51,7 +53,13 @@ func run(t *testing.T, store string) {
 			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			e.Setenv("BIN", bin)
 			e.Setenv("HEIMDALL_USER", "test_user")
-			e.Setenv("HEIMDALL_DATA_DIR", filepath.Join(e.WorkDir, "data"))
+			// A short path: sockets lie below it, and theirs are bounded.
+			scratch, err := os.MkdirTemp("", "h")
+			if err != nil {
+				return err
+			}
+			e.Setenv("SCRATCH", scratch)
+			e.Setenv("HEIMDALL_DATA_DIR", filepath.Join(scratch, "data"))
 			e.Setenv("HEIMDALL_PLUGINS_DIRECTORY", filepath.Join(bin, "plugins"))
 			e.Setenv("HEIMDALL_SERVER_LISTEN", "127.0.0.1:0")
 			if store == "postgres" {
@@ -59,6 +67,7 @@ func run(t *testing.T, store string) {
 			}
 			h := &host{}
 			e.Values[hostKey{}] = h
+			e.Defer(func() { os.RemoveAll(scratch) })
 			e.Defer(h.end)
 			return nil
 		},
@@ -86,7 +95,6 @@ type hostKey struct{}
 // host is the host of one story, and the last answer of it.
 type host struct {
 	command *exec.Cmd
-	log     *os.File
 	exited  chan struct{} // closed after the host has ended
 	answer  int
 }

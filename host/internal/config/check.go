@@ -42,8 +42,8 @@ func (c *Config) checkSettings(found *faults) {
 	if c.Store.URL != "sqlite" && !hasScheme(c.Store.URL, "postgres", "postgresql") {
 		found.add("store.url", `want "sqlite" or "postgres://user:password@host:5432/database"`)
 	}
-	if c.Artifacts.URL != "file" && !hasScheme(c.Artifacts.URL, "s3") {
-		found.add("artifacts.url", `want "file" or "s3://bucket/prefix?endpoint=…&region=…"`)
+	if c.Artifacts.URL != "file" {
+		found.add("artifacts.url", `want "file"; object stores are not supported yet`)
 	}
 	if c.Plugins.Directory == "" {
 		found.add("plugins.directory", "this is empty; name a folder")

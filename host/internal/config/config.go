@@ -67,8 +67,7 @@ type Store struct {
 
 // Artifacts says where results and logs of ended jobs are kept.
 type Artifacts struct {
-	// URL is file, for data_dir/artifacts, or
-	// s3://bucket/prefix?endpoint=…&region=…. Default: file.
+	// URL is file, for data_dir/artifacts. Default: file.
 	URL string `toml:"url"`
 }
 

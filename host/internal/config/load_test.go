@@ -57,7 +57,7 @@ max_context_bytes = 65536
 [store]
 url = "postgres://h:${PASSWORD}@db:5432/h$$x"
 [artifacts]
-url = "s3://bucket/prefix?endpoint=http://s3:9000&region=eu"
+url = "file"
 [plugins]
 directory = "/opt/plugins"
 start_timeout = "1m30s"
@@ -82,7 +82,7 @@ path = "${env:P}"
 		DataDir:   "/srv/heimdall",
 		Server:    config.Server{Listen: "[::1]:0", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10},
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
-		Artifacts: config.Artifacts{URL: "s3://bucket/prefix?endpoint=http://s3:9000&region=eu"},
+		Artifacts: config.Artifacts{URL: "file"},
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}},
 		Queue:     config.Queue{Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond},
 		Auth:      config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},

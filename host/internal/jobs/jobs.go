@@ -156,7 +156,15 @@ func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 }
 
 // Ended tells those who wait that a job has ended.
-func (s *Service) Ended(j *job.Job) { s.ends.publish(j) }
+func (s *Service) Ended(j *job.Job) {
+	if j.Status == job.Canceled && s.ends.watched(j.ID) {
+		// Only the store knows whose wish to cancel was the first.
+		if stored, err := s.Store.Job(context.Background(), j.ID); err == nil {
+			j = stored
+		}
+	}
+	s.ends.publish(j)
+}
 
 // Get returns a job; errs.NotFound when there is none.
 func (s *Service) Get(ctx context.Context, id job.ID) (*job.Job, error) { return s.Store.Job(ctx, id) }

@@ -41,7 +41,7 @@ func (q *Queue) perform(ctx context.Context, c job.Claimed) {
 	}
 	if q.record(ctx, job.End{Lease: c.Lease, Outcome: outcome}) {
 		done()
-		q.publish(c.Job, outcome)
+		q.publish(c, outcome)
 	}
 }
 
@@ -68,8 +68,9 @@ func (q *Queue) record(ctx context.Context, end job.End) bool {
 }
 
 // publish tells who waits that the job has ended.
-func (q *Queue) publish(j *job.Job, o job.Outcome) {
-	ended := *j
+func (q *Queue) publish(c job.Claimed, o job.Outcome) {
+	ended := *c.Job
+	ended.Attempt, ended.HostID = c.Lease.Attempt, c.Lease.HostID
 	ended.Status, ended.Error, ended.Result, ended.Outputs, ended.Logs = o.Status, o.Error, o.Result, o.Outputs, o.Logs
 	ended.StartedAt, ended.EndedAt, ended.UpdatedAt = o.StartedAt, o.EndedAt, o.EndedAt
 	q.Ended(&ended)

@@ -231,7 +231,7 @@ func (q *Queue) endLost(ctx context.Context) error {
 		}
 		if q.record(ctx, job.End{Lease: c.Lease, Outcome: outcome}) {
 			done()
-			q.publish(c.Job, outcome)
+			q.publish(c, outcome)
 		}
 		q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
 	}

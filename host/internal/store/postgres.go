@@ -48,7 +48,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		config.MaxConns = poolSize
 	}
 	config.ConnConfig.ConnectTimeout = openTimeout
-	for name, value := range sessionParams() {
+	for name, value := range connectionParams() {
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
@@ -80,10 +80,10 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	}, nil
 }
 
-// sessionParams are settings of each connection. Every statement of ours has an
+// connectionParams are settings of each connection. Every statement of ours has an
 // index to go by, and the tables it starts from are empty at one moment and full
 // at the next: their statistics, on which a plan is made once, are no guide.
-func sessionParams() map[string]string {
+func connectionParams() map[string]string {
 	return map[string]string{
 		"application_name":                    "heimdall",
 		"enable_seqscan":                      "off",

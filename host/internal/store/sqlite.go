@@ -31,6 +31,15 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of the database: %w", err)
 	}
+	// It holds what callers wrote and what they were answered: only the host's
+	// user may read it. SQLite gives its other files the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
 	s := &lite{stmts: map[string]*sql.Stmt{}}
 	s.writes = combiner[func(transaction) error, struct{}]{
 		flush: s.flush,
