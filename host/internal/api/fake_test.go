@@ -97,8 +97,6 @@ func (f *fake) end(id job.ID, change func(*job.Job)) {
 	close(f.ended[id])
 }
 
-func succeed(j *job.Job) { j.Status = job.Succeeded }
-
 func (f *fake) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	if _, err := f.Get(ctx, id); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func TestListFilters(t *testing.T) {
 		if a := serve(t, f).do(t, "GET", "/api/v1/jobs?"+query, ""); a.StatusCode != http.StatusOK {
 			t.Errorf("%s: status = %d, want 200; body %s", query, a.StatusCode, a.text)
 		}
-		if f.filter.Tags == nil || len(f.filter.Tags) == 0 {
+		if len(f.filter.Tags) == 0 {
 			f.filter.Tags = nil
 		}
 		if diff := cmp.Diff(want, f.filter); diff != "" {

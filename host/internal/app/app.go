@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +100,10 @@ func (h *host) open(ctx context.Context) (err error) {
 		HostVersion:  h.Version,
 		StartTimeout: c.Plugins.StartTimeout,
 		Environment:  c.Plugins.Environment,
-		Log:          h.log.Named("plugins"),
+		Settings: func(plugin string) (json.RawMessage, map[string][]byte, error) {
+			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
+		},
+		Log: h.log.Named("plugins"),
 	})
 	if err != nil {
 		return err

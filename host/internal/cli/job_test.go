@@ -43,7 +43,8 @@ func TestSubmitSendsWhatTheFlagsSay(t *testing.T) {
 			[]string{
 				"--name", "n", "--version", "1", "--description", "d", "--command-criteria", "a,b", "--command-criteria", "c",
 				"--cluster-criteria", "d,e", "--tag", "t,u", "--timeout", "30s", "--context", `{"x": 1}`,
-			}, "",
+			},
+			"",
 			`{"name":"n","version":"1","description":"d","context":{"x":1},"command_criteria":["a","b","c"],"cluster_criteria":["d","e"],"tags":["t","u"],"timeout":"30s"}`,
 		},
 		"next to nothing":       {nil, "", `{"command_criteria":null}`},

@@ -57,10 +57,10 @@ type execution struct {
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
+	p, err := h.await(ctx, request.Plugin, request.PluginVersion)
 	if ctx.Err() != nil {
 		return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
 	}
-	p, err := h.pick(request.Plugin, request.PluginVersion)
 	if err != nil {
 		return notStarted(job.Unavailable, err.Error())
 	}

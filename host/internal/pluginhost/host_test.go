@@ -3,6 +3,7 @@ package pluginhost_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -243,14 +244,63 @@ func TestMaxConcurrency(t *testing.T) {
 	done := make(chan *pluginhost.Ended)
 	go func() { done <- h.Run(ctx, request("one", "a1", "wait"), first) }()
 	<-first.begun
-	if err := h.Available("one", ""); err == nil {
-		t.Error("Available = nil while the plugin is full, want an error")
+	if err := h.Available("one", ""); err != nil {
+		t.Errorf("Available = %v while the plugin is full, want nil: attempts wait for their turn", err)
 	}
 	go func() { cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "by ann", Grace: time.Second}) }()
 	ended, _ := run(t, h, "one", "a2", "hello") // waits for the first
 	inline(t, ended)
 	if e := (<-done).Error; e == nil || e.Message != "by ann" {
 		t.Errorf("Error = %+v, want that of a cancel by ann", e)
+	}
+}
+
+// A crash ends what ran, and nothing that comes after: attempts wait until the
+// plugin is back.
+func TestAttemptsWaitForARestart(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	for i := range 5 {
+		ended, _ := run(t, h, "good", fmt.Sprintf("crash-%d", i), "kill")
+		if ended.Error == nil || ended.Error.Class != job.Lost {
+			t.Fatalf("Error = %+v, want lost", ended.Error)
+		}
+		ended, _ = run(t, h, "good", fmt.Sprintf("next-%d", i), "hello")
+		inline(t, ended)
+	}
+}
+
+func TestSettingsOfThePluginItself(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	settings := func(plugin string) (json.RawMessage, map[string][]byte, error) {
+		return json.RawMessage(`{"url":"http://x"}`), map[string][]byte{"/password": []byte("secret of " + plugin)}, nil
+	}
+	h := f.start(t, func(c *pluginhost.Config) { c.Settings = settings })
+	ended, _ := run(t, h, "good", "a1", "settings")
+	if got, want := inline(t, ended), `{"url":"http://x"} /password=secret of good`; got != want {
+		t.Errorf("settings = %q, want %q", got, want)
+	}
+}
+
+func TestSettingsThatCannotBe(t *testing.T) {
+	for name, settings := range map[string]pluginhost.Settings{
+		"refused by the plugin": func(string) (json.RawMessage, map[string][]byte, error) {
+			return json.RawMessage(`{"refuse":true}`), nil, nil
+		},
+		"not resolved": func(string) (json.RawMessage, map[string][]byte, error) {
+			return nil, nil, errors.New("${NOWHERE} is not set")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, "heimdall-plugin-good")
+			h := f.start(t, func(c *pluginhost.Config) { c.Settings = settings })
+			if err := h.Available("good", ""); err == nil || !strings.Contains(err.Error(), "settings") {
+				t.Errorf("Available = %v, want an error about the settings", err)
+			}
+		})
 	}
 }
 

@@ -36,6 +36,7 @@ type fake struct {
 	attempts map[string]*fakeAttempt
 	starts   int
 	epoch    int64
+	settings string // of the plugin itself
 }
 
 type fakeAttempt struct {
@@ -71,6 +72,19 @@ func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.D
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
 		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
 	}, nil
+}
+
+func (f *fake) Configure(_ context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settings = string(r.GetSettings())
+	if strings.Contains(f.settings, "refuse") {
+		return nil, status.Error(codes.InvalidArgument, "this will not do")
+	}
+	for _, s := range r.GetSecrets() {
+		f.settings += " " + s.GetPointer() + "=" + string(s.GetValue())
+	}
+	return &pluginpb.ConfigureResponse{}, nil
 }
 
 func (f *fake) Renew(_ context.Context, r *pluginpb.RenewRequest) (*pluginpb.RenewResponse, error) {
@@ -175,6 +189,11 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 	switch do {
 	case "hello", "miss":
 		a.text("Hello, " + r.GetUser().GetName() + "!")
+	case "settings":
+		f.mu.Lock()
+		text := f.settings
+		f.mu.Unlock()
+		a.text(text)
 	case "events", "broken stream":
 		for i := range 5 {
 			a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Progress{Progress: &pluginpb.Progress{Done: float64(i), Total: 5}}})

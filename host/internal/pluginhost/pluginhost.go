@@ -5,6 +5,7 @@ package pluginhost
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,8 +25,13 @@ type Config struct {
 	StartTimeout time.Duration // from exec to described; default 10s
 	StartWait    time.Duration // how long Start waits for slow plugins; default 2s
 	Environment  []string      // names of variables that plugins may see beside the usual ones
+	Settings     Settings      // of the plugins themselves; nil: there are none
 	Log          hclog.Logger  // default none
 }
+
+// Settings gives the operator's settings of a plugin itself: a JSON object, and
+// its secrets by JSON pointer.
+type Settings func(plugin string) (settings json.RawMessage, secrets map[string][]byte, err error)
 
 // Host runs the plugins of one folder. It owns DataDir/plugins and DataDir/run;
 // the caller sees to it that no other host uses the same DataDir.
@@ -51,6 +57,7 @@ type times struct {
 	healthy time.Duration // after this the count of crashes begins anew
 	backoff time.Duration // longest first wait after a crash
 	longest time.Duration // longest wait after many
+	await   time.Duration // how long an attempt waits for its plugin to start
 }
 
 // New checks the folders and returns a host that runs nothing yet.
@@ -89,6 +96,7 @@ func New(config Config) (*Host, error) {
 			healthy: time.Minute,
 			backoff: 100 * time.Millisecond,
 			longest: 30 * time.Second,
+			await:   time.Minute,
 		},
 	}
 	h.byName.Store(&map[string][]*supervisor{})

@@ -191,13 +191,36 @@ func (p *process) greet(ctx context.Context, h *Host, f found) error {
 	if n := p.description.MaxConcurrency; n > 0 {
 		p.slots = make(chan struct{}, n)
 	}
-	if _, err := p.plugins.Configure(ctx, &pluginpb.ConfigureRequest{Settings: []byte("{}"), Generation: 1}); err != nil && !unimplemented(err) {
-		return p.broken("take its own settings", err)
+	if err := p.configure(ctx, h.config.Settings); err != nil {
+		return err
 	}
 	p.since = time.Now()
 	p.acks.start(p)
 	h.right.tell(ctx, p)
 	return nil
+}
+
+// configure hands the process the operator's settings of the plugin itself.
+func (p *process) configure(ctx context.Context, settings Settings) error {
+	request := &pluginpb.ConfigureRequest{Settings: []byte("{}"), Generation: 1}
+	if settings != nil {
+		own, secrets, err := settings(p.name)
+		if err != nil {
+			return fmt.Errorf("the settings of plugin %s cannot be resolved: %w", p.name, err)
+		}
+		if len(own) > 0 {
+			request.Settings = own
+		}
+		request.Secrets = secretMessages(secrets)
+	}
+	_, err := p.plugins.Configure(ctx, request)
+	switch {
+	case err == nil, unimplemented(err) && string(request.Settings) == "{}":
+		return nil
+	case unimplemented(err), status.Code(err) == codes.InvalidArgument:
+		return permanent{fmt.Errorf("plugin %s refuses its own settings ([plugin.%s]): %s", p.name, p.name, sentence(err))}
+	}
+	return p.broken("take its own settings", err)
 }
 
 // broken says why a call to a process that starts failed: mostly it has died.

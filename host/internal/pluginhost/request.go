@@ -95,9 +95,7 @@ func (r *Request) message() *pluginpb.StartRequest {
 		Traceparent: r.TraceParent,
 		Retryable:   r.Retryable,
 	}
-	for pointer, value := range r.Secrets {
-		m.Secrets = append(m.Secrets, &pluginpb.Secret{Pointer: pointer, Value: value})
-	}
+	m.Secrets = secretMessages(r.Secrets)
 	if !r.Job.Created.IsZero() {
 		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
 	}
@@ -108,6 +106,13 @@ func (r *Request) message() *pluginpb.StartRequest {
 		m.OrphanTimeout = durationpb.New(r.OrphanTimeout)
 	}
 	return m
+}
+
+func secretMessages(secrets map[string][]byte) (messages []*pluginpb.Secret) {
+	for pointer, value := range secrets {
+		messages = append(messages, &pluginpb.Secret{Pointer: pointer, Value: value})
+	}
+	return messages
 }
 
 func (o *Object) message() *pluginpb.ObjectInfo {

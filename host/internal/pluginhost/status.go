@@ -2,9 +2,12 @@ package pluginhost
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 )
 
 // Status is one plugin binary as it stands.
@@ -64,16 +67,30 @@ func (s *supervisor) status() Status {
 }
 
 // Available returns nil when an attempt on the plugin could start now, else why
-// not, in one sentence. An empty version means the newest.
+// not, in one sentence; errs.Unavailable when that may be over soon. An empty
+// version means the newest. A plugin that runs as much as it can is available:
+// further attempts wait for their turn.
 func (h *Host) Available(plugin, version string) error {
-	p, err := h.pick(plugin, version)
-	if err != nil {
-		return err
+	_, err := h.pick(plugin, version)
+	return err
+}
+
+// await is pick, but waits for a plugin that starts, or starts again after a
+// crash: attempts that were promised must not fail for that.
+func (h *Host) await(ctx context.Context, plugin, constraint string) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.times.await)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		p, err := h.pick(plugin, constraint)
+		if !errs.Is(err, errs.Unavailable) {
+			return p, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	if p.slots != nil && len(p.slots) == cap(p.slots) {
-		return fmt.Errorf("plugin %s runs as many jobs as it can at once (%d)", plugin, cap(p.slots))
-	}
-	return nil
 }
 
 // pick returns the process that serves a plugin: of those whose version is
@@ -115,9 +132,14 @@ func unavailable(plugin, constraint string, candidates []*supervisor) error {
 	for _, s := range candidates {
 		switch status := s.status(); status.State {
 		case Active:
+			if p := s.current.Load(); p == nil || p.stopping.Load() {
+				return errs.Errorf(errs.Unavailable, "plugin %s has just ended and is to be started again", plugin)
+			}
 			versions = append(versions, status.Version)
 		case Starting:
-			return fmt.Errorf("plugin %s is still starting", plugin)
+			return errs.Errorf(errs.Unavailable, "plugin %s is still starting", plugin)
+		case Backoff:
+			return errs.Errorf(errs.Unavailable, "plugin %s is to be started again: %s", plugin, status.Error)
 		default:
 			return fmt.Errorf("plugin %s does not run: %s", plugin, status.Error)
 		}

@@ -3,6 +3,7 @@ package selector
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -95,8 +96,15 @@ func (s *Selector) explainCommand(want tag.Set, plugins Plugins, record *Record)
 	}
 	miss.Verdict = NoPlugin
 	command := s.snapshot.Command(object.ID)
-	return noPair("/command_criteria", "command %q fits, but its plugin cannot be used: %v",
-		command.ID, plugins(command.Plugin, command.PluginVersion))
+	cause := plugins(command.Plugin, command.PluginVersion)
+	if errs.Is(cause, errs.Unavailable) {
+		return &errs.Error{
+			Kind:    errs.Unavailable,
+			Message: fmt.Sprintf("command %q cannot be run just now: %v", command.ID, cause),
+			Retry:   time.Second,
+		}
+	}
+	return noPair("/command_criteria", "command %q fits, but its plugin cannot be used: %v", command.ID, cause)
 }
 
 func noPair(pointer, format string, args ...any) error {
