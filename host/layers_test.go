@@ -45,6 +45,7 @@ var layers = map[string]int{
 	"internal/objectstore": 1,
 	"internal/auth":        1,
 	"internal/config":      1,
+	"internal/scaffold":    1,
 
 	"internal/errs":     0,
 	"internal/tag":      0,

@@ -81,7 +81,7 @@ func (a *app) root() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { a.ran = true; return nil },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(a.serverCommand(), a.versionCommand(), a.configCommand(), a.jobCommand())
+	root.AddCommand(a.serverCommand(), a.versionCommand(), a.configCommand(), a.jobCommand(), a.pluginCommand())
 	return root
 }
 
