@@ -40,6 +40,8 @@ func (a *acks) serve() {
 	for {
 		select {
 		case <-a.some:
+		case <-a.process.gone:
+			return
 		case <-a.process.child.exited:
 			return
 		}
@@ -47,6 +49,7 @@ func (a *acks) serve() {
 		select {
 		case <-timer.C:
 		case <-a.now:
+		case <-a.process.gone:
 		case <-a.process.child.exited:
 			return
 		}

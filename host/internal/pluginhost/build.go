@@ -14,8 +14,25 @@ import (
 
 // build is one digest of a plugin, kept where nobody changes it.
 type build struct {
-	digest string // SHA-256 of the binary, hex
-	path   string // its copy, which is what runs
+	name    string // of the plugin, as the file name says it
+	version string // likewise; "" when it does not
+	digest  string // SHA-256 of the binary, hex
+	path    string // its copy, which is what runs
+	source  string // the file that it was copied from, for messages
+}
+
+// build returns the build of a digest of this file.
+func (f found) build(store, digest string) build {
+	return build{
+		name: f.name, version: f.version, source: f.path,
+		digest: digest, path: filepath.Join(store, digest, prefix+f.name),
+	}
+}
+
+// kept reports whether the store holds the build.
+func (b build) kept() bool {
+	info, err := os.Stat(b.path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // keep copies a binary into the store unless it is there already. What runs is
@@ -37,7 +54,7 @@ func keep(store string, f found) (build, error) {
 	if err != nil {
 		return build{}, fmt.Errorf("read plugin %s: %w", f.path, err)
 	}
-	b := build{digest: digest, path: filepath.Join(store, digest, prefix+f.name)}
+	b := f.build(store, digest)
 	if kept, err := os.Stat(b.path); err == nil && kept.Size() == size {
 		return b, nil
 	}
@@ -62,7 +79,7 @@ func copyBuild(store string, f found, source *os.File) (build, error) {
 	if err != nil {
 		return build{}, fmt.Errorf("keep plugin %s: %w", f.path, err)
 	}
-	b := build{digest: digest, path: filepath.Join(store, digest, prefix+f.name)}
+	b := f.build(store, digest)
 	if err := os.MkdirAll(filepath.Dir(b.path), 0o700); err != nil {
 		return build{}, fmt.Errorf("keep plugin: %w", err)
 	}

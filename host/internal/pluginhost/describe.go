@@ -32,10 +32,10 @@ type Example struct {
 	Needs    []string // such as "env:PGHOST"
 }
 
-// describe checks what a plugin says of itself against its file.
-func describe(d *pluginpb.DescribeResponse, f found) (*Description, version, error) {
+// describe checks what a plugin says of itself against its file's name.
+func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, error) {
 	if d.GetName() != f.name {
-		return nil, version{}, fmt.Errorf("%s calls itself %q: name the file %s%s or build the plugin as %q", f.path, d.GetName(), prefix, d.GetName(), f.name)
+		return nil, version{}, fmt.Errorf("%s calls itself %q: name the file %s%s or build the plugin as %q", f.source, d.GetName(), prefix, d.GetName(), f.name)
 	}
 	v, err := parseVersion(d.GetVersion())
 	if err != nil {
@@ -43,7 +43,7 @@ func describe(d *pluginpb.DescribeResponse, f found) (*Description, version, err
 	}
 	if f.version != "" {
 		if named, err := parseVersion(f.version); err != nil || named.compare(v) != 0 {
-			return nil, version{}, fmt.Errorf("%s is version %s of the plugin: its file name must end with _v%s", f.path, d.GetVersion(), d.GetVersion())
+			return nil, version{}, fmt.Errorf("%s is version %s of the plugin: its file name must end with _v%s", f.source, d.GetVersion(), d.GetVersion())
 		}
 	}
 	if !slices.Contains(d.GetKinds(), pluginpb.Kind_KIND_COMMAND) {

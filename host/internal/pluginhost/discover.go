@@ -26,6 +26,7 @@ type found struct {
 	name     string // of the plugin
 	version  string // as the file name says it; "" when it does not
 	modified time.Time
+	stamp    stamp
 	err      error // why it cannot be one
 }
 
@@ -57,7 +58,7 @@ func discover(dir string) ([]found, error) {
 		if err != nil {
 			f.err = fmt.Errorf("%s cannot be read: %w", path, err)
 		} else {
-			f.modified = info.ModTime()
+			f.modified, f.stamp = info.ModTime(), stampOf(info)
 			f.err = f.check(info)
 		}
 		list = append(list, f)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
@@ -16,6 +17,7 @@ import (
 type Ended struct {
 	Error  *job.Error // nil when it ended well
 	Detail string     // for the operator's log: a stack, the last lines of stderr
+	Left   bool       // it has not ended: it goes on in its process without this life of the host
 	Result *Result    // nil when there is none
 
 	Build         string // digest of the plugin that ran it, hex; "" when none did
@@ -24,6 +26,7 @@ type Ended struct {
 	process *process
 	attempt string
 	event   uint64 // number of the end event; 0 when there was none
+	acked   atomic.Bool
 }
 
 // Result is what an attempt brought: inline, or in a file of one of its folders.
@@ -39,9 +42,13 @@ type Result struct {
 // Ack says that the end is durable here, so that the plugin may forget the
 // attempt. It returns at once.
 func (e *Ended) Ack() {
-	if e.process != nil && e.event > 0 {
+	if e.process == nil || e.acked.Swap(true) {
+		return
+	}
+	if e.event > 0 {
 		e.process.acks.add(e.attempt, e.event, false)
 	}
+	e.process.settle(1)
 }
 
 // notStarted is the end of an attempt that no plugin has seen.

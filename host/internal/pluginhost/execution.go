@@ -51,6 +51,7 @@ type execution struct {
 	stopped atomic.Pointer[Stop] // why it was asked to stop
 	saved   atomic.Bool          // it has a checkpoint
 	hung    atomic.Bool          // it did not stop, so its process had to
+	leave   atomic.Bool          // it is not followed any more, but goes on
 }
 
 // Run runs an attempt to its end and reports what happens to the sink. How it
@@ -72,35 +73,49 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 			return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
 		}
 	}
-	p.running.Add(1)
-	defer p.running.Add(-1)
+	p.owed.Add(1)
+	x := &execution{process: p, attempt: request.AttemptID, request: request.message(), sink: sink}
+	return x.run(ctx, request.Folders, x.start)
+}
+
+// run follows an attempt that begin begins, or finds, to its end.
+func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
+	x.process.running.Add(1)
+	defer x.process.running.Add(-1)
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
 	life, finish := context.WithCancel(context.Background())
 	defer finish()
-	x := &execution{process: p, attempt: request.AttemptID, request: request.message(), sink: sink}
 	returned := make(chan struct{})
 	release := context.AfterFunc(ctx, func() {
 		defer close(returned)
-		x.stop(life, stopOf(ctx))
+		x.stop(life, stopOf(ctx), finish)
 	})
-	err = x.follow(life, finish)
+	err := x.follow(life, finish, begin)
 	finish()
 	if !release() {
 		<-returned
 	}
+	if x.leave.Load() && x.ended == nil {
+		x.process.left.Store(true)
+		return &Ended{Left: true}
+	}
 	if err != nil {
 		x.disown()
 	}
-	return x.end(request.Folders, err)
+	return x.end(folders, err)
 }
 
+// follower opens a stream of events and takes them in until the end event; cut
+// ends ctx.
+type follower func(ctx context.Context, cut func()) error
+
 // follow takes in the events of the attempt until its end, across breaks of
-// the stream; cut ends ctx. It returns nil after the end event, else why it was not reached.
-func (x *execution) follow(ctx context.Context, cut func()) error {
-	err := x.start(ctx, cut)
-	for try, last := 1, x.last; x.ended == nil && !refused(err); try++ {
+// the stream. It returns nil after the end event, else why it was not reached.
+func (x *execution) follow(ctx context.Context, cut func(), begin follower) error {
+	err := begin(ctx, cut)
+	for try, last := 1, x.last; x.ended == nil && !refused(err) && !x.leave.Load(); try++ {
 		if x.last > last {
 			try, last = 1, x.last
 		}
@@ -114,7 +129,7 @@ func (x *execution) follow(ctx context.Context, cut func()) error {
 		}
 		err = x.watch(ctx, cut)
 		if status.Code(err) == codes.NotFound && x.last == 0 {
-			err = x.start(ctx, cut) // it did not arrive, or arrives now and is told again
+			err = begin(ctx, cut) // it did not arrive, or arrives now and is told again
 		}
 	}
 	return err

@@ -9,4 +9,10 @@ func (h *Host) Hurry() {
 	h.times.term = 500 * time.Millisecond
 	h.times.force = 500 * time.Millisecond
 	h.times.backoff = 10 * time.Millisecond
+	h.times.crashes = 1000
+	h.times.look = 50 * time.Millisecond
+	h.times.proven = 100 * time.Millisecond
 }
+
+// Quarantine sets after how many crashes in a row a build is quarantined.
+func (h *Host) Quarantine(crashes int) { h.times.crashes = crashes }

@@ -37,6 +37,12 @@ func newFixture(t testing.TB) fixture {
 // start runs a host until the end of the test.
 func (f fixture) start(t testing.TB, change ...func(*pluginhost.Config)) *pluginhost.Host {
 	t.Helper()
+	h, _ := f.startStoppable(t, change...)
+	return h
+}
+
+func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)) (h *pluginhost.Host, stop func()) {
+	t.Helper()
 	config := pluginhost.Config{Directory: f.plugins, DataDir: f.data, StartTimeout: 20 * time.Second, StartWait: 30 * time.Second}
 	for _, c := range change {
 		c(&config)
@@ -52,7 +58,7 @@ func (f fixture) start(t testing.TB, change ...func(*pluginhost.Config)) *plugin
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(ctx) }()
-	stop := sync.OnceFunc(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
@@ -64,7 +70,7 @@ func (f fixture) start(t testing.TB, change ...func(*pluginhost.Config)) *plugin
 			t.Errorf("%d folders of processes are left", len(left))
 		}
 	})
-	return h
+	return h, stop
 }
 
 // eventually waits until a condition holds.
@@ -120,8 +126,14 @@ func request(plugin, id, do string) pluginhost.Request {
 func run(t testing.TB, h *pluginhost.Host, plugin, id, do string) (*pluginhost.Ended, []string) {
 	t.Helper()
 	s := newSink()
-	ended := h.Run(t.Context(), request(plugin, id, do), s)
+	ended := settle(h.Run(t.Context(), request(plugin, id, do), s))
 	return ended, s.lines
+}
+
+// settle says that an end is durable, as every end is in the end.
+func settle(e *pluginhost.Ended) *pluginhost.Ended {
+	e.Ack()
+	return e
 }
 
 func inline(t testing.TB, e *pluginhost.Ended) string {
@@ -200,14 +212,12 @@ func TestAckLetsThePluginForget(t *testing.T) {
 	for i := range 300 { // more than one batch
 		ended, _ := run(t, h, "good", fmt.Sprintf("a%d", i), "hello")
 		inline(t, ended)
-		ended.Ack()
 	}
 	n := 0
 	eventually(t, "no attempt is known", func() bool {
 		n++
 		self := fmt.Sprintf("s%d", n)
 		ended, _ := run(t, h, "good", self, "state")
-		ended.Ack()
 		state := inline(t, ended)
 		return strings.HasPrefix(state, "epoch 7,") && !strings.Contains(state, " a")
 	})
@@ -225,7 +235,6 @@ func TestManyAttemptsAtOnce(t *testing.T) {
 				if ended.Error != nil {
 					t.Errorf("attempt %d-%d: %+v", i, j, ended.Error)
 				}
-				ended.Ack()
 			}
 		})
 	}
@@ -242,7 +251,7 @@ func TestMaxConcurrency(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	first := newSink()
 	done := make(chan *pluginhost.Ended)
-	go func() { done <- h.Run(ctx, request("one", "a1", "wait"), first) }()
+	go func() { done <- settle(h.Run(ctx, request("one", "a1", "wait"), first)) }()
 	<-first.begun
 	if err := h.Available("one", ""); err != nil {
 		t.Errorf("Available = %v while the plugin is full, want nil: attempts wait for their turn", err)
@@ -319,7 +328,7 @@ func TestResultFile(t *testing.T) {
 		r := request("good", "file "+path, "")
 		r.Input, _ = json.Marshal(map[string]string{"do": "file", "path": path})
 		r.Folders.Result = folder
-		ended := h.Run(t.Context(), r, newSink())
+		ended := settle(h.Run(t.Context(), r, newSink()))
 		if ok && (ended.Error != nil || ended.Result.File != filepath.Join(folder, "r.csv") || ended.Result.Bytes != 3) {
 			t.Errorf("%s: got %+v and error %v, want the file", path, ended.Result, ended.Error)
 		}
@@ -357,7 +366,7 @@ func TestVersionsSideBySide(t *testing.T) {
 	for constraint, want := range map[string]string{"": "2.0.0-rc.1", "^1.2": "1.10.0", "~1.2": "1.2.0", "1.2.0": "1.2.0"} {
 		r := request("x", "a"+constraint, "hello")
 		r.PluginVersion = constraint
-		if ended := h.Run(t.Context(), r, newSink()); ended.PluginVersion != want {
+		if ended := settle(h.Run(t.Context(), r, newSink())); ended.PluginVersion != want {
 			t.Errorf("version %q: ran on %s (%v), want %s", constraint, ended.PluginVersion, ended.Error, want)
 		}
 	}

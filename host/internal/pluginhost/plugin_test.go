@@ -50,6 +50,9 @@ type fakeAttempt struct {
 
 func servePlugin() {
 	f := &fake{attempts: map[string]*fakeAttempt{}}
+	if life, err := time.ParseDuration(os.Getenv("HEIMDALL_TEST_DIES")); err == nil {
+		time.AfterFunc(life, func() { os.Exit(9) })
+	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake.Config,
 		VersionedPlugins: map[int]plugin.PluginSet{
@@ -92,6 +95,16 @@ func (f *fake) Renew(_ context.Context, r *pluginpb.RenewRequest) (*pluginpb.Ren
 	defer f.mu.Unlock()
 	f.epoch = r.GetHostEpoch()
 	return &pluginpb.RenewResponse{}, nil
+}
+
+func (f *fake) List(context.Context, *pluginpb.ListRequest) (*pluginpb.ListResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	response := &pluginpb.ListResponse{HostEpoch: f.epoch}
+	for id := range f.attempts {
+		response.Attempts = append(response.Attempts, &pluginpb.AttemptInfo{AttemptId: id})
+	}
+	return response, nil
 }
 
 func (f *fake) Drain(_ *pluginpb.DrainRequest, stream grpc.ServerStreamingServer[pluginpb.DrainResponse]) error {
@@ -248,6 +261,16 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Data: []byte("q")}}})
 		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: (<-a.canceled).String()})
 	case "deaf": // never stops
+	case "until": // ends when a file appears
+		for {
+			if _, err := os.Stat(input["path"].(string)); err == nil {
+				break
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
+	case "version":
+		a.text(os.Getenv("HEIMDALL_TEST_VERSION"))
 	}
 }
 

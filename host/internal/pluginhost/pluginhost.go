@@ -26,7 +26,12 @@ type Config struct {
 	StartWait    time.Duration // how long Start waits for slow plugins; default 2s
 	Environment  []string      // names of variables that plugins may see beside the usual ones
 	Settings     Settings      // of the plugins themselves; nil: there are none
-	Log          hclog.Logger  // default none
+
+	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
+	// them lists with their digest.
+	RequireChecksums bool
+
+	Log hclog.Logger // default none
 }
 
 // Settings gives the operator's settings of a plugin itself: a JSON object, and
@@ -42,9 +47,25 @@ type Host struct {
 	times   times
 	right   right
 
-	byName atomic.Pointer[map[string][]*supervisor] // never changed once stored
-	cancel context.CancelFunc                       // ends all supervisors; nil before Start
-	wait   sync.WaitGroup                           // for the supervisors
+	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
+	inherited inherited
+	cancel    context.CancelFunc // ends all supervisors; nil before Start
+	running   context.Context    // until then
+	wait      sync.WaitGroup     // for the supervisors, and what runs beside them
+	looks     chan struct{}      // something has changed that reconcile may act upon
+
+	mu     sync.Mutex
+	files  map[string]*file // by path
+	builds map[*supervisor]bool
+	good   map[string]string // digests that worked, by the name of the file
+	sums   stamp             // of the list of checksums
+}
+
+// service is a file of the plugin folder, and what serves for it.
+type service struct {
+	*supervisor // nil when there is none
+	file        found
+	err         string // why there is none
 }
 
 // times are the deadlines of the host's dealings with processes.
@@ -58,6 +79,9 @@ type times struct {
 	backoff time.Duration // longest first wait after a crash
 	longest time.Duration // longest wait after many
 	await   time.Duration // how long an attempt waits for its plugin to start
+	crashes int           // in a row, before a build is quarantined
+	look    time.Duration // between looks at the plugin folder
+	proven  time.Duration // that a new build must have worked for to displace one that works
 }
 
 // New checks the folders and returns a host that runs nothing yet.
@@ -97,9 +121,15 @@ func New(config Config) (*Host, error) {
 			backoff: 100 * time.Millisecond,
 			longest: 30 * time.Second,
 			await:   time.Minute,
+			crashes: 12,
+			look:    300 * time.Millisecond,
+			proven:  300 * time.Millisecond,
 		},
+		files:  map[string]*file{},
+		builds: map[*supervisor]bool{},
+		looks:  make(chan struct{}, 1),
 	}
-	h.byName.Store(&map[string][]*supervisor{})
+	h.serving.Store(&map[string][]*service{})
 	return h, nil
 }
 
@@ -125,11 +155,12 @@ func checkDirectory(dir string) error {
 	return nil
 }
 
-// Start ends what an earlier life of this host left running, then starts every
-// plugin of the folder, all at once. It returns when each is active or has
-// failed for the first time, at the latest after StartWait; slow ones go on in
-// the background. A plugin that fails is no error of Start: see Plugins. After
-// a Start without error the caller must call Serve, which ends what Start began.
+// Start takes over the processes that an earlier life of this host has left,
+// then starts every plugin of the folder, all at once. It returns when each is
+// active or has failed for the first time, at the latest after StartWait; slow
+// ones go on in the background. A plugin that fails is no error of Start: see
+// Plugins. After a Start without error the caller must call Serve, which ends
+// what Start began.
 func (h *Host) Start(ctx context.Context) error {
 	if h.cancel != nil {
 		return errors.New("the plugin host was started before")
@@ -137,48 +168,84 @@ func (h *Host) Start(ctx context.Context) error {
 	if err := h.prepare(); err != nil {
 		return err
 	}
-	found, err := discover(h.config.Directory)
-	if err != nil {
+	if err := h.recover(ctx); err != nil {
 		return err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	h.cancel = cancel
-	byName := make(map[string][]*supervisor)
-	for _, f := range found {
-		byName[f.name] = append(byName[f.name], newSupervisor(h, f))
+	if err := h.recollect(); err != nil {
+		return err
 	}
-	h.byName.Store(&byName)
-	for s := range h.supervisors() {
-		h.wait.Go(func() { s.serve(running) })
-	}
+	h.running, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	h.reconcile(h.running, true)
+	h.keepInherited()
 
 	slow := time.NewTimer(h.config.StartWait)
 	defer slow.Stop()
-	for s := range h.supervisors() {
-		select {
-		case <-s.settled:
-		case <-slow.C:
-			h.log.Warn("some plugins are slow to start; going on without them")
-			return nil
-		case <-ctx.Done():
-			h.stop()
-			return fmt.Errorf("start plugins: %w", context.Cause(ctx))
+	for _, list := range *h.serving.Load() {
+		for _, s := range list {
+			if s.supervisor == nil {
+				continue
+			}
+			select {
+			case <-s.settled:
+			case <-slow.C:
+				h.log.Warn("some plugins are slow to start; going on without them")
+				return nil
+			case <-ctx.Done():
+				h.stop()
+				return fmt.Errorf("start plugins: %w", context.Cause(ctx))
+			}
 		}
 	}
 	return nil
 }
 
-// Serve keeps the plugins running until ctx is done: one that crashes is
-// started again, later each time. Then it lets running attempts end for a
-// short while and stops all processes; it returns when none is left, in bounded
-// time.
+// keepInherited keeps the processes of an earlier life whose builds no file
+// names any more, until their attempts have ended.
+func (h *Host) keepInherited() {
+	h.inherited.mu.Lock()
+	left := h.inherited.processes
+	h.inherited.processes = nil
+	h.inherited.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range left {
+		s := h.supervise(h.running, p.build, p)
+		h.builds[s] = true
+		s.drain()
+	}
+	h.sweep()
+}
+
+// Serve keeps the plugins in step with their folder until ctx is done: new and
+// changed files are taken in, builds that crash are started again, later each
+// time. Then it lets running attempts end for a short while and stops all
+// processes but those that Run was told to leave; it returns when none is left,
+// in bounded time.
 func (h *Host) Serve(ctx context.Context) error {
 	if h.cancel == nil {
 		return errors.New("the plugin host is served before it was started")
 	}
-	<-ctx.Done()
-	h.stop()
-	return nil
+	tick := time.NewTicker(h.times.look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			h.stop()
+			return nil
+		case <-tick.C:
+			h.reconcile(h.running, false)
+		case <-h.looks:
+			h.update()
+		}
+	}
+}
+
+// look makes Serve act upon a change of a build.
+func (h *Host) look() {
+	select {
+	case h.looks <- struct{}{}:
+	default:
+	}
 }
 
 func (h *Host) stop() {
@@ -194,9 +261,6 @@ func (h *Host) prepare() error {
 			return fmt.Errorf("make folder for plugins: %w", err)
 		}
 	}
-	if err := h.clearRun(); err != nil {
-		return err
-	}
 	sockets, err := socketRoot(h.config.DataDir, h.runDir())
 	if err != nil {
 		return err
@@ -208,16 +272,3 @@ func (h *Host) prepare() error {
 func (h *Host) storeDir() string { return filepath.Join(h.config.DataDir, "plugins") }
 
 func (h *Host) runDir() string { return filepath.Join(h.config.DataDir, "run") }
-
-// supervisors yields all supervisors, in no order.
-func (h *Host) supervisors() func(yield func(*supervisor) bool) {
-	return func(yield func(*supervisor) bool) {
-		for _, list := range *h.byName.Load() {
-			for _, s := range list {
-				if !yield(s) {
-					return
-				}
-			}
-		}
-	}
-}

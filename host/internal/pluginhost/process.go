@@ -34,7 +34,8 @@ type process struct {
 	child       *child
 	client      *plugin.Client
 	conn        *grpc.ClientConn
-	wait        sync.WaitGroup // for what runs as long as the process
+	wait        sync.WaitGroup // for what runs as long as the connection
+	gone        chan struct{}  // closed when the connection is closed
 	plugins     pluginpb.PluginServiceClient
 	commands    pluginpb.CommandServiceClient
 	description *Description
@@ -43,7 +44,10 @@ type process struct {
 	acks        acks
 
 	slots    chan struct{} // one per running attempt; nil without a limit
-	running  atomic.Int64  // attempts
+	running  atomic.Int64  // attempts that are followed
+	owed     atomic.Int64  // attempts whose end is not durable yet
+	over     atomic.Bool   // it has ended and everything of it was read
+	left     atomic.Bool   // it goes on without this life of the host
 	stopping atomic.Bool
 	stopOnce sync.Once
 	reason   string // why the host stopped it; valid after stopping
@@ -51,16 +55,16 @@ type process struct {
 
 // launch starts a process and leads it to where it can work, or ends it and
 // says in one sentence why it cannot.
-func (h *Host) launch(ctx context.Context, f found, b build) (*process, error) {
+func (h *Host) launch(ctx context.Context, b build) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
-	p, err := h.newProcess(f, b)
+	p, err := h.newProcess(b)
 	if err != nil {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { p.child.signal(unix.SIGKILL) })()
 	if err = p.begin(ctx); err == nil {
-		err = p.greet(ctx, h, f)
+		err = p.greet(ctx, h)
 	}
 	if err != nil {
 		p.child.signal(unix.SIGKILL)
@@ -71,17 +75,17 @@ func (h *Host) launch(ctx context.Context, f found, b build) (*process, error) {
 }
 
 // newProcess prepares a process.
-func (h *Host) newProcess(f found, b build) (*process, error) {
+func (h *Host) newProcess(b build) (*process, error) {
 	folder, sockets, err := h.makeFolders()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: f.name, build: b, times: h.times, log: h.log.With("plugin", f.name)}
+	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
 	p.child = &child{
 		build:     b,
 		folder:    folder,
 		log:       p.log,
-		record:    record{Plugin: f.name, Digest: b.digest, Sockets: sockets},
+		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets},
 		handshake: make(chan string, 1),
 		dead:      make(chan struct{}),
 		exited:    make(chan struct{}),
@@ -163,7 +167,8 @@ func (p *process) explain(ctx context.Context, err error) error {
 	case late:
 		return fmt.Errorf("plugin %s was still without a handshake when its time to start was over%s", p.name, said)
 	case p.child.line == "":
-		return fmt.Errorf("plugin %s ended before its handshake: %s%s", p.name, p.child.exit(), said)
+		how, _, _ := p.child.exit()
+		return fmt.Errorf("plugin %s ended before its handshake: %s%s", p.name, how, said)
 	case len(fields) < 4 || fields[0] != core:
 		return permanent{fmt.Errorf("plugin %s is no plugin of this host: its first line on stdout is %.100q, not a handshake", p.name, p.child.line)}
 	case fields[1] != ours:
@@ -174,10 +179,22 @@ func (p *process) explain(ctx context.Context, err error) error {
 }
 
 // greet connects to a process and learns what it is.
-func (p *process) greet(ctx context.Context, h *Host, f found) error {
+func (p *process) greet(ctx context.Context, h *Host) error {
 	if err := p.child.record.write(p.child.folder); err != nil {
 		return err
 	}
+	if err := p.introduce(ctx, h); err != nil {
+		return err
+	}
+	if err := p.configure(ctx, h.config.Settings); err != nil {
+		return err
+	}
+	p.begun(ctx, h)
+	return nil
+}
+
+// introduce connects to a process that listens and has it describe itself.
+func (p *process) introduce(ctx context.Context, h *Host) error {
 	if err := p.connect(); err != nil {
 		return p.broken("connect", err)
 	}
@@ -185,19 +202,20 @@ func (p *process) greet(ctx context.Context, h *Host, f found) error {
 	if err != nil {
 		return p.broken("describe itself", err)
 	}
-	if p.description, p.version, err = describe(described, f); err != nil {
+	if p.description, p.version, err = describe(described, p.build); err != nil {
 		return permanent{err}
 	}
 	if n := p.description.MaxConcurrency; n > 0 {
 		p.slots = make(chan struct{}, n)
 	}
-	if err := p.configure(ctx, h.config.Settings); err != nil {
-		return err
-	}
+	return nil
+}
+
+// begun puts a process to work that is known and configured.
+func (p *process) begun(ctx context.Context, h *Host) {
 	p.since = time.Now()
 	p.acks.start(p)
 	h.right.tell(ctx, p)
-	return nil
 }
 
 // configure hands the process the operator's settings of the plugin itself.
@@ -237,25 +255,40 @@ func (p *process) broken(what string, err error) error {
 	}
 }
 
+// alive reports whether the process can take an attempt, as far as is known.
+func (p *process) alive() bool {
+	if p == nil || p.stopping.Load() {
+		return false
+	}
+	select {
+	case <-p.child.dead:
+		return false
+	default:
+		return true
+	}
+}
+
 // crash says how the process ended, for people, and what it wrote last. It is
 // valid after the exit.
 func (p *process) crash() (text, detail string) {
-	state := p.child.cmd.ProcessState
+	how, chosen, well := p.child.exit()
 	switch cause := p.child.stderr.cause(); {
 	case p.stopping.Load():
 		return fmt.Sprintf("plugin %s was stopped: %s", p.name, p.reason), ""
-	case state.Success():
+	case well:
 		text = fmt.Sprintf("plugin %s ended by itself", p.name)
-	case cause != "" && state.Exited():
-		text = fmt.Sprintf("plugin %s crashed: %s: %s", p.name, p.child.exit(), cause)
+	case cause != "" && chosen:
+		text = fmt.Sprintf("plugin %s crashed: %s: %s", p.name, how, cause)
 	default:
-		text = fmt.Sprintf("plugin %s crashed: %s", p.name, p.child.exit())
+		text = fmt.Sprintf("plugin %s crashed: %s", p.name, how)
 	}
 	return text, p.child.stderr.text()
 }
 
-// finish removes what an ended process leaves behind. It waits for the end for
-// a bounded time.
+// finish waits for a bounded time until the process has ended, and lets go of
+// it. What it leaves behind is removed once the ends of all its attempts are
+// durable: until then the record says to a later life of the host that the
+// outcome of an unknown attempt may be lost.
 func (p *process) finish() {
 	if p.child.started() {
 		select {
@@ -264,12 +297,27 @@ func (p *process) finish() {
 			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
 			return // its record stays for the next life of the host
 		}
-		// The Kill of go-plugin is not for us: it waits for ever for a process
-		// that hangs, and there is nothing left to do for it.
-		if p.conn != nil {
-			p.conn.Close()
-		}
-		p.wait.Wait()
+		p.disconnect()
+	}
+	p.over.Store(true)
+	p.settle(0)
+}
+
+// disconnect closes the connection. The Kill of go-plugin is not for us: it
+// waits for ever for a process that hangs, and there is nothing left to do.
+func (p *process) disconnect() {
+	close(p.gone)
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.wait.Wait()
+}
+
+// settle counts ends that have become durable, and removes the folders of a
+// process that is over when none is owed any more.
+func (p *process) settle(ends int64) {
+	if p.owed.Add(-ends) > 0 || !p.over.Load() {
+		return
 	}
 	for _, folder := range []string{p.child.record.Sockets, p.child.folder} {
 		if err := os.RemoveAll(folder); err != nil {

@@ -3,14 +3,11 @@ package pluginhost
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +19,7 @@ const recordFile = "process.json"
 // and start time together name one process of one boot for ever.
 type record struct {
 	Plugin    string `json:"plugin"`
+	Version   string `json:"version,omitempty"` // as the file name said it
 	Digest    string `json:"digest"`
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // clock ticks after boot
@@ -89,54 +87,6 @@ func (r *record) lives() int {
 		return -1
 	}
 	return fd
-}
-
-// clearRun ends the processes of an earlier life of the host and removes what
-// they left. One that lives cannot be used again yet.
-func (h *Host) clearRun() error {
-	entries, err := os.ReadDir(h.runDir())
-	if err != nil {
-		return fmt.Errorf("read folder of processes: %w", err)
-	}
-	for _, entry := range entries {
-		folder := filepath.Join(h.runDir(), entry.Name())
-		r, err := readRecord(folder)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
-		}
-		if r != nil {
-			if err := h.clearProcess(r); err != nil {
-				return err
-			}
-		}
-		if err := os.RemoveAll(folder); err != nil {
-			return fmt.Errorf("remove folder of an ended process: %w", err)
-		}
-	}
-	return nil
-}
-
-func (h *Host) clearProcess(r *record) error {
-	fd := r.lives()
-	if fd < 0 {
-		return nil
-	}
-	defer unix.Close(fd)
-	h.log.Warn("a plugin process of an earlier life still runs and is killed", "plugin", r.Plugin, "pid", r.PID)
-	// It leads its group, so the group's number is its own as long as it is held.
-	_ = unix.Kill(-r.PID, unix.SIGKILL)
-	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for deadline := time.Now().Add(h.times.kill); ; {
-		n, err := unix.Poll(poll, int(max(time.Until(deadline), 0).Milliseconds()))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			return fmt.Errorf("process %d of plugin %s was left by an earlier life and cannot be killed: end it by hand", r.PID, r.Plugin)
-		}
-		return nil
-	}
 }
 
 // thisMachine returns what tells this boot and this view of processes from any

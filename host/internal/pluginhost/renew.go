@@ -33,11 +33,13 @@ func (h *Host) Renew(epoch int64, validFor time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), renewDeadline)
 	defer cancel()
 	var wait sync.WaitGroup
-	for s := range h.supervisors() {
+	h.mu.Lock()
+	for s := range h.builds {
 		if p := s.current.Load(); p != nil {
 			wait.Go(func() { r.tell(ctx, p) })
 		}
 	}
+	h.mu.Unlock()
 	wait.Wait()
 }
 

@@ -30,7 +30,8 @@ type child struct {
 	log    hclog.Logger
 	record record
 
-	cmd       *exec.Cmd
+	cmd       *exec.Cmd // nil when an earlier life of the host has started it
+	held      int       // pidfd of such a process
 	stderr    lines
 	handshake chan string // the first line of stdout, if there was one; then closed
 	greeted   bool        // handshake is closed; only follow and what it calls use it
@@ -117,6 +118,40 @@ func (c *child) reap() {
 	c.reaped = true
 }
 
+// take takes over a process that an earlier life of the host has started, and
+// that fd holds.
+func (c *child) take(fd int) error {
+	stdout, err := openTail(filepath.Join(c.folder, "stdout"), c.printed)
+	if err != nil {
+		return err
+	}
+	stderr, err := openTail(filepath.Join(c.folder, "stderr"), c.logged)
+	if err != nil {
+		stdout.file.Close()
+		return err
+	}
+	c.held, c.pid, c.greeted = fd, c.record.PID, true
+	// These two end with the process, as those of Start.
+	go c.hold()
+	go c.follow(stdout, stderr)
+	return nil
+}
+
+// hold waits for the end of a process that is not a child of this one.
+func (c *child) hold() {
+	defer close(c.dead)
+	poll := []unix.PollFd{{Fd: int32(c.held), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(poll, -1); err != unix.EINTR {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	unix.Close(c.held)
+	c.reaped = true
+}
+
 // follow reads what the process writes: often until its handshake, later now
 // and then.
 func (c *child) follow(stdout, stderr *tail) {
@@ -190,9 +225,15 @@ func (c *child) started() bool {
 	return c.pid != 0
 }
 
-// exit says how the process ended, such as "signal: killed". It is valid after
-// exited.
-func (c *child) exit() string { return c.cmd.ProcessState.String() }
+// exit says how the process ended, such as "signal: killed", and whether it
+// chose to. It is valid after exited.
+func (c *child) exit() (how string, chosen, well bool) {
+	if c.cmd == nil {
+		return "how is not known, because an earlier life of the host had started it", false, false
+	}
+	state := c.cmd.ProcessState
+	return state.String(), state.Exited(), state.Success()
+}
 
 // handshakeReader gives go-plugin the first line of stdout and then its end.
 type handshakeReader struct {

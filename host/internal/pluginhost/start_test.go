@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -159,58 +158,8 @@ func TestBinaryRunsFromTheStore(t *testing.T) {
 		t.Errorf("the copy has the mode %v, want 0555", info.Mode().Perm())
 	}
 	left, err := os.ReadDir(filepath.Join(f.data, "plugins"))
-	if err != nil || len(left) != 1 {
-		t.Errorf("the store has %d entries (%v), want 1", len(left), err)
-	}
-}
-
-// serveHost is a host in a process of its own, to be killed. It prints the
-// number of its plugin's process.
-func serveHost() {
-	h, err := pluginhost.New(pluginhost.Config{Directory: os.Getenv("HEIMDALL_TEST_PLUGINS"), DataDir: os.Getenv("HEIMDALL_TEST_DATA"), StartWait: time.Minute})
-	if err == nil {
-		err = h.Start(context.Background())
-	}
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	fmt.Println(h.Plugins()[0].PID)
-	h.Serve(context.Background())
-}
-
-func TestProcessesOfAnEarlierLifeAreKilled(t *testing.T) {
-	f := newFixture(t)
-	writePlugin(t, f.plugins, "heimdall-plugin-good")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	earlier := exec.Command(self)
-	earlier.Env = append(os.Environ(), "HEIMDALL_TEST_ROLE=host", "HEIMDALL_TEST_PLUGINS="+f.plugins, "HEIMDALL_TEST_DATA="+f.data)
-	out, err := earlier.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := earlier.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	if _, err := fmt.Fscan(out, &pid); err != nil {
-		t.Fatalf("the earlier host did not start: %v", err)
-	}
-	earlier.Process.Kill()
-	earlier.Wait()
-	if !alive(pid) {
-		t.Fatalf("process %d has died with its host", pid)
-	}
-
-	h := f.start(t)
-	if alive(pid) {
-		t.Errorf("process %d of the earlier life still runs", pid)
-	}
-	if now := h.Plugins()[0].PID; now == pid || now == 0 {
-		t.Errorf("PID = %d, want that of a new process", now)
+	if err != nil || len(left) != 2 {
+		t.Errorf("the store has %d entries (%v), want the build and the list of those that work", len(left), err)
 	}
 }
 

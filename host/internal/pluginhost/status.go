@@ -10,12 +10,13 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 )
 
-// Status is one plugin binary as it stands.
+// Status is a build of a plugin as it stands, or a file that has none.
 type Status struct {
 	Name         string
 	Version      string // as described; before that as the file name says it
-	Digest       string // SHA-256 of the binary, hex; empty before it was read
-	Path         string
+	Digest       string // SHA-256 of the binary, hex; empty when it was not read
+	Path         string // the file in the plugin folder; empty when it is gone or holds another build now
+	Serves       bool   // it takes new attempts
 	State        State
 	Since        time.Time // of the state
 	PID          int       // 0 when there is no process
@@ -26,35 +27,59 @@ type Status struct {
 	Description  *Description
 }
 
-// Plugins returns the state of every plugin binary, by name and then the
-// highest version first.
+// Plugins returns the state of every build and of every file without one, by
+// name and then the highest version first.
 func (h *Host) Plugins() []Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var list []Status
-	for s := range h.supervisors() {
-		list = append(list, s.status())
+	named := map[*supervisor]bool{}
+	for path, f := range h.files {
+		for _, s := range []*supervisor{f.serves, f.next} {
+			if s != nil {
+				status := s.snapshot()
+				status.Path, status.Serves = path, s == f.serves
+				list = append(list, status)
+				named[s] = true
+			}
+		}
+		if f.err != "" {
+			list = append(list, Status{
+				Name: f.found.name, Version: f.found.version, Path: path,
+				State: Failed, Since: f.taken.Modified, Error: f.err,
+			})
+		}
+	}
+	for s := range h.builds {
+		if status := s.snapshot(); !named[s] && status.State != Stopped {
+			list = append(list, status)
+		}
 	}
 	slices.SortFunc(list, func(a, b Status) int {
 		va, _ := parseVersion(a.Version)
 		vb, _ := parseVersion(b.Version)
-		return cmp.Or(cmp.Compare(a.Name, b.Name), vb.compare(va), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(cmp.Compare(a.Name, b.Name), vb.compare(va), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Digest, b.Digest))
 	})
 	return list
 }
 
-func (s *supervisor) status() Status {
+// snapshot returns the state of a build.
+func (s *supervisor) snapshot() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := Status{
-		Name:         s.found.name,
-		Version:      s.found.version,
-		Digest:       s.digest,
-		Path:         s.found.path,
+		Name:         s.build.name,
+		Version:      s.build.version,
+		Digest:       s.build.digest,
 		State:        s.state,
 		Since:        s.since,
 		Restarts:     slices.Clone(s.restarts),
 		RestartCount: s.count,
 		Error:        s.err,
 		Description:  s.last,
+	}
+	if s.draining.Load() && s.state == Active {
+		status.State = Draining
 	}
 	if s.last != nil {
 		status.Version = s.last.Version
@@ -98,10 +123,10 @@ func (h *Host) await(ctx context.Context, plugin, constraint string) (*process, 
 func (h *Host) pick(plugin, constraint string) (*process, error) {
 	var best *process
 	var bestFile time.Time
-	candidates := (*h.byName.Load())[plugin]
-	for _, s := range candidates {
-		p := s.current.Load()
-		if p == nil || p.stopping.Load() {
+	services := (*h.serving.Load())[plugin]
+	for _, s := range services {
+		p := s.process()
+		if p == nil {
 			continue
 		}
 		if ok, err := allows(constraint, p.version); err != nil {
@@ -111,28 +136,42 @@ func (h *Host) pick(plugin, constraint string) (*process, error) {
 		}
 		if best != nil {
 			c := p.version.compare(best.version)
-			if c < 0 || c == 0 && s.found.modified.Before(bestFile) {
+			if c < 0 || c == 0 && s.file.modified.Before(bestFile) {
 				continue
 			}
 		}
-		best, bestFile = p, s.found.modified
+		best, bestFile = p, s.file.modified
 	}
 	if best == nil {
-		return nil, unavailable(plugin, constraint, candidates)
+		return nil, unavailable(plugin, constraint, services)
 	}
 	return best, nil
 }
 
+// process returns what can take an attempt now, or nil.
+func (s *service) process() *process {
+	if s.supervisor == nil || s.draining.Load() {
+		return nil
+	}
+	if p := s.current.Load(); p.alive() {
+		return p
+	}
+	return nil
+}
+
 // unavailable says why no process serves a plugin.
-func unavailable(plugin, constraint string, candidates []*supervisor) error {
-	if len(candidates) == 0 {
+func unavailable(plugin, constraint string, services []*service) error {
+	if len(services) == 0 {
 		return fmt.Errorf("no plugin %s is installed on this host", plugin)
 	}
 	var versions []string
-	for _, s := range candidates {
-		switch status := s.status(); status.State {
+	for _, s := range services {
+		if s.supervisor == nil {
+			return fmt.Errorf("plugin %s does not run: %s", plugin, s.err)
+		}
+		switch status := s.snapshot(); status.State {
 		case Active:
-			if p := s.current.Load(); p == nil || p.stopping.Load() {
+			if s.process() == nil {
 				return errs.Errorf(errs.Unavailable, "plugin %s has just ended and is to be started again", plugin)
 			}
 			versions = append(versions, status.Version)
@@ -141,7 +180,7 @@ func unavailable(plugin, constraint string, candidates []*supervisor) error {
 		case Backoff:
 			return errs.Errorf(errs.Unavailable, "plugin %s is to be started again: %s", plugin, status.Error)
 		default:
-			return fmt.Errorf("plugin %s does not run: %s", plugin, status.Error)
+			return fmt.Errorf("plugin %s does not run: it is %s: %s", plugin, status.State, status.Error)
 		}
 	}
 	return fmt.Errorf("no version %s of plugin %s is installed on this host, only %v", constraint, plugin, versions)

@@ -23,6 +23,7 @@ const (
 	StopClientGone StopReason = "client gone" // the caller that waited for it has gone
 	StopLeaseLost  StopReason = "lease lost"  // the host may no longer run it
 	StopLimit      StopReason = "limit"       // it broke a limit
+	StopDetach     StopReason = "detach"      // it is left alone, for a later life of the host to follow
 )
 
 // Stop is the cause to cancel the context of Run with. An attempt whose context
@@ -80,8 +81,14 @@ var cancelReasons = map[StopReason]pluginpb.CancelReason{
 }
 
 // stop brings an attempt to its end: in an orderly way, then by force, then by
-// ending the process that does not answer. life ends with the attempt.
-func (x *execution) stop(life context.Context, stop *Stop) {
+// ending the process that does not answer. life ends with the attempt, or when
+// cut is called.
+func (x *execution) stop(life context.Context, stop *Stop, cut func()) {
+	if stop.Reason == StopDetach {
+		x.leave.Store(true)
+		cut()
+		return
+	}
 	x.stopped.Store(stop)
 	gentle, hard := pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelMode_CANCEL_MODE_FORCED
 	if stop.Reason == StopLeaseLost && x.saved.Load() {

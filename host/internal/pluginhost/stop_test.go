@@ -46,7 +46,7 @@ func TestCrashIsNoticedAtOnce(t *testing.T) {
 	h := f.start(t)
 	s := newSink()
 	done := make(chan *pluginhost.Ended)
-	go func() { done <- h.Run(t.Context(), request("good", "a1", "wait"), s) }()
+	go func() { done <- settle(h.Run(t.Context(), request("good", "a1", "wait"), s)) }()
 	<-s.begun
 	killed := time.Now()
 	syscall.Kill(h.Plugins()[0].PID, syscall.SIGKILL)
@@ -83,7 +83,7 @@ func TestCancel(t *testing.T) {
 			defer cancel(nil)
 			s := newSink()
 			done := make(chan *pluginhost.Ended)
-			go func() { done <- h.Run(ctx, request("good", "a1", v.do), s) }()
+			go func() { done <- settle(h.Run(ctx, request("good", "a1", v.do), s)) }()
 			<-s.begun
 			switch name {
 			case "a frozen plugin":
@@ -111,7 +111,7 @@ func TestCanceledBeforeTheStart(t *testing.T) {
 	h := f.start(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "by bob"})
-	ended := h.Run(ctx, request("good", "a1", "hello"), newSink())
+	ended := settle(h.Run(ctx, request("good", "a1", "hello"), newSink()))
 	if e := ended.Error; e == nil || e.Class != job.WasCanceled || !e.RetrySafe || e.Message != "by bob" {
 		t.Errorf("Error = %+v, want a cancel by bob", e)
 	}
@@ -135,7 +135,7 @@ func TestServeStopsWithARunningAttempt(t *testing.T) {
 	go func() { served <- h.Serve(ctx) }()
 	s := newSink()
 	done := make(chan *pluginhost.Ended)
-	go func() { done <- h.Run(context.Background(), request("good", "a1", "deaf"), s) }()
+	go func() { done <- settle(h.Run(context.Background(), request("good", "a1", "deaf"), s)) }()
 	<-s.begun
 	pid := h.Plugins()[0].PID
 	cancel()

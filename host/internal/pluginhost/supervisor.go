@@ -9,22 +9,24 @@ import (
 	"time"
 )
 
-// State is what a plugin does at the moment.
+// State is what a build of a plugin does at the moment.
 type State string
 
-// The states of a plugin.
+// The states of a build.
 const (
-	Starting State = "starting" // being verified, started and described
-	Active   State = "active"   // works
-	Backoff  State = "backoff"  // failed, and will be started again
-	Failed   State = "failed"   // cannot work until its file is changed
-	Stopped  State = "stopped"  // the host stops
+	Starting    State = "starting"    // being started and described
+	Active      State = "active"      // works
+	Backoff     State = "backoff"     // has failed, and will be started again
+	Quarantined State = "quarantined" // has crashed too often: stays down until its file is changed
+	Failed      State = "failed"      // cannot work until its file is changed
+	Draining    State = "draining"    // takes nothing more; ends when its attempts have
+	Stopped     State = "stopped"     // has ended
 )
 
 // maxRestarts is how many restarts are remembered.
 const maxRestarts = 20
 
-// Restart is one restart of a crashed plugin.
+// Restart is one restart of a crashed build.
 type Restart struct {
 	At     time.Time
 	Reason string
@@ -36,58 +38,87 @@ type permanent struct{ error }
 // Unwrap returns the fault.
 func (p permanent) Unwrap() error { return p.error }
 
-// supervisor keeps one file of the plugin folder running.
+// supervisor keeps a process of one build running.
 type supervisor struct {
 	host    *Host
-	found   found
+	build   build
+	cancel  context.CancelFunc
 	settled chan struct{} // closed when it was active or failed for the first time
+	done    chan struct{} // closed when it has stopped
 
-	current atomic.Pointer[process] // nil unless Active
+	current  atomic.Pointer[process] // nil unless Active or Draining
+	draining atomic.Bool             // it takes no attempts
 
 	mu       sync.Mutex
 	state    State
 	since    time.Time // of the state
-	digest   string
-	last     *Description // of the latest process
-	restarts []Restart    // the latest
-	count    int          // of all restarts
-	err      string       // why it is not Active
+	last     *Description
+	restarts []Restart // the latest
+	count    int       // of all restarts
+	err      string    // why it is not Active
 }
 
-func newSupervisor(h *Host, f found) *supervisor {
-	return &supervisor{host: h, found: f, settled: make(chan struct{}), state: Starting, since: time.Now()}
+// supervise begins to keep a build running. inherited, if there is one, is its
+// process of an earlier life.
+func (h *Host) supervise(ctx context.Context, b build, inherited *process) *supervisor {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &supervisor{
+		host: h, build: b, cancel: cancel,
+		settled: make(chan struct{}), done: make(chan struct{}),
+		state: Starting, since: time.Now(),
+	}
+	if inherited != nil {
+		s.activate(inherited) // at once: its attempts are followed
+	}
+	h.wait.Go(func() {
+		defer close(s.done)
+		s.serve(ctx, inherited)
+		s.host.look()
+	})
+	return s
 }
 
-// serve runs the plugin until ctx is done or it turns out that it cannot run.
-func (s *supervisor) serve(ctx context.Context) {
+// serve runs the build until ctx is done or it turns out that it cannot run.
+func (s *supervisor) serve(ctx context.Context, p *process) {
 	settle := sync.OnceFunc(func() { close(s.settled) })
 	defer settle()
 	for failures := 0; ; failures++ {
-		p, err := s.launch(ctx)
-		if ctx.Err() != nil && err != nil {
+		var err error
+		if p == nil {
+			p, err = s.host.launch(ctx, s.build)
+		}
+		switch {
+		case ctx.Err() != nil && err != nil:
 			s.set(Stopped, hostStops)
 			return
-		}
-		if err != nil {
-			fault := permanent{}
-			if errors.As(err, &fault) {
-				s.host.log.Error("a plugin cannot be used", "plugin", s.found.name, "path", s.found.path, "error", err)
+		case err != nil:
+			if fault := (permanent{}); errors.As(err, &fault) {
+				s.host.log.Error("a plugin cannot be used", "plugin", s.build.name, "path", s.build.source, "error", err)
 				s.set(Failed, err.Error())
 				return
 			}
-			s.host.log.Error("a plugin does not start", "plugin", s.found.name, "path", s.found.path, "error", err)
-		} else {
+			s.host.log.Error("a plugin does not start", "plugin", s.build.name, "path", s.build.source, "error", err)
+		default:
 			s.activate(p)
 			settle()
-			err = s.watch(ctx, p)
-			if err == nil {
+			if err = s.watch(ctx, p); err == nil {
 				s.set(Stopped, hostStops)
 				return
 			}
-			s.host.log.Error("a plugin has gone", "plugin", s.found.name, "error", err)
+			s.host.log.Error("a plugin has gone", "plugin", s.build.name, "error", err)
 			if time.Since(p.since) >= s.host.times.healthy {
 				failures = 0
 			}
+			p = nil
+		}
+		if s.draining.Load() {
+			s.set(Stopped, err.Error())
+			return
+		}
+		if failures >= s.host.times.crashes {
+			s.host.log.Error("a plugin is quarantined: it has crashed too often", "plugin", s.build.name, "path", s.build.source, "error", err)
+			s.set(Quarantined, err.Error())
+			return
 		}
 		s.set(Backoff, err.Error())
 		settle()
@@ -99,43 +130,37 @@ func (s *supervisor) serve(ctx context.Context) {
 	}
 }
 
-func (s *supervisor) launch(ctx context.Context) (*process, error) {
-	if s.found.err != nil {
-		return nil, permanent{s.found.err}
-	}
-	b, err := keep(s.host.storeDir(), s.found)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	s.digest = b.digest
-	s.mu.Unlock()
-	return s.host.launch(ctx, s.found, b)
-}
-
 func (s *supervisor) activate(p *process) {
+	if s.current.Swap(p) == p {
+		return
+	}
 	s.mu.Lock()
 	s.last = p.description
 	s.mu.Unlock()
 	s.set(Active, "")
-	s.current.Store(p)
 	p.log.Info("a plugin is active", "version", p.description.Version, "digest", p.build.digest[:12], "pid", p.child.record.PID)
 }
 
 // watch waits until the process has ended, and returns why; or until ctx is
 // done, and stops it.
 func (s *supervisor) watch(ctx context.Context, p *process) error {
-	var err error
 	select {
 	case <-p.child.exited:
 		text, _ := p.crash()
-		err = errors.New(text)
+		s.current.Store(nil)
+		p.finish()
+		return errors.New(text)
 	case <-ctx.Done():
-		p.stop(hostStops, p.times.drain)
 	}
+	if p.left.Load() {
+		p.acks.flush(context.Background())
+		p.disconnect() // it goes on, for a later life of the host
+		return nil
+	}
+	p.stop(hostStops, p.times.drain)
 	s.current.Store(nil)
 	p.finish()
-	return err
+	return nil
 }
 
 // pause waits a random time that grows with the failures. It reports false when
@@ -156,6 +181,7 @@ func (s *supervisor) set(state State, err string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state, s.err, s.since = state, err, time.Now()
+	s.host.look()
 }
 
 func (s *supervisor) restarting(reason error) {
@@ -168,3 +194,46 @@ func (s *supervisor) restarting(reason error) {
 	}
 	s.restarts = append(s.restarts, Restart{At: time.Now(), Reason: reason.Error()})
 }
+
+// works reports whether the build has been active for so long.
+func (s *supervisor) works(proven time.Duration) bool {
+	p := s.current.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.alive() && s.state == Active && time.Since(s.since) >= proven
+}
+
+// ended reports whether the build does not run and will not be started again.
+func (s *supervisor) ended() bool {
+	switch s.snapshot().State {
+	case Failed, Quarantined, Stopped:
+		return true
+	}
+	return false
+}
+
+// drain lets the build take no more attempts, and stops it once those that it
+// runs have ended. It returns at once.
+func (s *supervisor) drain() {
+	if s.draining.Swap(true) {
+		return
+	}
+	s.host.wait.Go(func() {
+		defer s.cancel()
+		tick := time.NewTicker(drainLook)
+		defer tick.Stop()
+		for {
+			if p := s.current.Load(); p == nil || p.running.Load() == 0 && p.owed.Load() == 0 {
+				return
+			}
+			select {
+			case <-s.done:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+// drainLook is the time between looks whether a build that drains is idle.
+const drainLook = 50 * time.Millisecond

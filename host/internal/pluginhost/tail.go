@@ -40,6 +40,21 @@ func appendFile(path string, each func(string)) (*os.File, *tail, error) {
 	return w, &tail{file: r, each: each}, nil
 }
 
+// openTail returns the tail of a file that is there already: of what is appended
+// from now on.
+func openTail(path string, each func(string)) (*tail, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &tail{file: f, each: each, offset: end}, nil
+}
+
 // read takes in what the file has more, and reports whether there was anything.
 func (t *tail) read() bool {
 	info, err := t.file.Stat()

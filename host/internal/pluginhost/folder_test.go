@@ -1,0 +1,222 @@
+package pluginhost_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+const good = "heimdall-plugin-good"
+
+// version asks a new attempt which build runs it.
+func version(t *testing.T, h *pluginhost.Host) string {
+	t.Helper()
+	ended, _ := run(t, h, "good", fmt.Sprint("v", time.Now().UnixNano()), "version")
+	return inline(t, ended)
+}
+
+func TestDropReplaceRemove(t *testing.T) {
+	f := newFixture(t)
+	h := f.start(t)
+	if err := h.Available("good", ""); err == nil {
+		t.Fatal("a plugin is available before its file is there")
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+	eventually(t, "the new plugin is available", func() bool { return h.Available("good", "") == nil })
+
+	file := filepath.Join(t.TempDir(), "go")
+	old := newSink()
+	done := make(chan *pluginhost.Ended, 1)
+	go func() { done <- settle(h.Run(t.Context(), until("old", file), old)) }()
+	<-old.begun
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0")
+	eventually(t, "the new build serves", func() bool { return version(t, h) == "2.0.0" })
+	draining := 0
+	for _, p := range h.Plugins() {
+		if p.State == pluginhost.Draining && p.Version == "1.0.0" && p.Running == 1 && !p.Serves {
+			draining++
+		}
+	}
+	if draining != 1 {
+		t.Errorf("Plugins = %+v, want the old build to drain", h.Plugins())
+	}
+
+	if err := os.Remove(filepath.Join(f.plugins, good)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the removed plugin is not available", func() bool { return h.Available("good", "") != nil })
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := inline(t, <-done); got != "1.0.0 was there until the end" {
+		t.Errorf("result = %q, want that of the build that began it", got)
+	}
+	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
+}
+
+// Builds come and go under a stream of attempts, by rename and by writing over:
+// none fails, and none is run by a build that is neither the old nor the new.
+func TestReplacingNeverFailsAnAttempt(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=0.0.0")
+	h := f.start(t)
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for c := range 4 {
+		callers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ended := settle(h.Run(t.Context(), request("good", fmt.Sprintf("c%d-%d", c, i), "hello"), newSink()))
+				if ended.Error != nil {
+					t.Errorf("attempt %d of caller %d failed: %v", i, c, ended.Error)
+					return
+				}
+			}
+		})
+	}
+	for i := 1; i <= 6; i++ {
+		want := fmt.Sprintf("%d.0.0", i)
+		if i%2 == 0 {
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION="+want)
+		} else {
+			aside := filepath.Join(f.plugins, "..", "aside")
+			if err := os.MkdirAll(aside, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writePlugin(t, aside, good, "HEIMDALL_TEST_VERSION="+want)
+			if err := os.Rename(filepath.Join(aside, good), filepath.Join(f.plugins, good)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "build "+want+" serves", func() bool { return version(t, h) == want })
+	}
+	close(stop)
+	callers.Wait()
+}
+
+// A build that does not work never displaces one that does, also over a restart
+// of the host.
+func TestABadBuildDisplacesNothing(t *testing.T) {
+	bad := map[string]string{
+		"garbage":         "#!/bin/sh\necho good morning\n",
+		"exits":           "#!/bin/sh\nexit 3\n",
+		"half a script":   "#!/bin/sh\nexport HEIMDALL_TEST_RO",
+		"crashes at once": "", // a plugin that shakes hands and dies
+	}
+	for name, content := range bad {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+			first := f
+			check := func(h *pluginhost.Host) {
+				eventually(t, "the fault is told", func() bool {
+					for _, p := range h.Plugins() {
+						if p.Error != "" && strings.HasSuffix(p.Path, good) {
+							return true
+						}
+					}
+					return false
+				})
+				if got := version(t, h); got != "1.0.0" {
+					t.Errorf("version = %s, want 1.0.0", got)
+				}
+			}
+			h, stop := first.startStoppable(t)
+			version(t, h)
+			if content == "" {
+				writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0", "HEIMDALL_TEST_DIES=20ms")
+			} else if err := os.WriteFile(filepath.Join(f.plugins, good), []byte(content), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			check(h)
+			stop()
+			check(f.start(t))
+		})
+	}
+}
+
+// A file that is being written is left alone until it is whole.
+func TestHalfCopiedFilesWait(t *testing.T) {
+	f := newFixture(t)
+	h := f.start(t)
+	whole := filepath.Join(f.data, "..", good)
+	writePlugin(t, filepath.Dir(whole), good, "HEIMDALL_TEST_VERSION=1.0.0")
+	content, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(filepath.Join(f.plugins, good), os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for i := range content { // slower than the looks at the folder, if only just
+		if _, err := file.Write(content[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		if i%8 == 0 {
+			<-time.After(10 * time.Millisecond)
+		}
+	}
+	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+	for _, p := range h.Plugins() {
+		if p.Error != "" {
+			t.Errorf("a half of the file was taken for a plugin: %s", p.Error)
+		}
+	}
+}
+
+func TestChecksums(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t, func(c *pluginhost.Config) { c.RequireChecksums = true })
+	refused := func(want string) {
+		t.Helper()
+		eventually(t, "it says "+want, func() bool {
+			err := h.Available("good", "")
+			return err != nil && strings.Contains(err.Error(), want)
+		})
+	}
+	sums := filepath.Join(f.plugins, "SHA256SUMS")
+	write := func(content string) {
+		if err := os.WriteFile(sums, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("no SHA256SUMS")
+	write("")
+	refused("is not in SHA256SUMS")
+	write(strings.Repeat("0", 64) + "  " + good + "\n")
+	refused("SHA256SUMS says 0000")
+	content, err := os.ReadFile(filepath.Join(f.plugins, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(fmt.Sprintf("%x *%s\n", sha256.Sum256(content), good))
+	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+}
+
+func TestQuarantine(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_DIES=1ms")
+	h := f.start(t, func(c *pluginhost.Config) {})
+	h.Quarantine(3)
+	eventually(t, "the plugin is quarantined", func() bool {
+		p := h.Plugins()
+		return len(p) == 1 && p[0].State == pluginhost.Quarantined && p[0].Error != "" && p[0].RestartCount >= 2
+	})
+	// A file that is written again is given another chance.
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.1")
+	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+}

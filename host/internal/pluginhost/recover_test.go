@@ -1,0 +1,241 @@
+package pluginhost_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// serveHost is a host in a process of its own, to be killed. It runs one attempt
+// that ends when a file appears, and prints the number of its plugin's process.
+func serveHost() {
+	h, err := pluginhost.New(pluginhost.Config{Directory: os.Getenv("HEIMDALL_TEST_PLUGINS"), DataDir: os.Getenv("HEIMDALL_TEST_DATA"), StartWait: time.Minute})
+	if err == nil {
+		err = h.Start(context.Background())
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	begun := newSink()
+	go h.Run(context.Background(), until("a1", os.Getenv("HEIMDALL_TEST_FILE")), begun)
+	<-begun.begun
+	fmt.Println(h.Plugins()[0].PID)
+	h.Serve(context.Background())
+}
+
+func until(id, path string) pluginhost.Request {
+	r := request("good", id, "")
+	r.Input, _ = json.Marshal(map[string]string{"do": "until", "path": path})
+	return r
+}
+
+// killedHost runs a host with one attempt, kills it, and returns the number of
+// the plugin process that it has left, and the file that ends the attempt.
+func killedHost(t *testing.T, f fixture) (pid int, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "go")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := exec.Command(self)
+	earlier.Env = append(os.Environ(), "HEIMDALL_TEST_ROLE=host", "HEIMDALL_TEST_PLUGINS="+f.plugins, "HEIMDALL_TEST_DATA="+f.data, "HEIMDALL_TEST_FILE="+file)
+	out, err := earlier.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := earlier.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if n, _ := fmt.Sscan(line, &pid); n != 1 {
+		t.Fatalf("the earlier host did not start: %s %v", line, err)
+	}
+	earlier.Process.Kill()
+	earlier.Wait()
+	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) }) // where the test did not
+	if !alive(pid) {
+		t.Fatalf("process %d has died with its host", pid)
+	}
+	return pid, file
+}
+
+func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=1.2.3")
+	pid, file := killedHost(t, f)
+
+	h := f.start(t)
+	if got := h.Plugins()[0].PID; got != pid {
+		t.Errorf("PID = %d, want %d: the process goes on", got, pid)
+	}
+	if got := h.Recall("a1"); got != pluginhost.Known {
+		t.Errorf("Recall(a1) = %v, want known", got)
+	}
+	if got := h.Recall("a2"); got != pluginhost.Unbegun {
+		t.Errorf("Recall(a2) = %v, want unbegun: every process of before lives, and none knows it", got)
+	}
+	s := newSink()
+	done := make(chan *pluginhost.Ended, 1)
+	go func() { done <- settle(h.Follow(t.Context(), until("a1", file), s)) }()
+	<-s.begun // what was reported before is reported again
+	h.Disown()
+	if ended, _ := run(t, h, "good", "a3", "version"); inline(t, ended) != "1.2.3" {
+		t.Error("the process takes no new attempts")
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := inline(t, <-done); got != "1.2.3 was there until the end" {
+		t.Errorf("result = %q", got)
+	}
+	if ended := h.Follow(t.Context(), until("a1", file), newSink()); ended.Error == nil {
+		t.Error("an attempt was followed twice")
+	}
+}
+
+func TestAttemptsOfADeadProcessAreUnknown(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	pid, _ := killedHost(t, f)
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "the process is dead", func() bool { return !alive(pid) })
+
+	h := f.start(t)
+	for _, id := range []string{"a1", "a2"} {
+		if got := h.Recall(id); got != pluginhost.Unknown {
+			t.Errorf("Recall(%s) = %v, want unknown", id, got)
+		}
+	}
+	ended, _ := run(t, h, "good", "a3", "hello")
+	inline(t, ended)
+}
+
+// What the host does not know any more is ended, and the process works on.
+func TestStrayAttemptsAreDisowned(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	pid, file := killedHost(t, f)
+	h := f.start(t)
+	h.Disown()
+	if err := os.WriteFile(file, nil, 0o600); err != nil { // this fake does not heed a cancel
+		t.Fatal(err)
+	}
+	eventually(t, "the plugin has forgotten the attempt", func() bool {
+		ended, _ := run(t, h, "good", fmt.Sprint("s", time.Now().UnixNano()), "state")
+		return !strings.Contains(inline(t, ended), "a1")
+	})
+	if got := h.Plugins()[0].PID; got != pid {
+		t.Errorf("PID = %d, want %d", got, pid)
+	}
+}
+
+// A build that was replaced while no host ran goes on until its attempts have
+// ended, beside its successor.
+func TestAReplacedBuildFinishesItsAttempts(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=1.0.0")
+	pid, file := killedHost(t, f)
+	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=2.0.0")
+
+	h := f.start(t)
+	done := make(chan *pluginhost.Ended, 1)
+	go func() { done <- settle(h.Follow(t.Context(), until("a1", file), newSink())) }()
+	eventually(t, "the new build serves", func() bool {
+		ended, _ := run(t, h, "good", fmt.Sprint("v", time.Now().UnixNano()), "version")
+		return inline(t, ended) == "2.0.0"
+	})
+	if !alive(pid) {
+		t.Error("the old build was stopped while it had an attempt")
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := inline(t, <-done); got != "1.0.0 was there until the end" {
+		t.Errorf("result = %q", got)
+	}
+	eventually(t, "the old build is gone", func() bool { return !alive(pid) })
+}
+
+// A host that stops leaves the attempts that it is told to leave, and the next
+// one goes on with them.
+func TestDetach(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=1.0.0")
+	file := filepath.Join(t.TempDir(), "go")
+	h, err := pluginhost.New(pluginhost.Config{Directory: f.plugins, DataDir: f.data, StartWait: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Hurry()
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	serving, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(serving) }()
+	pid := h.Plugins()[0].PID
+	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s := newSink()
+	done := make(chan *pluginhost.Ended, 1)
+	go func() { done <- h.Run(ctx, until("a1", file), s) }()
+	<-s.begun
+	cancel(&pluginhost.Stop{Reason: pluginhost.StopDetach})
+	if ended := <-done; !ended.Left || ended.Error != nil {
+		t.Errorf("Ended = %+v, want it left", ended)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	if !alive(pid) {
+		t.Fatal("the process was stopped")
+	}
+
+	next := f.start(t)
+	if got := next.Recall("a1"); got != pluginhost.Known {
+		t.Fatalf("Recall = %v, want known", got)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := inline(t, settle(next.Follow(t.Context(), until("a1", file), newSink()))); got != "1.0.0 was there until the end" {
+		t.Errorf("result = %q", got)
+	}
+}
+
+// The end of an attempt that is not durable keeps the record of its process.
+func TestRecordStaysUntilTheEndIsDurable(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	ended := h.Run(t.Context(), request("good", "a1", "kill"), newSink())
+	if ended.Error == nil || ended.Error.Class != job.Lost {
+		t.Fatalf("Error = %+v, want lost", ended.Error)
+	}
+	eventually(t, "the plugin is back", func() bool { return h.Available("good", "") == nil })
+	folders := func() int {
+		entries, _ := os.ReadDir(filepath.Join(f.data, "run"))
+		return len(entries)
+	}
+	if got := folders(); got != 2 {
+		t.Errorf("%d records of processes, want that of the dead one beside that of the living", got)
+	}
+	ended.Ack()
+	if got := folders(); got != 1 {
+		t.Errorf("%d records of processes after the Ack, want 1", got)
+	}
+}
