@@ -24,10 +24,11 @@ type Auth interface {
 	Authenticate(*http.Request) (auth.User, error)
 }
 
-// Config is what a Handler needs. Jobs and Auth are required.
+// Config is what a Handler needs. Jobs, Auth and Plugins are required.
 type Config struct {
 	Jobs    Jobs
 	Auth    Auth
+	Plugins Plugins
 	Ready   func(context.Context) error // nil: always ready
 	Limits  Limits
 	Log     hclog.Logger // nil: none
@@ -44,6 +45,7 @@ type Limits struct {
 type Handler struct {
 	jobs   Jobs
 	auth   Auth
+	builds Plugins
 	ready  func(context.Context) error
 	limits Limits
 	log    hclog.Logger
@@ -60,6 +62,7 @@ func New(c Config) *Handler {
 	h := &Handler{
 		jobs:    c.Jobs,
 		auth:    c.Auth,
+		builds:  c.Plugins,
 		ready:   c.Ready,
 		limits:  c.Limits,
 		log:     c.Log,
@@ -122,6 +125,8 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
 		{"GET", base + "/jobs", (*Handler).listJobs},
+		{"GET", base + "/plugins", (*Handler).listPlugins},
+		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 // clock is when everything happens in these tests.
@@ -95,6 +96,23 @@ func (f *fake) end(id job.ID, change func(*job.Job)) {
 	change(&j)
 	f.jobs[id] = &j
 	close(f.ended[id])
+}
+
+// started is when the builds of the fake began to work.
+var started = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
+
+// Plugins returns two builds of one plugin and a file that is none.
+func (f *fake) Plugins() []pluginhost.Status {
+	return []pluginhost.Status{
+		{Name: "broken", Path: "/p/heimdall-plugin-broken", State: pluginhost.Failed, Since: started, Error: "it is no plugin"},
+		{
+			Name: "ping", Version: "1.1.0", Digest: "abcd", Path: "/p/heimdall-plugin-ping", Serves: true,
+			State: pluginhost.Active, Since: started, PID: 7, Running: 2, RestartCount: 1,
+			Restarts:    []pluginhost.Restart{{At: started, Reason: "signal: killed"}},
+			Description: &pluginhost.Description{SDKVersion: "go/0.1.0", InputSchema: json.RawMessage(`{"type":"object"}`), Docs: "greets"},
+		},
+		{Name: "ping", Version: "1.0.0", Digest: "ef01", State: pluginhost.Draining, Since: started, PID: 6, Running: 1},
+	}
 }
 
 func (f *fake) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
@@ -229,7 +247,7 @@ type server struct {
 
 func serve(t *testing.T, f *fake, change ...func(*api.Config)) *server {
 	t.Helper()
-	c := api.Config{Jobs: f, Auth: believer{}, Version: "1.2.3"}
+	c := api.Config{Jobs: f, Auth: believer{}, Plugins: f, Version: "1.2.3"}
 	for _, do := range change {
 		do(&c)
 	}

@@ -95,11 +95,12 @@ func (h *host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.plugins, err = pluginhost.New(pluginhost.Config{
-		Directory:    c.Plugins.Directory,
-		DataDir:      h.dir.path,
-		HostVersion:  h.Version,
-		StartTimeout: c.Plugins.StartTimeout,
-		Environment:  c.Plugins.Environment,
+		Directory:        c.Plugins.Directory,
+		DataDir:          h.dir.path,
+		HostVersion:      h.Version,
+		StartTimeout:     c.Plugins.StartTimeout,
+		Environment:      c.Plugins.Environment,
+		RequireChecksums: c.Plugins.RequireChecksums,
 		Settings: func(plugin string) (json.RawMessage, map[string][]byte, error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},
@@ -169,6 +170,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
 		Jobs:    service,
 		Auth:    authenticator,
+		Plugins: h.plugins,
 		Ready:   h.check,
 		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes},
 		Log:     h.log.Named("api"),

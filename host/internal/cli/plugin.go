@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,10 +21,52 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/scaffold"
+	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	return group("plugin", "Work with plugins", a.pluginNewCommand(), a.pluginRunCommand())
+	return group("plugin", "Work with plugins", a.pluginListCommand(), a.pluginNewCommand(), a.pluginRunCommand())
+}
+
+func (a *app) pluginListCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the builds of the plugins that a host has",
+		Args:  cobra.NoArgs,
+		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
+			plugins, raw, err := c.Plugins(ctx)
+			if err != nil {
+				return err
+			}
+			if a.output == formatJSON {
+				return a.printRaw(raw)
+			}
+			var rows [][]string
+			for _, p := range plugins {
+				for _, b := range p.Builds {
+					rows = append(rows, buildRow(p.Name, b))
+				}
+			}
+			return a.printRows([]string{"NAME", "VERSION", "DIGEST", "SERVES", "STATE", "PID", "UPTIME", "JOBS", "RESTARTS", "ERROR"}, rows)
+		}),
+	}
+	a.clientFlags(c)
+	return c
+}
+
+func buildRow(name string, b client.Build) []string {
+	serves, pid, uptime := "no", "", ""
+	if b.Serves {
+		serves = "yes"
+	}
+	if b.PID != 0 {
+		pid = strconv.Itoa(b.PID)
+		uptime = (time.Duration(b.UptimeSeconds) * time.Second).String()
+	}
+	return []string{
+		name, b.Version, b.SHA256[:min(12, len(b.SHA256))], serves, b.State,
+		pid, uptime, strconv.Itoa(b.RunningJobs), strconv.Itoa(b.Restarts), b.Error,
+	}
 }
 
 func (a *app) pluginNewCommand() *cobra.Command {

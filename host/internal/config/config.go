@@ -78,6 +78,9 @@ type Plugins struct {
 	Directory string `toml:"directory"`
 	// StartTimeout is how long a plugin may take until it answers. Default: 10s.
 	StartTimeout time.Duration `toml:"start_timeout"`
+	// RequireChecksums runs only binaries that the file SHA256SUMS in the
+	// directory lists with their digest. Default: false.
+	RequireChecksums bool `toml:"require_checksums"`
 	// Environment names variables of the host that plugins are given besides
 	// the few that every program needs. Default: none.
 	Environment []string `toml:"environment"`
