@@ -192,7 +192,8 @@ func (a *app) runPlugin(ctx context.Context, binary string, request pluginhost.R
 	request.Folders = pluginhost.Folders{
 		Work: filepath.Join(folder, "work"), Logs: filepath.Join(folder, "logs"), Result: filepath.Join(folder, "result"),
 	}
-	ctx, cancel := stoppable(ctx, timeout, &request)
+	request.Timeout, request.Grace = timeout, 10*time.Second
+	ctx, cancel := stoppable(ctx)
 	defer cancel()
 	logs := a.copyFiles(request.Folders.Logs)
 	ended := plugins.Run(ctx, request, reporter{a.Stderr})
@@ -229,26 +230,13 @@ func onlyPlugin(binary, folder string) (name string, err error) {
 	return name, os.Symlink(binary, filepath.Join(folder, filepath.Base(binary)))
 }
 
-// stoppable returns the context of the job: an interrupt cancels it, and so does
-// its timeout.
-func stoppable(ctx context.Context, timeout time.Duration, request *pluginhost.Request) (context.Context, func()) {
+// stoppable returns a context for the job that an interrupt cancels.
+func stoppable(ctx context.Context) (context.Context, func()) {
 	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := func(reason pluginhost.StopReason, message string) func() {
-		return func() { cancel(&pluginhost.Stop{Reason: reason, Message: message, Grace: 10 * time.Second}) }
-	}
-	release := context.AfterFunc(ctx, stop(pluginhost.StopUser, "interrupted"))
-	var timer *time.Timer
-	if timeout > 0 {
-		request.Deadline = time.Now().Add(timeout)
-		timer = time.AfterFunc(timeout, stop(pluginhost.StopTimeout, fmt.Sprintf("the job took longer than %v", timeout)))
-	}
-	return run, func() {
-		release()
-		if timer != nil {
-			timer.Stop()
-		}
-		cancel(nil)
-	}
+	release := context.AfterFunc(ctx, func() {
+		cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "interrupted", Grace: 10 * time.Second})
+	})
+	return run, func() { release(); cancel(nil) }
 }
 
 // copyFiles copies the streams of the job as they grow, until the function that

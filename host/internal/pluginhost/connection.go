@@ -23,7 +23,10 @@ func (p *process) connect() error {
 		grpc.WithContextDialer(p.dial),
 		grpc.WithIdleTimeout(0), // never: dialing again needs the socket's file
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: time.Second},
+			// Without it a machine under load would have the first wait of the
+			// backoff to greet in.
+			MinConnectTimeout: 10 * time.Second,
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: time.Second},
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(handshake.MaxMessage), grpc.MaxCallSendMsgSize(handshake.MaxMessage)),
 	)

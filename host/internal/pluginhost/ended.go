@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 type Ended struct {
 	Error  *job.Error // nil when it ended well
 	Detail string     // for the operator's log: a stack, the last lines of stderr
+	Stop   *Stop      // why it was asked to stop; nil when it was not
 	Left   bool       // it has not ended: it goes on in its process without this life of the host
 	Result *Result    // nil when there is none
 
@@ -56,11 +58,19 @@ func notStarted(class job.Class, message string) *Ended {
 	return &Ended{Error: &job.Error{Class: class, Message: message, RetrySafe: true}}
 }
 
+// stoppedBefore is the end of an attempt that was stopped before it began.
+func stoppedBefore(ctx context.Context) *Ended {
+	stop := stopOf(ctx)
+	ended := notStarted(stop.class(), stop.Error())
+	ended.Stop = stop
+	return ended
+}
+
 // end makes the end of the attempt out of what is known. err is why there was
 // no end event.
 func (x *execution) end(folders Folders, err error) *Ended {
 	p := x.process
-	e := &Ended{Build: p.build.digest, PluginVersion: p.description.Version, process: p, attempt: x.attempt}
+	e := &Ended{Build: p.build.digest, PluginVersion: p.description.Version, process: p, attempt: x.attempt, Stop: x.stopped.Load()}
 	switch failure := x.ended.GetError(); {
 	case x.ended == nil:
 		e.Error, e.Detail = x.lost(err)

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,8 @@ type execution struct {
 	attempt string
 	request *pluginpb.StartRequest
 	sink    Sink
+	timeout time.Duration // 0: none
+	grace   time.Duration // when that is up
 
 	last   uint64 // number of the last event
 	result *pluginpb.Result
@@ -54,13 +57,19 @@ type execution struct {
 	leave   atomic.Bool          // it is not followed any more, but goes on
 }
 
+func newExecution(p *process, r *Request, sink Sink) *execution {
+	return &execution{
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+	}
+}
+
 // Run runs an attempt to its end and reports what happens to the sink. How it
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	p, err := h.await(ctx, request.Plugin, request.PluginVersion)
 	if ctx.Err() != nil {
-		return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
+		return stoppedBefore(ctx)
 	}
 	if err != nil {
 		return notStarted(job.Unavailable, err.Error())
@@ -70,11 +79,11 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		case p.slots <- struct{}{}:
 			defer func() { <-p.slots }()
 		case <-ctx.Done():
-			return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
+			return stoppedBefore(ctx)
 		}
 	}
 	p.owed.Add(1)
-	x := &execution{process: p, attempt: request.AttemptID, request: request.message(), sink: sink}
+	x := newExecution(p, &request, sink)
 	return x.run(ctx, request.Folders, x.start)
 }
 
@@ -82,6 +91,15 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
 	x.process.running.Add(1)
 	defer x.process.running.Add(-1)
+	if x.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, &Stop{
+			Reason:  StopTimeout,
+			Message: fmt.Sprintf("the job took longer than its timeout of %v", x.timeout),
+			Grace:   x.grace,
+		})
+		defer cancel()
+	}
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.

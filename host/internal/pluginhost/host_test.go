@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -43,7 +45,10 @@ func (f fixture) start(t testing.TB, change ...func(*pluginhost.Config)) *plugin
 
 func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)) (h *pluginhost.Host, stop func()) {
 	t.Helper()
-	config := pluginhost.Config{Directory: f.plugins, DataDir: f.data, StartTimeout: 20 * time.Second, StartWait: 30 * time.Second}
+	config := pluginhost.Config{
+		Directory: f.plugins, DataDir: f.data, StartTimeout: 20 * time.Second, StartWait: 30 * time.Second,
+		Log: hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Debug}),
+	}
 	for _, c := range change {
 		c(&config)
 	}

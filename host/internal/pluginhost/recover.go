@@ -188,7 +188,8 @@ func (h *Host) Recall(attempt string) Fate {
 }
 
 // Follow goes on with an attempt that Recall has called known, as Run does with
-// one that it has begun: all that was not acknowledged is reported again.
+// one that it has begun: all that was not acknowledged is reported again. The
+// request's timeout is what is left of it; the plugin keeps the deadline as well.
 func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 	i := &h.inherited
 	i.mu.Lock()
@@ -198,7 +199,7 @@ func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 	if p == nil {
 		return notStarted("lost", "the plugin process that ran the job is not known")
 	}
-	x := &execution{process: p, attempt: request.AttemptID, request: request.message(), sink: sink}
+	x := newExecution(p, &request, sink)
 	return x.run(ctx, request.Folders, x.watch)
 }
 

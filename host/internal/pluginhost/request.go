@@ -28,7 +28,8 @@ type Request struct {
 
 	Folders       Folders
 	Limits        Limits
-	Deadline      time.Time     // zero: none
+	Timeout       time.Duration // from when the attempt begins, not counting what it waits for its turn; 0: none
+	Grace         time.Duration // for an orderly stop when that time is up
 	OrphanTimeout time.Duration // how long work that is not retryable goes on unfollowed; 0: no limit
 	Retryable     bool          // it may be run again elsewhere
 	TraceParent   string        // W3C trace context of the submission
@@ -99,8 +100,8 @@ func (r *Request) message() *pluginpb.StartRequest {
 	if !r.Job.Created.IsZero() {
 		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
 	}
-	if !r.Deadline.IsZero() {
-		m.Deadline = timestamppb.New(r.Deadline)
+	if r.Timeout > 0 {
+		m.Deadline = timestamppb.New(time.Now().Add(r.Timeout))
 	}
 	if r.OrphanTimeout > 0 {
 		m.OrphanTimeout = durationpb.New(r.OrphanTimeout)

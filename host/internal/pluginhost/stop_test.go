@@ -105,6 +105,32 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// The time of an attempt begins when it does, not while it waits for its turn.
+func TestTimeout(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-one", "HEIMDALL_TEST_LIMIT=1")
+	h := f.start(t)
+	timed := func(id string) pluginhost.Request {
+		r := request("one", id, "wait")
+		r.Timeout, r.Grace = 300*time.Millisecond, time.Second
+		return r
+	}
+	done := make(chan *pluginhost.Ended, 2)
+	for _, id := range []string{"a1", "a2"} {
+		go func() { done <- settle(h.Run(t.Context(), timed(id), newSink())) }()
+	}
+	begun := time.Now()
+	for range 2 {
+		e := <-done
+		if e.Error == nil || e.Stop == nil || e.Stop.Reason != pluginhost.StopTimeout || e.Error.Message != "the job took longer than its timeout of 300ms" {
+			t.Errorf("Ended = %+v, error %+v", e, e.Error)
+		}
+	}
+	if took := time.Since(begun); took < 600*time.Millisecond {
+		t.Errorf("both ended after %v, want one after the other", took)
+	}
+}
+
 func TestCanceledBeforeTheStart(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")

@@ -2,6 +2,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,20 +60,10 @@ const orphanTimeout = 10 * time.Minute
 // was kept until then.
 func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
 	begun := time.Now()
-	request, timeout, err := r.request(c)
+	request, err := r.request(c)
 	if err != nil {
 		o = job.Outcome{Status: job.Failed, Error: err, StartedAt: begun, EndedAt: time.Now()}
 		return o, func() {}
-	}
-	if timeout > 0 {
-		request.Deadline = begun.Add(timeout)
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, request.Deadline, &pluginhost.Stop{
-			Reason:  pluginhost.StopTimeout,
-			Message: fmt.Sprintf("the job took longer than its timeout of %v", timeout),
-			Grace:   r.CancelGrace,
-		})
-		defer cancel()
 	}
 	sink := &sink{started: started}
 	ended := r.Plugins.Run(ctx, request, sink)
@@ -84,7 +75,10 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 		StartedAt: begun,
 		EndedAt:   time.Now(),
 	}
-	o.Status, o.Error = verdict(ctx, ended.Error)
+	o.Status, o.Error = verdict(ended)
+	if ended.Detail != "" {
+		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "plugin", request.Plugin, "error", ended.Error, "detail", ended.Detail)
+	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
 	kept := r.keep(context.WithoutCancel(ctx), folder, c, ended.Result, &o)
 	return o, func() {
@@ -116,24 +110,24 @@ func (r *Runner) Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done f
 	}
 }
 
-// request puts together what the plugin is told, and the attempt's timeout.
-func (r *Runner) request(c job.Claimed) (pluginhost.Request, time.Duration, *job.Error) {
+// request puts together what the plugin is told.
+func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 	j := c.Job
 	snapshot := r.Catalog.Snapshot()
 	command, cluster := snapshot.Command(j.Pair.CommandID), snapshot.Cluster(j.Pair.ClusterID)
 	switch {
 	case command == nil || command.Status != catalog.Active:
-		return pluginhost.Request{}, 0, unavailable("command %q is not in force any more", j.Pair.CommandID)
+		return pluginhost.Request{}, unavailable("command %q is not in force any more", j.Pair.CommandID)
 	case cluster == nil || cluster.Status != catalog.Active:
-		return pluginhost.Request{}, 0, unavailable("cluster %q is not in force any more", j.Pair.ClusterID)
+		return pluginhost.Request{}, unavailable("cluster %q is not in force any more", j.Pair.ClusterID)
 	}
 	merged, err := mergeSettings(command.Context, cluster.Context)
 	if err != nil {
-		return pluginhost.Request{}, 0, unavailable("command %q and cluster %q do not go together: %v", command.ID, cluster.ID, err)
+		return pluginhost.Request{}, unavailable("command %q and cluster %q do not go together: %v", command.ID, cluster.ID, err)
 	}
 	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
 	if err != nil {
-		return pluginhost.Request{}, 0, unavailable("the settings of command %q and cluster %q cannot be resolved: %v", command.ID, cluster.ID, err)
+		return pluginhost.Request{}, unavailable("the settings of command %q and cluster %q cannot be resolved: %v", command.ID, cluster.ID, err)
 	}
 	folder := r.folder(j.ID, c.Lease.Attempt)
 	request := pluginhost.Request{
@@ -158,8 +152,10 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, time.Duration, *job
 		},
 		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
 		OrphanTimeout: orphanTimeout,
+		Timeout:       cmp.Or(j.Timeout, command.Timeout, r.DefaultTimeout),
+		Grace:         r.CancelGrace,
 	}
-	return request, timeout(j.Timeout, command.Timeout, r.DefaultTimeout), nil
+	return request, nil
 }
 
 func (r *Runner) folder(id job.ID, attempt int) string {
@@ -168,16 +164,6 @@ func (r *Runner) folder(id job.ID, attempt int) string {
 
 func object(o *catalog.Object) pluginhost.Object {
 	return pluginhost.Object{ID: o.ID, Name: o.Name, Version: o.Version, Tags: o.Tags}
-}
-
-// timeout returns the first that is set.
-func timeout(all ...time.Duration) time.Duration {
-	for _, d := range all {
-		if d > 0 {
-			return d
-		}
-	}
-	return 0
 }
 
 // mergeSettings joins the contexts of a command and a cluster. A key on both

@@ -275,16 +275,13 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			o, done := f.runner(func(ctx context.Context, _ pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+			o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
+				ended := &pluginhost.Ended{Error: tt.ended}
 				if tt.reason != "" {
-					cancel(&pluginhost.Stop{Reason: tt.reason, Message: "because"})
-					<-ctx.Done()
+					ended.Stop = &pluginhost.Stop{Reason: tt.reason, Message: "because"}
 				}
-				return &pluginhost.Ended{Error: tt.ended}
-			}).Run(ctx, f.claimed(), func(time.Time) {})
-			done()
+				return ended
+			})
 			if o.Status != tt.status {
 				t.Errorf("status = %s, want %s", o.Status, tt.status)
 			}
@@ -298,24 +295,24 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 	}
 }
 
-func TestTimeout(t *testing.T) {
-	for name, set := range map[string]func(*fixture){
-		"of the job":     func(f *fixture) { f.job.Timeout = 20 * time.Millisecond; f.commands[0].Timeout = time.Hour },
-		"of the command": func(f *fixture) { f.commands[0].Timeout = 20 * time.Millisecond },
+func TestWhoseTimeoutHolds(t *testing.T) {
+	for name, tt := range map[string]struct{ job, command, standard, want time.Duration }{
+		"none":             {0, 0, 0, 0},
+		"of the job":       {1, 2, 3, 1},
+		"of the command":   {0, 2, 3, 2},
+		"of configuration": {0, 0, 3, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			set(f)
-			o := f.run(t, func(ctx context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
-				if r.Deadline.IsZero() {
-					t.Error("the plugin was told no deadline")
+			f.job.Timeout, f.commands[0].Timeout = tt.job, tt.command
+			r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+				if r.Timeout != tt.want || r.Grace != time.Second {
+					t.Errorf("timeout = %v with grace %v, want %v with 1s", r.Timeout, r.Grace, tt.want)
 				}
-				<-ctx.Done()
-				return &pluginhost.Ended{Error: &job.Error{Class: job.WorkFailed, Message: "x"}}
+				return &pluginhost.Ended{}
 			})
-			if o.Status != job.Killed || o.Error.Class != job.TimedOut || !strings.Contains(o.Error.Message, "timeout of 20ms") {
-				t.Errorf("outcome = %+v, error %v", o, o.Error)
-			}
+			r.DefaultTimeout = tt.standard
+			r.Run(t.Context(), f.claimed(), func(time.Time) {})
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -14,17 +13,17 @@ import (
 // verdict decides how a job has ended. An attempt that was asked to stop and
 // then ended well has ended before it could be stopped. One that did not ended
 // for the reason it was stopped for, whatever its plugin made of that.
-func verdict(ctx context.Context, err *job.Error) (job.Status, *job.Error) {
+func verdict(e *pluginhost.Ended) (job.Status, *job.Error) {
+	err, stop := e.Error, e.Stop
 	if err == nil {
 		return job.Succeeded, nil
 	}
-	stop, stopped := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
-	if !stopped {
+	if stop == nil {
 		return job.Failed, err
 	}
 	ended := *err
-	if !strings.HasPrefix(err.Message, stop.Message) { // else it says more than that
-		ended.Message = stop.Message
+	if !strings.HasPrefix(err.Message, stop.Error()) { // else it says more than that
+		ended.Message = stop.Error()
 	}
 	switch stop.Reason {
 	case pluginhost.StopUser, pluginhost.StopClientGone:
