@@ -57,23 +57,16 @@ type execution struct {
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
-	p, err := h.await(ctx, request.Plugin, request.PluginVersion)
+	p, err := h.enter(ctx, request.Plugin, request.PluginVersion)
+	if err == nil {
+		defer p.leave()
+	}
 	if ctx.Err() != nil {
 		return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
 	}
 	if err != nil {
 		return notStarted(job.Unavailable, err.Error())
 	}
-	if p.slots != nil {
-		select {
-		case p.slots <- struct{}{}:
-			defer func() { <-p.slots }()
-		case <-ctx.Done():
-			return notStarted(stopOf(ctx).class(), stopOf(ctx).Error())
-		}
-	}
-	p.running.Add(1)
-	defer p.running.Add(-1)
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -94,6 +87,40 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		x.disown()
 	}
 	return x.end(request.Folders, err)
+}
+
+// enter waits until an attempt may begin in a process of the plugin, and counts
+// it there until leave. Of a process that ends meanwhile nothing is expected: the
+// attempt was not begun, so another process may have it.
+func (h *Host) enter(ctx context.Context, plugin, constraint string) (*process, error) {
+	for {
+		p, err := h.await(ctx, plugin, constraint)
+		if err != nil {
+			return nil, err
+		}
+		if p.slots != nil {
+			select {
+			case p.slots <- struct{}{}:
+			case <-p.child.exited:
+				continue
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		p.running.Add(1)
+		if p.serves() {
+			return p, nil
+		}
+		p.leave()
+	}
+}
+
+// leave takes an attempt that has entered out again.
+func (p *process) leave() {
+	p.running.Add(-1)
+	if p.slots != nil {
+		<-p.slots
+	}
 }
 
 // follow takes in the events of the attempt until its end, across breaks of

@@ -237,6 +237,16 @@ func (p *process) broken(what string, err error) error {
 	}
 }
 
+// serves reports whether attempts may begin in the process.
+func (p *process) serves() bool {
+	select {
+	case <-p.child.exited:
+		return false
+	default:
+		return !p.stopping.Load()
+	}
+}
+
 // crash says how the process ended, for people, and what it wrote last. It is
 // valid after the exit.
 func (p *process) crash() (text, detail string) {

@@ -101,7 +101,7 @@ func (h *Host) pick(plugin, constraint string) (*process, error) {
 	candidates := (*h.byName.Load())[plugin]
 	for _, s := range candidates {
 		p := s.current.Load()
-		if p == nil || p.stopping.Load() {
+		if p == nil || !p.serves() {
 			continue
 		}
 		if ok, err := allows(constraint, p.version); err != nil {
@@ -132,7 +132,7 @@ func unavailable(plugin, constraint string, candidates []*supervisor) error {
 	for _, s := range candidates {
 		switch status := s.status(); status.State {
 		case Active:
-			if p := s.current.Load(); p == nil || p.stopping.Load() {
+			if p := s.current.Load(); p == nil || !p.serves() {
 				return errs.Errorf(errs.Unavailable, "plugin %s has just ended and is to be started again", plugin)
 			}
 			versions = append(versions, status.Version)
