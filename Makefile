@@ -40,6 +40,7 @@ demo: build ## build, then run a ping and a shell job on a host of its own
 	@go run -trimpath ./host/internal/demo -bin '$(BIN)'
 
 test: build ## run every test, on SQLite and on a throw-away PostgreSQL
+	@scripts/python.sh
 	@scripts/with-postgres.sh --fast scripts/test.sh $(MODULES)
 
 bench: build ## measure against limits and peers: a table, and bench/out.json (BENCH=name selects)
@@ -52,8 +53,9 @@ chaos: build ## the fault tests again and again (CHAOS_COUNT=20)
 lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod files
 	@PATH='$(TOOLS)':"$$PATH" scripts/lint.sh $(MODULES)
 
-generate: tools ## write sdk/pluginpb from proto/
+generate: tools ## write sdk/pluginpb, and what the Python example knows, from proto/
 	cd proto && PATH='$(TOOLS)':"$$PATH" buf generate --clean
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/heimdall_plugin/protocol.binpb
 
 tools: $(TOOLS_BUILT) ## build the pinned tools into bin/tools
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -34,6 +35,7 @@ type attempt struct {
 	lasting   bool // a checkpoint was saved
 	children  []weak.Pointer[Cmd]
 	timers    []*time.Timer
+	forcing   *time.Timer // calls force when the grace time is over; nil: not stopped yet
 	secrets   []*pluginpb.Secret
 	usage     map[string]float64
 	dirMade   bool
@@ -133,6 +135,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 	a.over = true
 	timers := a.timers
 	a.timers = nil
+	if a.forcing != nil {
+		timers = append(timers, a.forcing)
+	}
 	a.mu.Unlock()
 
 	for _, timer := range timers {
@@ -189,15 +194,20 @@ func (a *attempt) dir() (string, error) {
 }
 
 func (a *attempt) addUsage(unit string, amount float64) {
+	unit = clip(unit, maxMessage)
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	sum := a.usage[unit] + amount
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		a.logger().Warn("usage dropped: the sum is no number", "unit", unit, "amount", fmt.Sprint(amount))
+		return
+	}
 	if a.usage == nil {
 		a.usage = map[string]float64{}
 	}
-	a.usage[unit] += amount
-	sum := a.usage[unit]
+	a.usage[unit] = sum
 	// Under the lock, so that sums are reported in their order.
 	a.log.add(&pluginpb.Event{Kind: &pluginpb.Event_Usage{Usage: &pluginpb.Usage{Unit: unit, Amount: sum}}}, false)
-	a.mu.Unlock()
 }
 
 // secret returns the newest value of a secret of the settings.

@@ -121,7 +121,7 @@ func (e *Error) wire() *pluginpb.Error {
 		Class:     class,
 		Message:   clip(e.Error(), maxMessage),
 		RetrySafe: e.RetrySafe,
-		Signal:    e.Signal,
+		Signal:    clip(e.Signal, maxMessage),
 		Detail:    clip(e.Detail, maxDetail),
 	}
 	if e.RetryAfter > 0 {

@@ -167,6 +167,7 @@ func (l *eventLog) follow(ctx context.Context, from uint64, send func([]*pluginp
 func (l *eventLog) next(from uint64) (batch []*pluginpb.Event, done bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	from = max(from, l.acked+1) // what is acknowledged comes no more
 
 	first := len(l.kept)
 	for first > 0 && l.kept[first-1].GetNumber() >= from {

@@ -107,3 +107,18 @@ func TestKeptEventsAreBounded(t *testing.T) {
 		t.Error("an event that comes once was dropped, want it kept")
 	}
 }
+
+// A second reader that comes late must not wait for events that are gone.
+func TestAcknowledgedEndEndsEveryStream(t *testing.T) {
+	t.Parallel()
+
+	var log eventLog
+	log.add(startedEvent(), false)
+	log.end(endedEvent())
+	if !log.ack(2) {
+		t.Fatal("the end is not acknowledged")
+	}
+	if batch, done, _ := log.next(1); len(batch) != 0 || !done {
+		t.Errorf("got %d events and done = %v, want none and the end", len(batch), done)
+	}
+}

@@ -1,12 +1,14 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,10 +47,16 @@ func (p *instances) acquire(ctx context.Context, settings []byte, secrets []*plu
 	if err != nil {
 		return nil, Errorf(Internal, "settings: %w", err)
 	}
+	opened := false
+	defer func() {
+		if !opened { // also when Open panics
+			p.release(in)
+		}
+	}()
 	if err := in.open(ctx); err != nil {
-		p.release(in)
 		return nil, err
 	}
+	opened = true
 	return in, nil
 }
 
@@ -73,9 +81,13 @@ func (p *instances) get(settings []byte, secrets []*pluginpb.Secret) (*instance,
 	return in, nil
 }
 
+// keyOf tells sets of settings and secrets apart. The order of the secrets says
+// nothing.
 func keyOf(settings []byte, secrets []*pluginpb.Secret) [sha256.Size]byte {
 	text := make([]byte, 0, 512)
 	text = append(text, settings...)
+	secrets = slices.Clone(secrets)
+	slices.SortFunc(secrets, func(a, b *pluginpb.Secret) int { return cmp.Compare(a.GetPointer(), b.GetPointer()) })
 	for _, secret := range secrets {
 		text = binary.AppendUvarint(append(text, 0), uint64(len(secret.GetPointer())))
 		text = append(text, secret.GetPointer()...)

@@ -113,7 +113,8 @@ func (j *Job[Input]) Text(text string) error { return j.a.setText(text) }
 func (j *Job[Input]) Table(columns ...Column) *Table { return j.a.newTable(columns) }
 
 // Result begins a document as the result, which ends with Close or with Run. Only
-// the last of several results counts.
+// the last of several results counts. A media type that cannot be read becomes
+// application/octet-stream.
 func (j *Job[Input]) Result(contentType string) io.WriteCloser {
 	return j.a.newSink(contentType, "result")
 }

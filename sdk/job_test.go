@@ -3,7 +3,12 @@ package sdk_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +97,93 @@ func TestOutputsAndUsage(t *testing.T) {
 			t.Errorf("kind of %q = %v, want text", o.GetValue(), o.GetKind())
 		}
 	}
+}
+
+// What a program of the job puts in the place of the job's files must not hold
+// the job, nor lead out of its folders.
+func TestFilesThatAreNone(t *testing.T) {
+	t.Parallel()
+
+	for name, plant := range map[string]func(path string) error{
+		"a pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a link": func(path string) error { return os.Symlink("elsewhere", path) },
+	} {
+		for file, write := range map[string]func(*rawJob) error{
+			"logs/stdout":   func(job *rawJob) error { _, err := job.Stdout.WriteString("x"); return err },
+			"result/result": func(job *rawJob) error { _, err := job.Result("text/plain").Write(make([]byte, 200_000)); return err },
+		} {
+			t.Run(name+" as "+file, func(t *testing.T) {
+				t.Parallel()
+
+				got := run(t, func(_ context.Context, job *rawJob) error {
+					dir, err := job.Dir()
+					if err != nil {
+						return err
+					}
+					path := filepath.Join(dir, "..", file)
+					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+						return err
+					}
+					if err := plant(path); err != nil {
+						return err
+					}
+					defer os.Remove(path) // sdktest reads what is there
+					return write(job)
+				})
+				if got.Err == nil || got.Err.Class != sdk.Internal {
+					t.Errorf("Err = %v, want class internal", got.Err)
+				}
+			})
+		}
+	}
+}
+
+// What an author hands over must never break the message that tells the end.
+func TestOddTextDoesNotLoseTheEnd(t *testing.T) {
+	t.Parallel()
+
+	const odd = "\xff\x00"
+	for name, act := range map[string]func(*rawJob) error{
+		"output":      func(job *rawJob) error { job.Output(odd, odd); return nil },
+		"usage":       func(job *rawJob) error { job.Usage(odd, 1); return nil },
+		"amount":      func(job *rawJob) error { job.Usage("rows", math.NaN()); return nil },
+		"progress":    func(job *rawJob) error { job.Progress(1, 2, odd); return nil },
+		"text":        func(job *rawJob) error { return job.Text(odd) },
+		"document":    func(job *rawJob) error { return job.Result(odd).Close() },
+		"no type":     func(job *rawJob) error { return job.Result("").Close() },
+		"file's type": func(job *rawJob) error { return resultFile(job, "out", odd) },
+		"file's name": func(job *rawJob) error { return resultFile(job, "\xff", "text/plain") },
+		"message":     func(*rawJob) error { return errors.New(odd) },
+		"signal":      func(*rawJob) error { return &sdk.Error{Class: sdk.Failed, Message: "x", Signal: odd, Detail: odd} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			got := run(t, func(_ context.Context, job *rawJob) error { return act(job) })
+			for _, event := range got.Events {
+				if r := event.GetResult(); r != nil && (r.GetContentType() == "" || strings.Contains(r.GetContentType(), "\x00")) {
+					t.Errorf("result of type %q, want one that can be kept", r.GetContentType())
+				}
+			}
+			for unit, amount := range got.Usage {
+				if math.IsNaN(amount) {
+					t.Errorf("usage of %q = %v, want a number", unit, amount)
+				}
+			}
+		})
+	}
+}
+
+// resultFile makes a file that is too large for an event the result.
+func resultFile(job *rawJob, name, contentType string) error {
+	dir, err := job.Dir()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 200_000), 0o600); err != nil {
+		return err
+	}
+	return job.ResultFile(contentType, name, 0)
 }
 
 func TestSaveWaitsForTheHost(t *testing.T) {

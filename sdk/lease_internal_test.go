@@ -3,9 +3,11 @@ package sdk
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -98,6 +100,78 @@ func TestSweepClosesIdleInstances(t *testing.T) {
 		t.Errorf("%d instances are left, want the used one", got)
 	}
 	s.instances.release(used)
+}
+
+// picky is a plugin whose Open panics.
+type picky struct{ waiting }
+
+func (*picky) Open(context.Context) error { panic("no") }
+
+func TestInstanceIsReleasedAfterAPanic(t *testing.T) {
+	t.Parallel()
+
+	s, err := New("test", func() *picky { return &picky{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = guard(func() error {
+		_, err := s.instances.acquire(t.Context(), []byte("{}"), nil)
+		return err
+	})
+	if err == nil {
+		t.Fatal("got no error, want the panic")
+	}
+	s.instances.sweep(time.Now().Add(time.Minute))
+	if got := len(s.instances.known); got != 0 {
+		t.Errorf("%d instances are left, want none", got)
+	}
+}
+
+// The host gives the secrets in any order.
+func TestInstanceIsSharedWhateverTheOrderOfSecrets(t *testing.T) {
+	t.Parallel()
+
+	a := &pluginpb.Secret{Pointer: "/a", Value: []byte("1")}
+	b := &pluginpb.Secret{Pointer: "/b", Value: []byte("2")}
+	if keyOf([]byte("{}"), []*pluginpb.Secret{a, b}) != keyOf([]byte("{}"), []*pluginpb.Secret{b, a}) {
+		t.Error("the same settings have two keys, want one")
+	}
+}
+
+// The host knows better than the plugin how long an orderly stop may take, also
+// when the deadline of the attempt came before its word.
+func TestGraceOfTheHostCounts(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New("test", func() *deaf { return &deaf{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		request := &pluginpb.StartRequest{AttemptId: "a", Deadline: timestamppb.New(begun.Add(time.Minute))}
+		a, err := s.begin(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-a.ctx.Done()
+		a.obey(&pluginpb.CancelRequest{Grace: durationpb.New(time.Hour), Reason: pluginpb.CancelReason_CANCEL_REASON_TIMEOUT})
+		if err := s.waitIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := time.Since(begun), time.Minute+time.Hour+deafTime; got != want {
+			t.Errorf("ended after %v, want %v", got, want)
+		}
+		time.Sleep(time.Hour) // virtual; until Run returns
+	})
+}
+
+// deaf takes no notice of anything for some hours.
+type deaf struct{}
+
+func (*deaf) Run(context.Context, *Job[None]) error {
+	time.Sleep(2 * time.Hour)
+	return nil
 }
 
 func TestForgetIsBounded(t *testing.T) {

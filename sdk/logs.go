@@ -1,10 +1,13 @@
 package sdk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -81,14 +84,24 @@ func (s *Stream) create(folder string) error {
 		return Errorf(Internal, "make the folder for logs: %w", err)
 	}
 
-	file, err := os.OpenFile(filepath.Join(folder, s.name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	// Programs of the job may write here too: a link must not be followed and a
+	// pipe must not hold us.
+	const flags = os.O_APPEND | os.O_CREATE | os.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	file, err := os.OpenFile(filepath.Join(folder, s.name), flags, 0o600)
 	if err != nil {
 		return Errorf(Internal, "open %s: %w", s.name, err)
 	}
-	if info, err := file.Stat(); err == nil {
-		s.size = info.Size()
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
 	}
-	s.file = file
+	if err == nil {
+		err = unix.SetNonblock(int(file.Fd()), false) // programs inherit the flag
+	}
+	if err != nil {
+		return Errorf(Internal, "open %s: %w", s.name, errors.Join(err, file.Close()))
+	}
+	s.file, s.size = file, info.Size()
 	return nil
 }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"mime"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -19,6 +21,7 @@ const (
 	defaultInline = 64 << 10
 	maxInline     = 160 << 10 // so that it fits in a batch of events
 	spillBuffer   = 64 << 10
+	maxMediaType  = 255 // bytes
 )
 
 // result is the result that a job is about to have. Only the last one counts.
@@ -50,7 +53,7 @@ type sink struct {
 func (a *attempt) newSink(contentType, name string) *sink {
 	s := &sink{
 		attempt:     a,
-		contentType: contentType,
+		contentType: mediaType(contentType),
 		name:        name,
 		inline:      a.inlineLimit(),
 		limit:       a.request.GetLimits().GetResultBytes(),
@@ -58,6 +61,15 @@ func (a *attempt) newSink(contentType, name string) *sink {
 	a.result.discard()
 	a.result = result{sink: s}
 	return s
+}
+
+// mediaType returns the type of a result: one that says nothing when the given
+// one cannot be read, because a result without a type cannot be kept.
+func mediaType(given string) string {
+	if _, _, err := mime.ParseMediaType(given); err != nil || len(given) > maxMediaType {
+		return "application/octet-stream"
+	}
+	return given
 }
 
 // inlineLimit returns the largest size of a result that travels in its event.
@@ -112,7 +124,8 @@ func (s *sink) spill() error {
 		return Errorf(Internal, "make the folder for results: %w", err)
 	}
 
-	file, err := os.OpenFile(filepath.Join(folder, s.name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// Programs of the job may write here too: what they made is not written to.
+	file, err := os.OpenFile(filepath.Join(folder, s.name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return Errorf(Internal, "make the result file: %w", err)
 	}
@@ -216,8 +229,11 @@ func (a *attempt) setFile(contentType, path string, rows int64) error {
 		return Errorf(Quota, "the result is larger than the limit of %d bytes", limit)
 	}
 
-	done := &pluginpb.Result{ContentType: contentType, Rows: rows, Bytes: info.Size()}
+	done := &pluginpb.Result{ContentType: mediaType(contentType), Rows: rows, Bytes: info.Size()}
 	if info.Size() > a.inlineLimit() {
+		if !utf8.ValidString(path) {
+			return Errorf(Failed, "result file %q: its name is not UTF-8", path)
+		}
 		done.Content = &pluginpb.Result_File{File: &pluginpb.ResultFile{Path: path, InWork: true}}
 	} else {
 		data, err := root.ReadFile(path)

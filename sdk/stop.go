@@ -50,7 +50,7 @@ func (a *attempt) obey(request *pluginpb.CancelRequest) bool {
 
 // stop asks the attempt to stop and reports whether it still ran. The first
 // reason stays; the mode can only become stronger. What is not over after the
-// grace time is forced.
+// grace time, of which the last that was said counts, is forced.
 func (a *attempt) stop(mode pluginpb.CancelMode, grace time.Duration, reason *Error) bool {
 	a.mu.Lock()
 	if a.over {
@@ -71,9 +71,24 @@ func (a *attempt) stop(mode pluginpb.CancelMode, grace time.Duration, reason *Er
 		if grace <= 0 {
 			grace = defaultGrace
 		}
-		a.after(grace, a.force)
+		a.forceAfter(grace)
+	case grace > 0:
+		a.forceAfter(grace)
 	}
 	return true
+}
+
+// forceAfter forces the attempt after a time, and not before.
+func (a *attempt) forceAfter(grace time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.over:
+	case a.forcing == nil:
+		a.forcing = time.AfterFunc(grace, a.force)
+	default:
+		a.forcing.Reset(grace)
+	}
 }
 
 // force kills all children. When Run does not return soon after, the attempt

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,56 +22,99 @@ const (
 )
 
 // takeResult makes result.json the result of the job, if the program left one.
-// It is read once, to see that it is a table, and then handed on as it is.
 func takeResult(dir string, job *sdk.Job[Input]) error {
-	rows, err := readResult(dir)
+	name, rows, err := readResult(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return sdk.Errorf(sdk.Failed, "the program succeeded, but its result cannot be used: %s: %w", resultName, err)
 	}
-	return job.ResultFile(sdk.TableType, resultName, rows)
+	return job.ResultFile(sdk.TableType, name, rows)
 }
 
-// readResult checks the result and counts its rows. Nothing of the program runs
-// any more, so the file stays as it is.
-func readResult(dir string) (rows int64, err error) {
+// readResult checks the result, counts its rows and says which file of the folder
+// to hand on: result.json as it is, mostly, or else a copy of it with the columns
+// first and inexact numbers as strings. Nothing of the program runs any more, so
+// the file stays as it is.
+func readResult(dir string) (name string, rows int64, err error) {
+	file, err := openResult(dir)
+	if err != nil {
+		return "", 0, err
+	}
+	defer file.Close()
+	table := &table{}
+	if err := table.read(file); err != nil {
+		return "", 0, err
+	}
+	if table.checked && !table.inexact {
+		return resultName, table.rows, nil
+	}
+
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return "", 0, err
+	}
+	changed, err := os.CreateTemp(dir, "result-*.json") // a name that the program did not take
+	if err != nil {
+		return "", 0, err
+	}
+	defer changed.Close()
+	if err := table.copy(changed, file); err != nil {
+		return "", 0, err
+	}
+	return filepath.Base(changed.Name()), table.rows, nil
+}
+
+func openResult(dir string) (*os.File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer root.Close()
+	// Looked at before it is opened: opening a pipe would wait for a writer.
 	info, err := root.Lstat(resultName)
 	switch {
 	case err != nil:
-		return 0, err
+		return nil, err
 	case !info.Mode().IsRegular():
-		return 0, errors.New("it is not a regular file")
+		return nil, errors.New("it is not a regular file")
 	}
 	file, err := root.OpenFile(resultName, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open it: %w", err)
+		return nil, fmt.Errorf("open it: %w", err)
 	}
-	defer file.Close()
-
-	// Columns mostly come first. When they do not, a second pass knows them.
-	table := &table{}
-	if err := table.read(file); err != nil || table.checked {
-		return table.rows, err
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	table.rows = 0
-	return table.rows, table.read(file)
+	return file, nil
 }
 
 // table is what is known of a result while it is read.
 type table struct {
 	columns []column
 	rows    int64
-	checked bool // its rows were compared with the columns
+	checked bool          // its rows were compared with the columns
+	inexact bool          // and have numbers that must be strings
+	out     *bufio.Writer // takes the rows; nil: nobody does
+}
+
+// copy reads a result a second time, checks its rows against the columns, which
+// are known by now, and writes it.
+func (t *table) copy(w io.Writer, r io.Reader) error {
+	t.rows, t.out = 0, bufio.NewWriter(w)
+	columns := make([]sdk.Column, len(t.columns))
+	for i, c := range t.columns {
+		columns[i] = sdk.Column{Name: c.name, Type: c.typ}
+	}
+	t.out.WriteString(`{"columns":`)
+	head := json.NewEncoder(t.out)
+	head.SetEscapeHTML(false) // types have < and >
+	if err := head.Encode(columns); err != nil {
+		return err
+	}
+	t.out.WriteString(`,"data":[`)
+	if err := t.read(r); err != nil {
+		return err
+	}
+	t.out.WriteString("]}")
+	return t.out.Flush()
 }
 
 // read reads one JSON object {"columns": […], "data": […]}. Other keys are passed
@@ -141,7 +186,7 @@ func (t *table) readColumns(dec *json.Decoder) error {
 		}
 		kind, ok := kindOf(*c.Type)
 		if !ok {
-			return fmt.Errorf("column %q has the unknown type %q", *c.Name, *c.Type)
+			return fmt.Errorf("column %.100q has the unknown type %.100q", *c.Name, *c.Type)
 		}
 		columns[i] = column{name: *c.Name, typ: *c.Type, kind: kind}
 	}
@@ -154,16 +199,15 @@ func (t *table) readData(dec *json.Decoder, in *meter) error {
 		return err
 	}
 	t.checked = t.columns != nil
-	var row []json.RawMessage
+	var row json.RawMessage // not its values one by one, which would take many times its size
 	for dec.More() {
 		in.left = maxRow
 		t.rows++
 		if err := dec.Decode(&row); err != nil {
-			var wrong *json.UnmarshalTypeError
-			if errors.As(err, &wrong) {
-				return fmt.Errorf("row %d must be a list, got a %s", t.rows, wrong.Value)
-			}
 			return fmt.Errorf("row %d: %w", t.rows, broken(err))
+		}
+		if row[0] != '[' {
+			return fmt.Errorf("row %d must be a list, got %s", t.rows, excerpt(row))
 		}
 		if !t.checked {
 			continue
@@ -171,21 +215,37 @@ func (t *table) readData(dec *json.Decoder, in *meter) error {
 		if err := t.checkRow(row); err != nil {
 			return err
 		}
+		if t.out != nil {
+			t.writeRow(row)
+		}
 	}
 	_, err := dec.Token()
 	return broken(err)
 }
 
-func (t *table) checkRow(row []json.RawMessage) error {
-	if len(row) != len(t.columns) {
-		return fmt.Errorf("row %d has %d values, but there are %d columns", t.rows, len(row), len(t.columns))
-	}
-	for i, value := range row {
-		if c := &t.columns[i]; !c.accepts(value) {
-			return fmt.Errorf("row %d: column %q is %s, but its value is %s", t.rows, c.name, c.typ, excerpt(value))
+func (t *table) checkRow(row []byte) error {
+	n := 0
+	for value := range values(row) {
+		if n < len(t.columns) {
+			c := &t.columns[n]
+			if !c.accepts(value) {
+				return fmt.Errorf("row %d: column %q is %s, but its value is %s", t.rows, c.name, c.typ, excerpt(value))
+			}
+			t.inexact = t.inexact || c.inexact(value)
 		}
+		n++
+	}
+	if n != len(t.columns) {
+		return fmt.Errorf("row %d has %d values, but there are %d columns", t.rows, n, len(t.columns))
 	}
 	return nil
+}
+
+func (t *table) writeRow(row []byte) {
+	if t.rows > 1 {
+		t.out.WriteByte(',')
+	}
+	writeList(t.out, row, func(i int, value []byte) { t.columns[i].write(t.out, value) })
 }
 
 // open reads the bracket that a value must begin with.

@@ -103,8 +103,8 @@ func TestTypesAndValues(t *testing.T) {
 		"timestamptz":           {`"2026-01-02T03:04:05Z"`, `0`},
 		"uuid":                  {`"00000000-0000-4000-8000-000000000001"`, `1`},
 		"json":                  {`1 "x" [] {} true`, ``},
-		"list<int64>":           {`[] [1]`, `{} 1 "x"`},
-		"list<list<string>>":    {`[[]]`, `{}`},
+		"list<int64>":           {`[] [1] [1,null,"2"]`, `{} 1 "x" [1.5] ["x"] [[1]]`},
+		"list<list<string>>":    {`[[]] [[],["]","\"]",","]]`, `{} [1] [[],{}] [[1]]`},
 		"map<string,int64>":     {`{} [["a",1]]`, `1 "x"`},
 		"struct<a:int64,b:map>": {`{}`, `"x"`},
 		"null":                  {`null`, `1 "x"`},
@@ -132,6 +132,69 @@ func TestTypesAndValues(t *testing.T) {
 	}
 }
 
+// What not every reader of JSON keeps as it is goes out as a string, whatever the
+// program wrote, and columns come first.
+func TestInexactNumbersBecomeStrings(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ typ, value, want string }{
+		"exact":            {"int64", `9007199254740992`, `9007199254740992`},
+		"too large":        {"int64", `9007199254740993`, `"9007199254740993"`},
+		"too small":        {"int64", `-9007199254740993`, `"-9007199254740993"`},
+		"a string already": {"int64", `"9007199254740993"`, `"9007199254740993"`},
+		"null":             {"int64", `null`, `null`},
+		"unsigned":         {"uint64", `18446744073709551615`, `"18446744073709551615"`},
+		"decimal":          {"decimal(10,2)", `1.50`, `"1.50"`},
+		"in a list":        {"list<int64>", `[1, 9007199254740993, null]`, `[1,"9007199254740993",null]`},
+		"in lists":         {"list<list<decimal(2,1)>>", `[ [1.5] , [ ], null ]`, `[["1.5"],[],null]`},
+		"float":            {"float64", `1e300`, `1e300`},
+		"JSON":             {"json", `{"a": ["],\"[", 9007199254740993]}`, `{"a": ["],\"[", 9007199254740993]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			columns := `"columns":[{"name":"a","type":"` + test.typ + `"},{"name":"b","type":"string"}]`
+			for _, content := range []string{
+				`{"data":[ [` + test.value + ` , "x]"],[null,null]],` + columns + `}`,
+				`{` + columns + `,"data":[[` + test.value + `,"x]"],[null,null]]}`,
+			} {
+				got := sdktest.Run(t, create, leave(content), nil)
+				want := `{` + columns + `,"data":[[` + test.want + `,"x]"],[null,null]]}`
+				if text := strings.ReplaceAll(string(got.Result), "\n", ""); got.Err != nil || text != want {
+					t.Errorf("of %s: result = %s (%v), want %s", content, text, got.Err, want)
+				}
+			}
+		})
+	}
+}
+
+// A type can be as long as a row; what reads it must need neither hours nor the
+// whole stack.
+func TestHugeTypeIsRefused(t *testing.T) {
+	t.Parallel()
+	const depth = 2_000_000
+	if _, ok := kindOf(strings.Repeat("list<", depth) + "int8" + strings.Repeat(">", depth)); ok {
+		t.Error("there is such a type, want none")
+	}
+}
+
+// A row of many small values takes no more memory than one large value.
+func TestLongRowNeedsLittleMemory(t *testing.T) {
+	dir := t.TempDir()
+	content := `{"columns":[{"name":"s","type":"int8"}],"data":[[` + strings.Repeat("0,", 4<<20) + `0]]}`
+	if err := os.WriteFile(filepath.Join(dir, resultName), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, _, err := readResult(dir)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "row 1 has 4194305 values") {
+		t.Errorf("readResult = %v, want one about the values", err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("reading a row of 8 MiB took %d bytes of memory, want less than 64 MiB", used)
+	}
+}
+
 func TestLargeResultNeedsLittleMemory(t *testing.T) {
 	dir := t.TempDir()
 	file, err := os.Create(filepath.Join(dir, resultName))
@@ -149,7 +212,7 @@ func TestLargeResultNeedsLittleMemory(t *testing.T) {
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	got, err := readResult(dir)
+	_, got, err := readResult(dir)
 	runtime.ReadMemStats(&after)
 	if err != nil || got != rows+1 {
 		t.Fatalf("readResult = %d, %v; want %d", got, err, rows+1)
@@ -173,7 +236,7 @@ func TestHugeRowIsRefused(t *testing.T) {
 	for range maxRow>>20 + 2 {
 		fmt.Fprint(file, block)
 	}
-	if _, err := readResult(dir); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
+	if _, _, err := readResult(dir); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
 		t.Errorf("readResult = %v, want one about the size", err)
 	}
 }
@@ -185,7 +248,7 @@ func TestPipeInPlaceOfTheResult(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, resultName), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readResult(dir); err == nil {
+	if _, _, err := readResult(dir); err == nil {
 		t.Error("readResult = nil, want an error")
 	}
 }
@@ -203,6 +266,6 @@ func FuzzReadResult(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, resultName), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = readResult(dir) // it must neither panic nor hang
+		_, _, _ = readResult(dir) // it must neither panic nor hang
 	})
 }

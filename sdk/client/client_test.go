@@ -208,23 +208,37 @@ func TestLogResultCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	text, err := io.ReadAll(r)
-	if err != nil || !r.JSON() {
-		t.Errorf("result = %q (%s), %v, want JSON", text, r.ContentType, err)
+	if !r.JSON() {
+		t.Errorf("result is %s, want JSON", r.ContentType)
 	}
-	table, err := client.ParseTable(text)
-	if err != nil || table.Columns[0].Type != "string" || string(table.Data[0][0]) != `"hi"` {
-		t.Errorf("table = %+v, %v", table, err)
+	table, err := client.NewTableReader(r)
+	if err != nil || table.Columns[0].Type != "string" {
+		t.Fatalf("table = %+v, %v", table, err)
+	}
+	if row, err := table.Next(); err != nil || string(row[0]) != `"hi"` {
+		t.Errorf("row = %s, %v", row, err)
+	}
+	if row, err := table.Next(); err != io.EOF {
+		t.Errorf("row = %s, %v, want the end", row, err)
 	}
 	if status, err := c.Cancel(t.Context(), "7"); status != client.StatusCanceling || err != nil {
 		t.Errorf("Cancel = %s, %v, want CANCELING", status, err)
 	}
 }
 
-func TestParseTableRefuses(t *testing.T) {
-	for _, text := range []string{"", "[]", "{}", `{"data":[]}`, `{"columns":[{"name":"a"}],"data":[[1,2]]}`} {
-		if table, err := client.ParseTable([]byte(text)); err == nil {
-			t.Errorf("ParseTable(%s) = %+v, want an error", text, table)
+func TestTableReaderRefuses(t *testing.T) {
+	const columns = `"columns":[{"name":"a"}]`
+	for _, text := range []string{
+		"", "[]", "{}", `{"data":[]}`, `{"data":[],` + columns + `}`, `{"columns":null,"data":[]}`, `{` + columns + `}`,
+		`{` + columns + `,"data":[[1,2]]}`, `{` + columns + `,"data":[1]}`, `{` + columns + `,"data":[[1],`,
+		`{` + columns + `,"data":[[1]]`, `{` + columns + `,"data":[[1]],"x":`,
+	} {
+		table, err := client.NewTableReader(strings.NewReader(text))
+		for err == nil {
+			_, err = table.Next()
+		}
+		if err == io.EOF {
+			t.Errorf("%s is read as a table, want an error", text)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -26,11 +27,13 @@ func (c *Client) Result(ctx context.Context, id string) (*Result, error) {
 	return &Result{ReadCloser: answer.Body, ContentType: answer.Header.Get("Content-Type")}, nil
 }
 
-// Table is a typed table. Values are as JSON has them: integers beyond ±2⁵³ and
-// decimals are strings, bytes are base64, times RFC 3339.
-type Table struct {
-	Columns []Column            `json:"columns"`
-	Data    [][]json.RawMessage `json:"data"`
+// TableReader reads a table row by row, so that it may be larger than memory.
+type TableReader struct {
+	Columns []Column
+
+	dec  *json.Decoder
+	row  []json.RawMessage
+	rows int64
 }
 
 // Column is a column of a table.
@@ -45,19 +48,65 @@ func (r *Result) JSON() bool {
 	return err == nil && t == "application/json"
 }
 
-// ParseTable reads a table from JSON. It is an error if it is something else.
-func ParseTable(text []byte) (*Table, error) {
-	var t Table
-	if err := json.Unmarshal(text, &t); err != nil {
+// NewTableReader begins to read a table from JSON in which the columns come
+// first, as a host sends it. It is an error if it is something else.
+func NewTableReader(r io.Reader) (*TableReader, error) {
+	t := &TableReader{dec: json.NewDecoder(r)}
+	if err := t.expect(json.Delim('{'), "columns"); err != nil {
+		return nil, err
+	}
+	if err := t.dec.Decode(&t.Columns); err != nil {
 		return nil, fmt.Errorf("the result is not a table: %w", err)
 	}
 	if t.Columns == nil {
-		return nil, fmt.Errorf("the result is not a table: it has no columns")
+		return nil, errors.New("the result is not a table: it has no columns")
 	}
-	for i, row := range t.Data {
-		if len(row) != len(t.Columns) {
-			return nil, fmt.Errorf("row %d of the result has %d values, not %d", i, len(row), len(t.Columns))
+	return t, t.expect("data", json.Delim('['))
+}
+
+func (t *TableReader) expect(tokens ...json.Token) error {
+	for _, want := range tokens {
+		got, err := t.dec.Token()
+		if err != nil {
+			return fmt.Errorf("the result is not a table: %w", err)
+		}
+		if got != want {
+			return fmt.Errorf("the result is not a table: it has %.40q in the place of %q", fmt.Sprint(got), fmt.Sprint(want))
 		}
 	}
-	return &t, nil
+	return nil
+}
+
+// Next returns the next row, which is valid until the next call; io.EOF after
+// the last one. Values are as JSON has them: integers beyond ±2⁵³ and decimals
+// are strings, bytes are base64, times RFC 3339.
+func (t *TableReader) Next() ([]json.RawMessage, error) {
+	if !t.dec.More() {
+		return nil, t.end()
+	}
+	t.rows++
+	if err := t.dec.Decode(&t.row); err != nil {
+		return nil, fmt.Errorf("row %d of the result: %w", t.rows, err)
+	}
+	if len(t.row) != len(t.Columns) {
+		return nil, fmt.Errorf("row %d of the result has %d values, not %d", t.rows, len(t.row), len(t.Columns))
+	}
+	return t.row, nil
+}
+
+// end reads what follows the rows, and returns io.EOF if it is whole.
+func (t *TableReader) end() error {
+	for depth := 2; depth > 0; {
+		token, err := t.dec.Token()
+		if err != nil {
+			return fmt.Errorf("the result ends too early, after %d rows: %w", t.rows, errors.Join(io.ErrUnexpectedEOF, err))
+		}
+		switch token {
+		case json.Delim('['), json.Delim('{'):
+			depth++
+		case json.Delim(']'), json.Delim('}'):
+			depth--
+		}
+	}
+	return io.EOF
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -41,6 +42,17 @@ func (h *Handler) readObject(x *exchange, v any) error {
 	return nil
 }
 
+// bodyTime is how long a body may take to come, whoever reads it.
+const bodyTime = 30 * time.Second
+
+// expectBody begins the time for a body. When the handler does not read it, the
+// server does.
+func expectBody(x *exchange) {
+	if x.r.ContentLength != 0 {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
+}
+
 // readBody reads the whole body, up to the limit.
 func (h *Handler) readBody(x *exchange) ([]byte, error) {
 	limit := h.limits.Body
@@ -51,12 +63,17 @@ func (h *Handler) readBody(x *exchange) ([]byte, error) {
 		buf.Grow(int(min(n, 64<<10)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, errs.Errorf(errs.Malformed, "the body did not come in time: it may take %v", bodyTime)
+	}
 	if err != nil {
 		return nil, errs.Errorf(errs.Malformed, "the body ended early: %w", err)
 	}
 	if n > limit {
 		return nil, h.tooLarge(x)
 	}
+	// The client may stay as long as its job takes.
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return buf.Bytes(), nil
 }
 

@@ -71,6 +71,7 @@ func (h *Handler) serve(m methods) http.Handler {
 			defer h.logAccess(x, time.Now())
 		}
 		defer h.recover(x)
+		expectBody(x)
 		if err := h.answer(x, m); err != nil {
 			h.writeError(x, err)
 		}
@@ -159,18 +160,25 @@ type patient struct {
 	ctl *http.ResponseController
 }
 
-// patience is how long one write may take.
-const patience = time.Minute
+const (
+	patience = time.Minute // for one write
+	maxWrite = 64 << 10    // bytes of one write
+)
 
 func newPatient(x *exchange) *patient {
 	return &patient{w: x, ctl: http.NewResponseController(x.w)}
 }
 
 // Write writes a part of the stream.
-func (p *patient) Write(b []byte) (int, error) {
-	// Not every ResponseWriter has deadlines; without one the write just waits.
-	_ = p.ctl.SetWriteDeadline(time.Now().Add(patience))
-	return p.w.Write(b)
+func (p *patient) Write(b []byte) (n int, err error) {
+	for err == nil && n < len(b) {
+		// Not every ResponseWriter has deadlines; without one the write just waits.
+		_ = p.ctl.SetWriteDeadline(time.Now().Add(patience))
+		var m int
+		m, err = p.w.Write(b[n:min(len(b), n+maxWrite)])
+		n += m
+	}
+	return n, err
 }
 
 // Flush sends what was written.

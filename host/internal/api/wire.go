@@ -178,5 +178,11 @@ func (h *Handler) writeJSONAs(x *exchange, contentType string, status int, v any
 	header["Content-Length"] = []string{strconv.Itoa(e.buf.Len())}
 	x.WriteHeader(status)
 	// A client that is gone needs no answer.
-	_, _ = x.Write(e.buf.Bytes())
+	if e.buf.Len() <= maxWrite {
+		_, _ = x.Write(e.buf.Bytes())
+		return
+	}
+	p := newPatient(x) // what is large is not to be held for ever
+	defer p.Close()
+	_, _ = p.Write(e.buf.Bytes())
 }

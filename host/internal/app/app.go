@@ -69,6 +69,8 @@ type host struct {
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
 	catalog   *watch.Catalog
+	jobs      *jobs.Service
+	runner    *runner.Runner
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -138,37 +140,38 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		return err
 	}
 	folder := filepath.Join(h.dir.path, "jobs")
-	service := jobs.New(jobs.Config{
+	h.jobs = jobs.New(jobs.Config{
 		Store:     h.store,
 		Catalog:   h.catalog,
 		Plugins:   h.plugins.Available,
 		Artifacts: h.artifacts,
 		Folder:    folder,
 	})
-	h.queue = queue.New(queue.Config{
-		Store: h.store,
-		Runner: runner.New(runner.Config{
-			Plugins:        h.plugins,
-			Catalog:        h.catalog,
-			Artifacts:      h.artifacts,
-			Folder:         folder,
-			DefaultTimeout: c.Queue.Timeout,
-			CancelGrace:    c.Queue.CancelGrace,
-			Log:            h.log.Named("runner"),
-		}),
-		Host:  h.dir.host,
-		Epoch: epoch,
-		Slots: c.Queue.Workers,
-		Drain: c.Queue.ShutdownGrace,
-		Grace: c.Queue.CancelGrace,
-		Hurry: h.Hurry,
-		Renew: h.plugins.Renew,
-		Ended: service.Ended,
-		Log:   h.log.Named("queue"),
+	h.runner = runner.New(runner.Config{
+		Plugins:        h.plugins,
+		Catalog:        h.catalog,
+		Artifacts:      h.artifacts,
+		Folder:         folder,
+		DefaultTimeout: c.Queue.Timeout,
+		CancelGrace:    c.Queue.CancelGrace,
+		Log:            h.log.Named("runner"),
 	})
-	service.Use(h.queue)
+	h.queue = queue.New(queue.Config{
+		Store:  h.store,
+		Runner: h.runner,
+		Host:   h.dir.host,
+		Epoch:  epoch,
+		Slots:  c.Queue.Workers,
+		Drain:  c.Queue.ShutdownGrace,
+		Grace:  c.Queue.CancelGrace,
+		Hurry:  h.Hurry,
+		Renew:  h.plugins.Renew,
+		Ended:  h.jobs.Ended,
+		Log:    h.log.Named("queue"),
+	})
+	h.jobs.Use(h.queue)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
-		Jobs:    service,
+		Jobs:    h.jobs,
 		Auth:    authenticator,
 		Plugins: h.plugins,
 		Ready:   h.check,
@@ -192,6 +195,9 @@ func (h *host) loadCatalog() (*catalog.Snapshot, error) {
 func (h *host) close() {
 	if h.listener != nil {
 		_ = h.listener.Close() // mostly closed by the server before
+	}
+	if h.plugins != nil {
+		h.plugins.Close() // they run already when something else cannot be opened
 	}
 	var err error
 	if h.store != nil {

@@ -80,7 +80,13 @@ func hostID(file string) (string, error) {
 // replaceFile writes a file whole or not at all.
 func replaceFile(file, content string) error {
 	temporary := file + ".new"
-	if err := os.WriteFile(temporary, []byte(content), 0o644); err != nil {
+	f, err := os.Create(temporary)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	// Without the sync a power cut could leave an empty file behind the rename.
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(temporary, file)

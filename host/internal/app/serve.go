@@ -30,9 +30,16 @@ func (h *host) serve(ctx context.Context) error {
 	})
 	serving, stopPlugins := context.WithCancel(failed)
 	defer stopPlugins()
+	waiting, stopWaits := context.WithCancel(failed)
+	defer stopWaits()
 
 	group.Go(func() error { return h.plugins.Serve(serving) })
+	group.Go(func() error { return h.jobs.Serve(waiting) })
 	group.Go(func() error { return h.catalog.Serve(working) })
+	group.Go(func() error {
+		h.runner.Sweep(working, h.store)
+		return nil
+	})
 	group.Go(func() error {
 		for {
 			select {
@@ -51,7 +58,8 @@ func (h *host) serve(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		err := h.queue.Serve(working)
-		// Those who wait have their answers coming; nobody else gets one.
+		// Those who wait have their answers coming, or hear that none will.
+		stopWaits()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
 		if h.server.Shutdown(ctx) != nil {

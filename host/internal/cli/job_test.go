@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -197,23 +199,80 @@ func TestResult(t *testing.T) {
 		"GET /job/7/result":    says(200, helloTable),
 		"GET /job/8/result":    text("a document"),
 		"GET /job/9/result":    says(200, `{"a":1}`),
+		"GET /job/10/result":   says(200, `{"columns":[{"name":"n","type":"int64"}],"data":[`+strings.Repeat("[1],", 1500)+`[1234567]]}`),
 		"GET /job/6/result":    says(409, `{"error":"the job is RUNNING"}`),
 		"GET /job/7?wait=1m0s": says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	for args, want := range map[string]outcome{
-		"7":          {0, "message\tn\nHello,\\tetl!\t1\n\t9007199254740993\n", ""},
-		"7 --wait":   {0, "message\tn\nHello,\\tetl!\t1\n\t9007199254740993\n", ""},
-		"7 -o json":  {0, helloTable, ""},
-		"7 -o table": {0, "message      n\nHello, etl!  1\nNULL         9007199254740993\n", ""},
-		"8":          {0, "a document", ""},
-		"9":          {0, `{"a":1}`, ""},
-		"6":          {1, "", "error: the job is RUNNING\n"},
-		"5":          {5, "", "error: no such job\n"},
+		"7":           {0, "message\tn\nHello,\\tetl!\t1\n\t9007199254740993\n", ""},
+		"7 --wait":    {0, "message\tn\nHello,\\tetl!\t1\n\t9007199254740993\n", ""},
+		"7 -o json":   {0, helloTable, ""},
+		"7 -o table":  {0, "message      n\nHello, etl!  1\nNULL         9007199254740993\n", ""},
+		"8":           {0, "a document", ""},
+		"9":           {0, `{"a":1}`, ""},
+		"10":          {0, "n\n" + strings.Repeat("1\n", 1500) + "1234567\n", ""},
+		"10 -o table": {0, "n\n" + strings.Repeat("1\n", 1500) + "1234567\n", ""},
+		"6":           {1, "", "error: the job is RUNNING\n"},
+		"5":           {5, "", "error: no such job\n"},
 	} {
 		if got := run(t, h.URL, append([]string{"job", "result"}, strings.Fields(args)...)...); got != want {
 			t.Errorf("result %s: got %+v, want %+v", args, got, want)
 		}
 	}
+}
+
+func TestResultThatIsCutOff(t *testing.T) {
+	h := script(t, map[string]http.HandlerFunc{
+		"GET /job/7/result": says(200, `{"columns":[{"name":"n","type":"int64"}],"data":[[1],[2`),
+	})
+	got := run(t, h.URL, "job", "result", "7")
+	if got.code != cli.ExitServer || got.stdout != "n\n1\n" || !strings.Contains(got.stderr, "row 2 of the result") {
+		t.Errorf("got %+v, want one row and an error about the next", got)
+	}
+}
+
+// gauge is an output that sees how much memory is in use while it is written to.
+type gauge struct{ written, seen, peak int64 }
+
+func (g *gauge) Write(p []byte) (int, error) {
+	if g.written += int64(len(p)); g.written-g.seen > 2<<20 {
+		g.seen = g.written
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		g.peak = max(g.peak, int64(m.HeapAlloc))
+	}
+	return len(p), nil
+}
+
+// A result may be larger than memory.
+func TestLargeResultNeedsLittleMemory(t *testing.T) {
+	row := `,["` + strings.Repeat("x", 150) + `"]`
+	h := script(t, map[string]http.HandlerFunc{
+		"GET /job/7/result": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"columns":[{"name":"s","type":"string"}],"data":[["first"]`)
+			for range 250 {
+				_, _ = io.WriteString(w, strings.Repeat(row, 256))
+			}
+			_, _ = io.WriteString(w, `]}`)
+		},
+	})
+	for _, format := range []string{"tsv", "table", "json"} {
+		out := &gauge{}
+		code := cli.Run(t.Context(), cli.Program{
+			Args:   []string{"job", "result", "7", "-o", format, "--server", h.URL, "--user", "u"},
+			Stdout: out,
+			Stderr: io.Discard,
+		})
+		if code != 0 || out.written < 9<<20 || out.seen == 0 {
+			t.Errorf("%s: code %d after %d bytes, want all of them", format, code, out.written)
+		}
+		if out.peak > 10<<20 {
+			t.Errorf("%s: %d MiB in use, want less than 10", format, out.peak>>20)
+		}
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
 func TestCancel(t *testing.T) {

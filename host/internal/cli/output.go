@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -21,57 +23,21 @@ const (
 	formatJSON  = "json" // the answer of the host, untouched
 )
 
-// maxCell is how wide a cell of a table is shown, in characters.
-const maxCell = 200
-
 // isTerminal reports whether people look at w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// printRows prints rows: as a table under a head, or as tab-separated values,
-// which need none because programs know the columns.
+// printRows prints rows: as a table under a head, or as tab-separated values.
 func (a *app) printRows(head []string, rows [][]string) error {
-	w := bufio.NewWriter(a.Stdout)
-	if a.output == formatTable {
-		a.printTable(w, head, rows)
-		return w.Flush()
-	}
-	escape := strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
+	w := a.newRows(head)
 	for _, row := range rows {
-		for i, cell := range row {
-			if i > 0 {
-				w.WriteByte('\t')
-			}
-			w.WriteString(escape.Replace(cell))
+		if err := w.add(row); err != nil {
+			return err
 		}
-		w.WriteByte('\n')
 	}
-	return w.Flush()
-}
-
-// printTable prints columns as wide as their widest cell.
-func (a *app) printTable(w *bufio.Writer, head []string, rows [][]string) {
-	lines := make([][]string, 0, len(rows)+1)
-	widths := make([]int, len(head))
-	for _, row := range append([][]string{head}, rows...) {
-		line := make([]string, len(row))
-		for i, cell := range row {
-			line[i] = shorten(clean(cell))
-			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
-		}
-		lines = append(lines, line)
-	}
-	for _, line := range lines {
-		for i, cell := range line {
-			w.WriteString(a.color(cell))
-			if i < len(line)-1 {
-				w.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-			}
-		}
-		w.WriteByte('\n')
-	}
+	return w.close()
 }
 
 // color paints the name of a final status, for a terminal that may be painted.
@@ -102,50 +68,64 @@ func clean(s string) string {
 	}, s)
 }
 
-func shorten(s string) string {
-	if utf8.RuneCountInString(s) <= maxCell {
-		return s
-	}
-	return string([]rune(s)[:maxCell-1]) + "…"
-}
-
 // printRaw prints an answer of the host as it came.
 func (a *app) printRaw(raw json.RawMessage) error {
 	_, err := a.Stdout.Write(raw)
 	return err
 }
 
-// printResult prints the result of a job: a table in the format asked for,
-// anything else as it is.
+// maxColumns is how far into a result its columns may reach, bytes.
+const maxColumns = 1 << 20
+
+// printResult prints the result of a job: a table in the format asked for, row
+// by row, anything else as it is.
 func (a *app) printResult(r *client.Result) error {
-	if a.output == formatJSON || !r.JSON() {
-		_, err := io.Copy(a.Stdout, r)
-		return err
+	content := bufio.NewReaderSize(r, maxColumns)
+	if a.output != formatJSON && r.JSON() {
+		begin, err := content.Peek(maxColumns)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		// Else it is a document that is JSON.
+		if _, err := client.NewTableReader(bytes.NewReader(begin)); err == nil {
+			return a.printTable(content)
+		}
 	}
-	text, err := io.ReadAll(r)
+	_, err := io.Copy(a.Stdout, content)
+	return err
+}
+
+func (a *app) printTable(content io.Reader) error {
+	t, err := client.NewTableReader(content)
 	if err != nil {
 		return err
-	}
-	t, err := client.ParseTable(text)
-	if err != nil {
-		return a.printRaw(text) // a document that is JSON
 	}
 	head := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		head[i] = c.Name
 	}
-	rows := make([][]string, 0, len(t.Data)+1)
-	if a.output == formatTSV {
-		rows = append(rows, head) // a program cannot know these columns
+	rows := a.newRows(head)
+	if a.output == formatTSV { // a program cannot know these columns
+		if err := rows.add(head); err != nil {
+			return err
+		}
 	}
-	for _, values := range t.Data {
-		row := make([]string, len(values))
+	row := make([]string, len(head))
+	for {
+		values, err := t.Next()
+		if err == io.EOF {
+			return rows.close()
+		}
+		if err != nil {
+			return errors.Join(err, rows.close())
+		}
 		for i, value := range values {
 			row[i] = a.cell(value)
 		}
-		rows = append(rows, row)
+		if err := rows.add(row); err != nil {
+			return err
+		}
 	}
-	return a.printRows(head, rows)
 }
 
 // cell returns a value as text: a string is itself, null is empty or, in a

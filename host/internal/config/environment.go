@@ -26,12 +26,13 @@ func (e environment) override(c *Config, found *faults) {
 	sections := reflect.ValueOf(c).Elem()
 	for i := range sections.NumField() {
 		section, key := sections.Field(i), sections.Type().Field(i).Tag.Get("toml")
-		if section.Kind() != reflect.Struct {
+		switch section.Kind() {
+		case reflect.String:
 			e.set(key, section, found)
-			continue
-		}
-		for j := range section.NumField() {
-			e.set(join(key, section.Type().Field(j).Tag.Get("toml")), section.Field(j), found)
+		case reflect.Struct:
+			for j := range section.NumField() {
+				e.set(join(key, section.Type().Field(j).Tag.Get("toml")), section.Field(j), found)
+			}
 		}
 	}
 }
@@ -44,6 +45,7 @@ func (e environment) set(key string, field reflect.Value, found *faults) {
 	if !ok {
 		return
 	}
+	found.drop(key)
 	found.variables[key] = name
 	switch to := field.Addr().Interface().(type) {
 	case *string:
@@ -67,7 +69,5 @@ func (e environment) set(key string, field reflect.Value, found *faults) {
 				*to = append(*to, part)
 			}
 		}
-	default: // a table
-		delete(found.variables, key)
 	}
 }

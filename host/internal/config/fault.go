@@ -53,6 +53,13 @@ func (f *faults) add(key, format string, args ...any) {
 	f.list = append(f.list, fault{file, line, key, fmt.Sprintf(format, args...)})
 }
 
+// drop takes back the faults of a key and what is in it.
+func (f *faults) drop(key string) {
+	f.list = slices.DeleteFunc(f.list, func(one fault) bool {
+		return one.key == key || strings.HasPrefix(one.key, key+"[")
+	})
+}
+
 // where returns what gave the value of a key: a variable, or a line of the
 // file. A key that is missing is looked for where it should stand.
 func (f *faults) where(key string) (file string, line int) {

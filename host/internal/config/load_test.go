@@ -96,7 +96,7 @@ path = "${env:P}"
 
 func TestEnvironmentOverrides(t *testing.T) {
 	t.Parallel()
-	text := "data_dir = 'file'\n[queue]\nworkers = 0\n[auth]\noperators = ['ann']\n[plugin.x]\n"
+	text := "data_dir = 'file'\n[store]\nurl = '${NOWHERE}'\n[queue]\nworkers = 0\n[auth]\noperators = ['ann', '${NOWHERE}']\n[plugin.x]\n"
 	got := load(t, text,
 		"HEIMDALL_DATA_DIR=first", "HEIMDALL_DATA_DIR=/last",
 		"HEIMDALL_SERVER_LISTEN=0.0.0.0:80", "HEIMDALL_SERVER_MAX_BODY_BYTES= 10 ",

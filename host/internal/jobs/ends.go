@@ -65,6 +65,19 @@ func (e *ends) watched(id job.ID) bool {
 	return e.byJob[id] != nil
 }
 
+// awaited returns the jobs that are watched and have not ended.
+func (e *ends) awaited() []job.ID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ids []job.ID
+	for id, end := range e.byJob {
+		if end.job == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 func (e *ends) publish(j *job.Job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

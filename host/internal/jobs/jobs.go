@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -29,6 +30,8 @@ type Queue interface {
 type Store interface {
 	Job(ctx context.Context, id job.ID) (*job.Job, error)
 	Jobs(ctx context.Context, f job.Filter) (job.Page, error)
+	// Ended returns those of the jobs that have ended.
+	Ended(ctx context.Context, ids []job.ID) ([]job.ID, error)
 }
 
 // Catalog gives the selector of the current snapshot.
@@ -54,11 +57,15 @@ type Config struct {
 // Service is what callers can do with jobs.
 type Service struct {
 	Config
-	ends *ends
+	ends    *ends
+	stopped chan struct{} // closed when Serve has returned
 }
 
-// New returns the service. Its method Ended is to be told of every end.
-func New(c Config) *Service { return &Service{Config: c, ends: newEnds()} }
+// New returns the service. Its method Ended is to be told of every end that this
+// host brings about.
+func New(c Config) *Service {
+	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{})}
+}
 
 // Use gives the service the queue that it submits to; it is called once, before
 // anything else.
@@ -123,34 +130,71 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	return j, nil
 }
 
-// pollEnds is the time between looks at a job that runs on another host.
-const pollEnds = time.Second
-
 // Wait blocks until the job has ended or ctx is done, and returns the job as it
-// then is. That ctx is done is no error.
+// then is. That ctx is done is no error. When Serve returns first, Wait does so
+// too, with errs.Unavailable.
 func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	end, expected := s.ends.watch(id)
 	defer s.ends.release(id, end)
-	poll := time.NewTimer(pollEnds)
-	defer poll.Stop()
-	if !expected {
-		poll.Reset(0) // it may have ended before anybody watched
+	if !expected { // it may have ended before anybody watched
+		j, err := s.Store.Job(ctx, id)
+		switch {
+		case ctx.Err() != nil, errs.Is(err, errs.Unavailable): // Serve looks again
+		case err != nil, j.Status.Final():
+			return j, err
+		}
 	}
+	select {
+	case <-end.done:
+		return end.job, nil
+	case <-ctx.Done():
+		return s.Store.Job(context.WithoutCancel(ctx), id)
+	case <-s.stopped:
+	}
+	select {
+	case <-end.done:
+		return end.job, nil
+	default:
+		return nil, &errs.Error{
+			Kind: errs.Unavailable, ID: string(id), Retry: 5 * time.Second,
+			Message: "the host stopped before the job's end was recorded; the job is not forgotten: ask for it by its id",
+		}
+	}
+}
+
+// pollEnds is the time between looks at jobs that somebody waits for.
+const pollEnds = time.Second
+
+// Serve tells those who wait of ends that Ended is not told of, such as those of
+// jobs that other hosts run, until ctx is done. Then nobody waits any more. It is
+// called once.
+func (s *Service) Serve(ctx context.Context) error {
+	defer close(s.stopped)
+	tick := time.NewTicker(pollEnds)
+	defer tick.Stop()
 	for {
 		select {
-		case <-end.done:
-			return end.job, nil
 		case <-ctx.Done():
-			return s.Store.Job(context.WithoutCancel(ctx), id)
-		case <-poll.C:
-			j, err := s.Store.Job(ctx, id)
-			if ctx.Err() != nil {
-				continue
+			return nil
+		case <-tick.C:
+			s.lookForEnds(ctx)
+		}
+	}
+}
+
+// lookForEnds publishes the ends that are recorded. What the store does not
+// answer now is looked for again.
+func (s *Service) lookForEnds(ctx context.Context) {
+	const most = 1000 // in one statement
+	for ids := range slices.Chunk(s.ends.awaited(), most) {
+		ended, err := s.Store.Ended(ctx, ids)
+		if err != nil {
+			return
+		}
+		for _, id := range ended {
+			if j, err := s.Store.Job(ctx, id); err == nil {
+				s.ends.publish(j)
 			}
-			if err != nil && !errs.Is(err, errs.Unavailable) || err == nil && j.Status.Final() {
-				return j, err
-			}
-			poll.Reset(pollEnds)
 		}
 	}
 }

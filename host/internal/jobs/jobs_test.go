@@ -27,6 +27,7 @@ type world struct {
 	mu       sync.Mutex
 	jobs     map[job.ID]*job.Job
 	reads    int
+	looks    int // at which jobs have ended
 	away     error
 	onSubmit func(*job.Job)
 }
@@ -64,6 +65,18 @@ func (w *world) Job(_ context.Context, id job.ID) (*job.Job, error) {
 	return w.jobs[id], nil
 }
 
+func (w *world) Ended(_ context.Context, ids []job.ID) (ended []job.ID, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	for _, id := range ids {
+		if j := w.jobs[id]; j != nil && j.Status.Final() {
+			ended = append(ended, id)
+		}
+	}
+	return ended, w.away
+}
+
 func (w *world) Jobs(context.Context, job.Filter) (job.Page, error) { return job.Page{}, nil }
 
 func (w *world) put(j *job.Job) {
@@ -90,6 +103,21 @@ func (w *world) Selector() *selector.Selector {
 func service(w *world) *jobs.Service {
 	s := jobs.New(jobs.Config{Store: w, Catalog: w, Plugins: func(string, string) error { return nil }})
 	s.Use(w)
+	return s
+}
+
+// serve runs a service inside a synctest bubble, until the end of the test.
+func serve(t *testing.T, w *world) *jobs.Service {
+	s := service(w)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
 	return s
 }
 
@@ -160,7 +188,7 @@ func TestWaitAfterSubmit(t *testing.T) {
 func TestWaitForWhatOthersDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
-		s := service(w)
+		s := serve(t, w)
 		j := &job.Job{ID: job.NewID(), Status: job.Running}
 		w.put(j)
 
@@ -188,7 +216,7 @@ func TestWaitForWhatOthersDo(t *testing.T) {
 func TestWaitWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{away: errs.Errorf(errs.Unavailable, "away")}
-		s := service(w)
+		s := serve(t, w)
 		j := &job.Job{ID: job.NewID(), Status: job.Running}
 		go func() {
 			time.Sleep(5 * time.Second)
@@ -199,6 +227,69 @@ func TestWaitWhileTheStoreIsAway(t *testing.T) {
 		}()
 		if got, err := s.Wait(t.Context(), j.ID); err != nil || got.Status != job.Succeeded {
 			t.Errorf("Wait = %+v, %v", got, err)
+		}
+	})
+}
+
+// However many wait, the store is asked once in a while for all of them.
+func TestManyWaitersCostFewReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := serve(t, w)
+		const waiters = 1000
+		var submitted []*job.Job
+		var all sync.WaitGroup
+		for range waiters {
+			j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+			if err != nil {
+				t.Fatal(err)
+			}
+			submitted = append(submitted, j)
+			all.Go(func() {
+				if got, err := s.Wait(t.Context(), j.ID); err != nil || got.Status != job.Succeeded {
+					t.Errorf("Wait = %+v, %v", got, err)
+				}
+			})
+		}
+		time.Sleep(time.Minute + time.Millisecond)
+		w.mu.Lock()
+		if w.reads != 0 || w.looks != 60 {
+			t.Errorf("reads, looks = %d, %d in a minute, want 0 and 60", w.reads, w.looks)
+		}
+		w.mu.Unlock()
+		for _, j := range submitted {
+			w.put(ended(j)) // on another host
+		}
+		all.Wait()
+	})
+}
+
+// Whoever waits for a job that will not end here any more is told so, with its
+// id, and not cut off.
+func TestWaitEndsWithTheService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		s := service(w)
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error)
+		go func() { served <- s.Serve(ctx) }()
+		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waited := make(chan error)
+		go func() {
+			_, err := s.Wait(t.Context(), j.ID)
+			waited <- err
+		}()
+		synctest.Wait()
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
+		e, ok := errors.AsType[*errs.Error](<-waited)
+		if !ok || e.Kind != errs.Unavailable || e.ID != string(j.ID) {
+			t.Errorf("Wait = %+v, want unavailable with the id", e)
 		}
 	})
 }

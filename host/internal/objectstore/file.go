@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 )
@@ -26,7 +27,11 @@ type File struct {
 	root *os.Root
 }
 
-// OpenFile returns the store in a folder, which is made when it is missing.
+// drafts is the folder of objects that are being written.
+const drafts = ".drafts"
+
+// OpenFile returns the store in a folder, which is made when it is missing. Only
+// one may be open at a time: it removes what the one before had not finished.
 func OpenFile(folder string) (*File, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the artifact folder: %w", err)
@@ -34,6 +39,9 @@ func OpenFile(folder string) (*File, error) {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, fmt.Errorf("open the artifact folder: %w", err)
+	}
+	if err := errors.Join(root.RemoveAll(drafts), root.Mkdir(drafts, 0o700)); err != nil {
+		return nil, errors.Join(fmt.Errorf("clear the artifact folder: %w", err), root.Close())
 	}
 	return &File{root: root}, nil
 }
@@ -47,11 +55,7 @@ func (s *File) Put(ctx context.Context, key string, r io.Reader) (size int64, er
 	if err := check(key); err != nil {
 		return 0, err
 	}
-	folder := path.Dir(key)
-	if err := s.root.MkdirAll(folder, 0o700); err != nil {
-		return 0, fmt.Errorf("store %s: %w", key, err)
-	}
-	temporary := path.Join(folder, ".put-"+rand.Text())
+	temporary := path.Join(drafts, rand.Text())
 	f, err := s.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("store %s: %w", key, err)
@@ -68,10 +72,14 @@ func (s *File) Put(ctx context.Context, key string, r io.Reader) (size int64, er
 	if err := errors.Join(err, f.Close()); err != nil {
 		return 0, err
 	}
+	folder := path.Dir(key)
+	if err := s.root.MkdirAll(folder, 0o700); err != nil {
+		return 0, err
+	}
 	if err := s.root.Rename(temporary, key); err != nil {
 		return 0, err
 	}
-	return size, s.syncFolder(folder)
+	return size, s.syncFolders(folder)
 }
 
 // Get opens an object; errs.NotFound when there is none.
@@ -100,17 +108,23 @@ func (s *File) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// syncFolder makes a rename in a folder durable.
-func (s *File) syncFolder(folder string) error {
-	d, err := s.root.Open(folder)
-	if err != nil {
-		return err
+// syncFolders makes a rename into a folder durable, and the folder itself, which
+// may be new: the first sync is what takes time, those of the folders above find
+// little left to do.
+func (s *File) syncFolders(folder string) error {
+	for ; ; folder = path.Dir(folder) {
+		d, err := s.root.Open(folder)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil || folder == "." {
+			return err
+		}
 	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func check(key string) error {
-	if !fs.ValidPath(key) || key == "." {
+	if first, _, _ := strings.Cut(key, "/"); !fs.ValidPath(key) || key == "." || first == drafts {
 		return fmt.Errorf("%q cannot be the key of an object", key)
 	}
 	return nil

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -80,10 +83,62 @@ func TestPutIsWholeOrNothing(t *testing.T) {
 	if got := read(t, s, "k/o"); got != "old" {
 		t.Errorf("content = %q, want the old one", got)
 	}
-	entries, err := os.ReadDir(filepath.Join(folder, "k"))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("files left = %v, %v, want only the object", entries, err)
+	if got := files(t, folder); !slices.Equal(got, []string{"k/o"}) {
+		t.Errorf("files left = %v, want only the object", got)
 	}
+}
+
+// files lists all files below a folder.
+func files(t *testing.T, folder string) (names []string) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(folder), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// What a process that was killed had begun to write goes when the store is
+// opened again.
+func TestDraftsDoNotOutliveTheirStore(t *testing.T) {
+	s, folder := open(t)
+	if _, err := s.Put(t.Context(), "k/o", strings.NewReader("whole")); err != nil {
+		t.Fatal(err)
+	}
+	begun, end := make(chan struct{}), make(chan struct{})
+	writer := sync.WaitGroup{}
+	writer.Go(func() { _, _ = s.Put(context.Background(), "k/p", &pausing{begun: begun, end: end}) })
+	<-begun
+	if got := files(t, folder); len(got) != 2 {
+		t.Fatalf("files = %v, want the object and a draft", got)
+	}
+	next, err := objectstore.OpenFile(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { next.Close() })
+	if got := files(t, folder); !slices.Equal(got, []string{"k/o"}) {
+		t.Errorf("files = %v, want only the object", got)
+	}
+	close(end)
+	writer.Wait()
+	if got := read(t, next, "k/o"); got != "whole" {
+		t.Errorf("content = %q, want whole", got)
+	}
+}
+
+// pausing is a reader that says when it is read and then waits.
+type pausing struct{ begun, end chan struct{} }
+
+func (p *pausing) Read([]byte) (int, error) {
+	close(p.begun)
+	<-p.end
+	return 0, io.ErrUnexpectedEOF
 }
 
 func TestKeysStayInside(t *testing.T) {
@@ -101,7 +156,7 @@ func TestKeysStayInside(t *testing.T) {
 			t.Errorf("Get(%q) opened something outside", key)
 		}
 	}
-	for _, key := range []string{"", "..", "../x", "/x"} {
+	for _, key := range []string{"", "..", "../x", "/x", ".drafts", ".drafts/x"} {
 		if _, err := s.Put(t.Context(), key, strings.NewReader("")); err == nil {
 			t.Errorf("Put(%q) wrote something", key)
 		}

@@ -67,20 +67,15 @@ func newExecution(p *process, r *Request, sink Sink) *execution {
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
-	p, err := h.await(ctx, request.Plugin, request.PluginVersion)
+	p, err := h.enter(ctx, request.Plugin, request.PluginVersion)
+	if err == nil {
+		defer p.leave()
+	}
 	if ctx.Err() != nil {
 		return stoppedBefore(ctx)
 	}
 	if err != nil {
 		return notStarted(job.Unavailable, err.Error())
-	}
-	if p.slots != nil {
-		select {
-		case p.slots <- struct{}{}:
-			defer func() { <-p.slots }()
-		case <-ctx.Done():
-			return stoppedBefore(ctx)
-		}
 	}
 	p.owed.Add(1)
 	x := newExecution(p, &request, sink)
@@ -89,8 +84,6 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 
 // run follows an attempt that begin begins, or finds, to its end.
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
-	x.process.running.Add(1)
-	defer x.process.running.Add(-1)
 	if x.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, &Stop{
@@ -128,6 +121,39 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 // follower opens a stream of events and takes them in until the end event; cut
 // ends ctx.
 type follower func(ctx context.Context, cut func()) error
+
+// enter waits until an attempt may begin in a process of the plugin, and counts
+// it there until leave. Of a process that ends meanwhile nothing is expected: the
+// attempt was not begun, so another process may have it.
+func (h *Host) enter(ctx context.Context, plugin, constraint string) (*process, error) {
+	for {
+		p, err := h.await(ctx, plugin, constraint)
+		if err != nil {
+			return nil, err
+		}
+		if p.slots != nil {
+			select {
+			case p.slots <- struct{}{}:
+			case <-p.child.exited:
+				continue
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		if p.running.Add(1) > 0 && p.alive() {
+			return p, nil
+		}
+		p.leave()
+	}
+}
+
+// leave takes an attempt that has entered out again.
+func (p *process) leave() {
+	p.running.Add(-1)
+	if p.slots != nil {
+		<-p.slots
+	}
+}
 
 // follow takes in the events of the attempt until its end, across breaks of
 // the stream. It returns nil after the end event, else why it was not reached.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -282,6 +283,55 @@ func TestAttemptsWaitForARestart(t *testing.T) {
 		}
 		ended, _ = run(t, h, "good", fmt.Sprintf("next-%d", i), "hello")
 		inline(t, ended)
+	}
+}
+
+// What waits for its turn in a process that crashes was never begun there: the
+// next process has it.
+func TestAttemptsThatWaitForTheirTurnOutliveACrash(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-one", "HEIMDALL_TEST_LIMIT=1")
+	h := f.start(t)
+	first := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- settle(h.Run(t.Context(), request("one", "a1", "wait"), first)) }()
+	<-first.begun
+	var waiting, began sync.WaitGroup
+	for i := range 8 {
+		began.Add(1)
+		waiting.Go(func() {
+			began.Done()
+			ended := h.Run(t.Context(), request("one", fmt.Sprint("b", i), "hello"), newSink())
+			if ended.Error != nil {
+				t.Errorf("Error = %+v, want none", ended.Error)
+			}
+			ended.Ack()
+		})
+	}
+	began.Wait()
+	syscall.Kill(h.Plugins()[0].PID, syscall.SIGKILL)
+	if e := (<-done).Error; e == nil || e.Class != job.Lost {
+		t.Errorf("Error = %+v, want class lost", e)
+	}
+	waiting.Wait()
+}
+
+// Whoever cannot go on after Start leaves no process behind.
+func TestCloseInsteadOfServe(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h, err := pluginhost.New(pluginhost.Config{Directory: f.plugins, DataDir: f.data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Close() // nothing was started
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	h.Close()
+	if left, err := os.ReadDir(filepath.Join(f.data, "run")); err != nil || len(left) > 0 {
+		t.Errorf("%d folders of processes are left, %v", len(left), err)
 	}
 }
 

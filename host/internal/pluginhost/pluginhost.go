@@ -159,8 +159,8 @@ func checkDirectory(dir string) error {
 // then starts every plugin of the folder, all at once. It returns when each is
 // active or has failed for the first time, at the latest after StartWait; slow
 // ones go on in the background. A plugin that fails is no error of Start: see
-// Plugins. After a Start without error the caller must call Serve, which ends
-// what Start began.
+// Plugins. After a Start without error the caller must call Serve or Close,
+// which end what Start began.
 func (h *Host) Start(ctx context.Context) error {
 	if h.cancel != nil {
 		return errors.New("the plugin host was started before")
@@ -191,7 +191,7 @@ func (h *Host) Start(ctx context.Context) error {
 				h.log.Warn("some plugins are slow to start; going on without them")
 				return nil
 			case <-ctx.Done():
-				h.stop()
+				h.Close()
 				return fmt.Errorf("start plugins: %w", context.Cause(ctx))
 			}
 		}
@@ -230,7 +230,7 @@ func (h *Host) Serve(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			h.stop()
+			h.Close()
 			return nil
 		case <-tick.C:
 			h.reconcile(h.running, false)
@@ -248,7 +248,12 @@ func (h *Host) look() {
 	}
 }
 
-func (h *Host) stop() {
+// Close ends what Start began, as Serve does in the end. Where nothing was
+// started or all has been stopped it does nothing.
+func (h *Host) Close() {
+	if h.cancel == nil {
+		return
+	}
 	h.cancel()
 	h.wait.Wait()
 	h.removeSockets()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -44,7 +45,7 @@ type process struct {
 	acks        acks
 
 	slots    chan struct{} // one per running attempt; nil without a limit
-	running  atomic.Int64  // attempts that are followed
+	running  atomic.Int64  // attempts that are followed; negative once it takes none any more
 	owed     atomic.Int64  // attempts whose end is not durable yet
 	over     atomic.Bool   // it has ended and everything of it was read
 	left     atomic.Bool   // it goes on without this life of the host
@@ -255,9 +256,15 @@ func (p *process) broken(what string, err error) error {
 	}
 }
 
+// retire lets the process take no more attempts if it has none, and reports
+// whether that is so.
+func (p *process) retire() bool {
+	return p.owed.Load() == 0 && p.running.CompareAndSwap(0, math.MinInt32) || p.running.Load() < 0
+}
+
 // alive reports whether the process can take an attempt, as far as is known.
 func (p *process) alive() bool {
-	if p == nil || p.stopping.Load() {
+	if p == nil || p.stopping.Load() || p.running.Load() < 0 {
 		return false
 	}
 	select {

@@ -199,6 +199,8 @@ func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 	if p == nil {
 		return notStarted("lost", "the plugin process that ran the job is not known")
 	}
+	p.running.Add(1)
+	defer p.running.Add(-1)
 	x := newExecution(p, &request, sink)
 	return x.run(ctx, request.Folders, x.watch)
 }
@@ -214,7 +216,11 @@ func (h *Host) Disown() {
 	cancel(&Stop{Reason: StopLeaseLost, Message: "the host does not know the job any more"})
 	for id, p := range i.attempts {
 		x := &execution{process: p, attempt: id, request: &pluginpb.StartRequest{}, sink: ignore{}}
-		h.wait.Go(func() { x.run(ctx, Folders{}, x.watch).Ack() })
+		p.running.Add(1)
+		h.wait.Go(func() {
+			defer p.running.Add(-1)
+			x.run(ctx, Folders{}, x.watch).Ack()
+		})
 	}
 	clear(i.attempts)
 }

@@ -86,7 +86,7 @@ func (s *supervisor) snapshot() Status {
 	}
 	if p := s.current.Load(); p != nil {
 		status.PID = p.child.record.PID
-		status.Running = int(p.running.Load())
+		status.Running = int(max(p.running.Load(), 0))
 	}
 	return status
 }

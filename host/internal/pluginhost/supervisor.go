@@ -223,7 +223,7 @@ func (s *supervisor) drain() {
 		tick := time.NewTicker(drainLook)
 		defer tick.Stop()
 		for {
-			if p := s.current.Load(); p == nil || p.running.Load() == 0 && p.owed.Load() == 0 {
+			if p := s.current.Load(); p == nil || p.retire() {
 				return
 			}
 			select {

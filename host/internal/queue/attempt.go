@@ -5,65 +5,96 @@ import (
 	"errors"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// attempt is an attempt that runs here.
+// attempt is an attempt that runs here, or is about to: it is known from before
+// its lease is asked for until its end is recorded, so that whoever wants to stop
+// it finds it.
 type attempt struct {
+	ctx  context.Context // canceled when the attempt is to stop
 	stop context.CancelCauseFunc
 }
 
-// launch runs a claimed job in a slot that was taken for it.
-func (q *Queue) launch(c job.Claimed) {
-	ctx, stop := context.WithCancelCause(context.Background())
+// hold makes an attempt known; release is to follow. It returns nil once the
+// queue drains.
+func (q *Queue) hold(id job.ID) *attempt {
 	q.mu.Lock()
-	q.running[c.Job.ID] = &attempt{stop: stop}
-	q.mu.Unlock()
-	q.attempts.Go(func() {
-		defer stop(nil)
-		q.perform(ctx, c)
-	})
+	defer q.mu.Unlock()
+	if q.draining {
+		return nil
+	}
+	q.attempts.Add(1)
+	a := &attempt{}
+	a.ctx, a.stop = context.WithCancelCause(context.Background())
+	q.running[id] = a
+	return a
+}
+
+// release ends what hold began. The job may be held anew by then: one that waits
+// can be claimed before its submission is answered.
+func (q *Queue) release(id job.ID, a *attempt) {
+	a.stop(nil)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.running[id] == a {
+		delete(q.running, id)
+	}
+	q.attempts.Done()
+}
+
+// launch runs a leased job in a slot that was taken for it.
+func (q *Queue) launch(a *attempt, c job.Claimed) {
+	go func() { // drain waits for its release
+		defer q.release(c.Job.ID, a)
+		q.perform(a.ctx, c)
+	}()
 }
 
 func (q *Queue) perform(ctx context.Context, c job.Claimed) {
-	mark := time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
-	outcome, done := q.Runner.Run(ctx, c, func(time.Time) {})
-	mark.Stop()
-
-	q.mu.Lock()
-	delete(q.running, c.Job.ID)
-	q.mu.Unlock()
+	var mark *time.Timer
+	outcome, done := q.Runner.Run(ctx, c, func(time.Time) {
+		mark = time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
+	})
+	if mark != nil {
+		mark.Stop()
+	}
 	q.slots.give(1)
 	if q.backlog.Load() {
 		q.look()
 	}
-	if q.record(ctx, job.End{Lease: c.Lease, Outcome: outcome}) {
-		done()
-		q.publish(c, outcome)
-	}
+	q.finish(c, outcome, done, q.giveUp)
 }
 
-// record writes the end of an attempt and reports whether that is durable. It
-// tries again while the store is away: the work is done and must not be
-// forgotten.
-func (q *Queue) record(ctx context.Context, end job.End) bool {
-	ctx = context.WithoutCancel(ctx)
+// finish records the end of an attempt, lets go of what was kept until then and
+// tells who waits. It tries again while the store is away, until giveUp is
+// closed: the work is done and must not be forgotten.
+func (q *Queue) finish(c job.Claimed, outcome job.Outcome, done func(), giveUp <-chan struct{}) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := q.Store.End(ctx, end)
+		err := q.Store.End(context.Background(), job.End{Lease: c.Lease, Outcome: outcome})
 		switch {
 		case err == nil:
-			return true
+			done()
+			q.publish(c, outcome)
+			return
 		case errors.Is(err, store.ErrLeaseLost):
-			q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", end.JobID, "attempt", end.Attempt)
-			return false
-		case q.gaveUp.Load():
-			q.Log.Error("the end of a job could not be recorded before the host stopped", "job", end.JobID, "status", end.Status, "error", err)
-			return false
+			q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+			return
+		case errs.Is(err, errs.Invalid):
+			// It would be refused for ever: what the plugin brought goes.
+			outcome.Status, outcome.Result, outcome.Outputs = job.Failed, nil, nil
+			outcome.Error = &job.Error{Class: job.Internal, Message: "what the plugin brought cannot be recorded: " + err.Error()}
 		}
-		q.Log.Warn("the end of a job could not be recorded yet", "job", end.JobID, "error", err, "again_in", wait)
-		time.Sleep(wait)
+		q.Log.Warn("the end of a job could not be recorded yet", "job", c.Job.ID, "error", err, "again_in", wait)
+		select {
+		case <-time.After(wait):
+		case <-giveUp:
+			q.Log.Error("the end of a job could not be recorded before the host stopped", "job", c.Job.ID, "status", outcome.Status, "error", err)
+			return
+		}
 	}
 }
 
@@ -108,11 +139,11 @@ func (q *Queue) drain(ctx context.Context) {
 	}
 	why := &pluginhost.Stop{Reason: pluginhost.StopShutdown, Message: "the host was stopped while the job ran", Grace: q.Grace}
 	q.mu.Lock()
-	for id, a := range q.running {
-		q.Log.Info("a running job is stopped because the host stops", "job", id)
+	q.Log.Info("what still runs is stopped because the host stops", "attempts", len(q.running))
+	for _, a := range q.running {
 		a.stop(why)
 	}
 	q.mu.Unlock()
-	q.gaveUp.Store(true)
+	close(q.giveUp)
 	<-ended
 }

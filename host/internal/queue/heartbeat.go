@@ -64,9 +64,9 @@ type marker struct {
 
 func newMarker() *marker { return &marker{some: make(chan struct{}, 1)} }
 
-func (m *marker) add(l job.Lease) {
+func (m *marker) add(leases ...job.Lease) {
 	m.mu.Lock()
-	m.leases = append(m.leases, l)
+	m.leases = append(m.leases, leases...)
 	m.mu.Unlock()
 	select {
 	case m.some <- struct{}{}:
@@ -86,7 +86,12 @@ func (m *marker) serve(ctx context.Context, s Store, log hclog.Logger) error {
 		m.leases = nil
 		m.mu.Unlock()
 		if err := s.Started(ctx, leases, time.Now()); err != nil && ctx.Err() == nil {
-			log.Warn("jobs could not be marked as running", "jobs", len(leases), "error", err)
+			log.Warn("jobs could not be marked as running yet", "jobs", len(leases), "error", err)
+			m.add(leases...)
+			select {
+			case <-time.After(markAgain):
+			case <-ctx.Done():
+			}
 		}
 	}
 }

@@ -25,14 +25,17 @@ type Store interface {
 	Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
 	Started(ctx context.Context, leases []job.Lease, at time.Time) error
 	End(ctx context.Context, end job.End) error
+	GiveBack(ctx context.Context, leases []job.Lease) error
 	Cancel(ctx context.Context, id job.ID, by string) (store.Cancellation, error)
 	Canceling(ctx context.Context, host string, epoch int64) ([]store.CancelWish, error)
 	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration) error
 	Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error)
+	Leases(ctx context.Context, host string, epoch int64) ([]job.Lease, error)
 }
 
 // Runner performs attempts.
 type Runner interface {
+	// Run calls started before it returns, at most once, when the work begins.
 	Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 	Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func())
 }
@@ -57,7 +60,9 @@ const (
 	leaseTime     = 10 * time.Second
 	heartbeatTime = 2 * time.Second
 	pollTime      = time.Second            // between looks for waiting jobs that nobody announced
+	compareTime   = 2 * time.Second        // between comparisons of the leases with what runs
 	startedAfter  = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
+	markAgain     = time.Second            // after jobs could not be marked
 	mostClaims    = 256                    // in one statement
 )
 
@@ -67,9 +72,10 @@ type Queue struct {
 	slots    *slots
 	wake     chan struct{} // a waiting job may fit now
 	backlog  atomic.Bool   // jobs may be waiting
-	gaveUp   atomic.Bool   // ends that cannot be recorded now are given up
+	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
 	starts   *marker
-	attempts sync.WaitGroup // and submissions that may become one
+	doubts   doubts
+	attempts sync.WaitGroup // those that are held
 
 	mu       sync.Mutex
 	running  map[job.ID]*attempt
@@ -82,6 +88,7 @@ func New(c Config) *Queue {
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
+		giveUp:  make(chan struct{}),
 		starts:  newMarker(),
 		running: map[job.ID]*attempt{},
 	}
@@ -91,39 +98,33 @@ func New(c Config) *Queue {
 // waits; else it waits. When Submit returns without an error, the job is
 // durable.
 func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
-	if !q.enter() {
+	a := q.hold(j.ID)
+	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
-	defer q.attempts.Done()
 	taken := q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
 		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken,
 	})
-	if err != nil || lease == nil {
-		if taken {
-			q.slots.give(1)
-		}
-		if err == nil {
-			q.backlog.Store(true)
-			q.look()
-		}
+	if lease != nil {
+		q.launch(a, job.Claimed{Job: j, Lease: *lease})
+		return nil
+	}
+	if taken {
+		q.slots.give(1)
+	}
+	if errors.Is(err, store.ErrUnknown) {
+		q.doubts.add(j.ID)
+	}
+	q.release(j.ID, a)
+	if err != nil {
 		return err
 	}
-	q.launch(job.Claimed{Job: j, Lease: *lease})
+	q.backlog.Store(true)
+	q.look()
 	return nil
-}
-
-// enter begins a submission; it reports false once the queue drains.
-func (q *Queue) enter() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.draining {
-		return false
-	}
-	q.attempts.Add(1)
-	return true
 }
 
 // Cancel asks for the end of a job and returns its status after that: CANCELING
@@ -144,9 +145,6 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID, by string, reason pluginh
 // returns when nothing runs any more, or with an error when the host has lost
 // its right to run.
 func (q *Queue) Serve(ctx context.Context) error {
-	if err := q.endLost(ctx); err != nil {
-		return err
-	}
 	// Leases are renewed until the last attempt has ended.
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -158,9 +156,12 @@ func (q *Queue) Serve(ctx context.Context) error {
 		claiming, cancel := context.WithCancel(ctx)
 		defer cancel()
 		context.AfterFunc(working, cancel) // the host has lost its right to run
-		q.claim(claiming)
+		err := q.endLost(claiming)
+		if err == nil {
+			q.claim(claiming)
+		}
 		q.drain(working)
-		return nil
+		return err
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -172,6 +173,8 @@ func (q *Queue) Serve(ctx context.Context) error {
 func (q *Queue) claim(ctx context.Context) {
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
+	compare := time.NewTicker(compareTime)
+	defer compare.Stop()
 	q.look()
 	for {
 		select {
@@ -179,6 +182,8 @@ func (q *Queue) claim(ctx context.Context) {
 			return
 		case <-q.wake:
 		case <-poll.C:
+		case <-compare.C:
+			q.settle(ctx)
 		}
 		for q.claimSome(ctx) {
 		}
@@ -189,7 +194,7 @@ func (q *Queue) claim(ctx context.Context) {
 // may be waiting that fit.
 func (q *Queue) claimSome(ctx context.Context) bool {
 	n := q.slots.take(mostClaims)
-	if n == 0 || ctx.Err() != nil {
+	if n == 0 || ctx.Err() != nil || !q.withdraw(ctx) {
 		q.slots.give(n)
 		return false
 	}
@@ -200,7 +205,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 	}
 	q.slots.give(n - len(claimed))
 	for _, c := range claimed {
-		q.launch(c)
+		q.launch(q.hold(c.Job.ID), c) // the queue drains only after the last claim
 	}
 	full := len(claimed) == n
 	if full {
@@ -220,6 +225,9 @@ func (q *Queue) look() {
 // endLost ends the attempts that an earlier life of this host left behind.
 func (q *Queue) endLost(ctx context.Context) error {
 	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return fmt.Errorf("take over what this host ran before: %w", err)
 	}
@@ -229,11 +237,8 @@ func (q *Queue) endLost(ctx context.Context) error {
 			outcome.Status = job.Canceled
 			outcome.Error.Message = "canceled by " + c.Job.CanceledBy + "; " + outcome.Error.Message
 		}
-		if q.record(ctx, job.End{Lease: c.Lease, Outcome: outcome}) {
-			done()
-			q.publish(c, outcome)
-		}
 		q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
+		q.finish(c, outcome, done, ctx.Done())
 	}
 	return nil
 }

@@ -28,8 +28,22 @@ type memory struct {
 	started []job.ID
 	ends    map[job.ID]job.Outcome
 	adopted []job.Claimed
-	away    error // what every statement answers while the store is away
+	given   []job.ID
+	away    error         // what every statement answers while the store is away
+	lost    bool          // the answer to the next submit or claim is
+	refused error         // what the next end is answered
+	slow    chan struct{} // what a submit waits for, once it is recorded; nil: nothing
 	fenced  bool
+}
+
+// answer passes on an error of a write that was done, or loses the answer. The
+// caller holds the lock.
+func (m *memory) answer() error {
+	if m.lost {
+		m.lost = false
+		return &errs.Error{Kind: errs.Unavailable, Message: "away", Err: store.ErrUnknown}
+	}
+	return m.away
 }
 
 func newMemory() *memory {
@@ -44,10 +58,24 @@ func (m *memory) Submit(_ context.Context, s store.Submission) (*job.Lease, erro
 	}
 	if s.Claim && len(m.waiting) == 0 {
 		m.leased[s.Job.ID] = s.Job
+		m.wait()
+		if err := m.answer(); err != nil {
+			return nil, err
+		}
 		return &job.Lease{JobID: s.Job.ID, Attempt: 1, HostID: s.Host, Epoch: s.Epoch}, nil
 	}
 	m.waiting = append(m.waiting, s.Job)
-	return nil, nil
+	m.wait()
+	return nil, m.answer()
+}
+
+// wait holds the answer to a submit back. The caller holds the lock.
+func (m *memory) wait() {
+	if slow := m.slow; slow != nil {
+		m.mu.Unlock()
+		<-slow
+		m.mu.Lock()
+	}
 }
 
 func (m *memory) Claim(_ context.Context, host string, epoch int64, n int) (claimed []job.Claimed, err error) {
@@ -59,12 +87,43 @@ func (m *memory) Claim(_ context.Context, host string, epoch int64, n int) (clai
 		m.leased[j.ID] = j
 		claimed = append(claimed, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID, Attempt: 1, HostID: host, Epoch: epoch}})
 	}
-	return claimed, m.away
+	if err := m.answer(); err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+func (m *memory) Leases(_ context.Context, host string, epoch int64) (leases []job.Lease, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range m.leased {
+		leases = append(leases, job.Lease{JobID: id, Attempt: 1, HostID: host, Epoch: epoch})
+	}
+	return leases, m.away
+}
+
+func (m *memory) GiveBack(_ context.Context, leases []job.Lease) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range leases {
+		j := m.leased[l.JobID]
+		delete(m.leased, l.JobID)
+		m.given = append(m.given, l.JobID)
+		if by, wished := m.wishes[l.JobID]; wished {
+			m.ends[l.JobID] = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: "canceled by " + by}}
+		} else if j != nil {
+			m.waiting = append(m.waiting, j)
+		}
+	}
+	return m.away
 }
 
 func (m *memory) Started(_ context.Context, leases []job.Lease, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away != nil {
+		return m.away
+	}
 	for _, l := range leases {
 		m.started = append(m.started, l.JobID)
 	}
@@ -76,6 +135,10 @@ func (m *memory) End(_ context.Context, end job.End) error {
 	defer m.mu.Unlock()
 	if m.away != nil {
 		return m.away
+	}
+	if err := m.refused; err != nil {
+		m.refused = nil
+		return err
 	}
 	if m.leased[end.JobID] == nil {
 		return store.ErrLeaseLost
@@ -91,6 +154,12 @@ func (m *memory) Cancel(_ context.Context, id job.ID, by string) (store.Cancella
 	if m.leased[id] != nil {
 		m.wishes[id] = by
 		return store.Cancellation{Status: job.Canceling, Host: host}, nil
+	}
+	for i, j := range m.waiting {
+		if j.ID == id {
+			m.waiting = slices.Delete(m.waiting, i, i+1)
+			m.ends[id] = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: "canceled by " + by}}
+		}
 	}
 	return store.Cancellation{Status: job.Canceled}, nil
 }
@@ -122,6 +191,13 @@ func (m *memory) Adopt(context.Context, string, int64) ([]job.Claimed, error) {
 	return m.adopted, nil
 }
 
+// set changes the store while it is in use.
+func (m *memory) set(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
 func (m *memory) end(id job.ID) job.Outcome {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,6 +211,7 @@ type timed struct {
 	most    int
 	order   []job.ID
 	acked   int
+	begins  time.Duration // after the start of each attempt
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -148,6 +225,7 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.running--
 		r.mu.Unlock()
 	}()
+	time.Sleep(r.begins)
 	started(time.Now())
 	length, err := time.ParseDuration(c.Job.Description)
 	if err != nil {
@@ -181,7 +259,8 @@ type fixture struct {
 	renews int
 	mu     sync.Mutex
 	hurry  chan struct{}
-	stop   func() error
+	cancel func()       // begins to stop
+	stop   func() error // and waits for the end
 }
 
 func serve(t *testing.T, slots int, m *memory) *fixture {
@@ -202,6 +281,7 @@ func serve(t *testing.T, slots int, m *memory) *fixture {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- f.Serve(ctx) }()
+	f.cancel = cancel
 	f.stop = func() error { cancel(); return <-served }
 	return f
 }

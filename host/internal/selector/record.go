@@ -45,9 +45,9 @@ type Miss struct {
 const mostMisses = 3
 
 // explain says why there is no pair and what came nearest.
-func (s *Selector) explain(r Request, wishes []tag.Set, commands []int, plugins Plugins, record *Record) error {
+func (s *Selector) explain(r Request, wishes []tag.Set, commands []int, unusable map[string]error, record *Record) error {
 	if len(commands) == 0 {
-		return s.explainCommand(r.Command, plugins, record)
+		return s.explainCommand(r.Command, unusable, record)
 	}
 	for _, i := range commands {
 		command := s.snapshot.Commands[i]
@@ -78,7 +78,7 @@ func (s *Selector) explain(r Request, wishes []tag.Set, commands []int, plugins 
 		command.ID, words(want), cluster.ID, words(lacks))
 }
 
-func (s *Selector) explainCommand(want tag.Set, plugins Plugins, record *Record) error {
+func (s *Selector) explainCommand(want tag.Set, unusable map[string]error, record *Record) error {
 	object, lacks := s.commands.nearest(want)
 	if object == nil {
 		return noPair("/command_criteria", "there is no command")
@@ -95,16 +95,15 @@ func (s *Selector) explainCommand(want tag.Set, plugins Plugins, record *Record)
 			words(want), object.ID, strings.ToLower(string(object.Status)))
 	}
 	miss.Verdict = NoPlugin
-	command := s.snapshot.Command(object.ID)
-	cause := plugins(command.Plugin, command.PluginVersion)
+	cause := unusable[object.ID]
 	if errs.Is(cause, errs.Unavailable) {
 		return &errs.Error{
 			Kind:    errs.Unavailable,
-			Message: fmt.Sprintf("command %q cannot be run just now: %v", command.ID, cause),
+			Message: fmt.Sprintf("command %q cannot be run just now: %v", object.ID, cause),
 			Retry:   time.Second,
 		}
 	}
-	return noPair("/command_criteria", "command %q fits, but its plugin cannot be used: %v", command.ID, cause)
+	return noPair("/command_criteria", "command %q fits, but its plugin cannot be used: %v", object.ID, cause)
 }
 
 func noPair(pointer, format string, args ...any) error {

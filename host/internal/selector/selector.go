@@ -65,7 +65,7 @@ func (s *Selector) Select(r Request, plugins Plugins, seed uint64) (Choice, Reco
 			Fields:  []errs.Field{{Pointer: "/command_criteria", Detail: "name at least one tag of a command"}},
 		}
 	}
-	commands := s.fitting(r.Command, plugins, &record)
+	commands, unusable := s.fitting(r.Command, plugins, &record)
 	wishes := r.Clusters
 	if len(wishes) == 0 {
 		wishes = []tag.Set{nil}
@@ -80,31 +80,36 @@ func (s *Selector) Select(r Request, plugins Plugins, seed uint64) (Choice, Reco
 		record.Command, record.Cluster = choice.Command.ID, choice.Cluster.ID
 		return choice, record, nil
 	}
-	return Choice{}, record, s.explain(r, wishes, commands, plugins, &record)
+	return Choice{}, record, s.explain(r, wishes, commands, unusable, &record)
 }
 
 // fitting returns the positions of the active commands that have the tags and a
-// usable plugin, and counts the verdicts on all.
-func (s *Selector) fitting(tags tag.Set, plugins Plugins, record *Record) []int {
+// usable plugin, and why the plugins of others, by command id, are not usable.
+// It counts the verdicts on all.
+func (s *Selector) fitting(tags tag.Set, plugins Plugins, record *Record) (fit []int, unusable map[string]error) {
 	tagged := s.commands.with(tags)
 	record.Commands = map[Verdict]int{}
 	if n := len(s.commands.objects) - int(tagged.count()); n > 0 {
 		record.Commands[LacksTags] = n
 	}
-	var fit []int
 	for i := range tagged.all {
 		c := s.snapshot.Commands[i]
-		switch {
-		case !s.commands.active.has(i):
+		if !s.commands.active.has(i) {
 			record.Commands[NotActive]++
-		case plugins(c.Plugin, c.PluginVersion) != nil:
-			record.Commands[NoPlugin]++
-		default:
-			record.Commands[Fits]++
-			fit = append(fit, i)
+			continue
 		}
+		if err := plugins(c.Plugin, c.PluginVersion); err != nil {
+			record.Commands[NoPlugin]++
+			if unusable == nil {
+				unusable = map[string]error{}
+			}
+			unusable[c.ID] = err
+			continue
+		}
+		record.Commands[Fits]++
+		fit = append(fit, i)
 	}
-	return fit
+	return fit, unusable
 }
 
 // options returns for each command the clusters of its first preference that

@@ -181,3 +181,23 @@ func BenchmarkSelectAllMatch(b *testing.B) {
 		}
 	}
 }
+
+// A plugin that comes back while a pair is chosen makes no difference to what is
+// said of that moment.
+func TestPluginsAreAskedOnce(t *testing.T) {
+	asked := 0
+	plugins := func(string, string) error {
+		if asked++; asked == 1 {
+			return errs.Errorf(errs.Unavailable, "it starts")
+		}
+		return nil
+	}
+	s := selector.New(snapshot(t, command("c", "a"), cluster("k", "x")))
+	_, record, err := s.Select(request("a"), plugins, 1)
+	if !errs.Is(err, errs.Unavailable) || !strings.HasSuffix(err.Error(), "it starts") {
+		t.Errorf("Select = %v, want that the command cannot be run just now: it starts", err)
+	}
+	if asked != 1 || record.Commands[selector.NoPlugin] != 1 {
+		t.Errorf("asked %d times, record = %+v, want once and one command without a plugin", asked, record)
+	}
+}

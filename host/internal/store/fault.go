@@ -20,6 +20,12 @@ func away(cause string, err error) error {
 	return &errs.Error{Kind: errs.Unavailable, Message: "the store is not available: " + cause, Err: err}
 }
 
+// unsent reports whether an error came before anything was sent to the server.
+func unsent(err error) bool {
+	_, unconnected := errors.AsType[*pgconn.ConnectError](err)
+	return unconnected || pgconn.SafeToRetry(err)
+}
+
 // known reports whether an error says already what it means to the caller.
 func known(err error) bool {
 	_, ours := errors.AsType[*errs.Error](err)
@@ -48,13 +54,17 @@ func (p *postgres) fault(err error) error {
 		case e.Code == "23505":
 			return errs.Errorf(errs.Conflict, "the store has this already: %w", err)
 		case serverAway(e):
-			return away(e.Message, err)
+			return away(e.Message, fmt.Errorf("%w: %w", ErrUnknown, err))
 		case e.Code[:2] == "22", e.Code[:2] == "54":
 			return errs.Errorf(errs.Invalid, "the store refuses a value: %w", err)
 		}
 		return fmt.Errorf("store: %w", err)
 	}
-	return away(p.target+": "+short(err), err)
+	cause := p.target + ": " + short(err)
+	if unsent(err) {
+		return away(cause, err)
+	}
+	return away(cause, fmt.Errorf("%w: %w", ErrUnknown, err))
 }
 
 // serverAway reports whether the server, not the statement, was at fault: class

@@ -53,6 +53,38 @@ func (db *DB) Heartbeat(ctx context.Context, id string, epoch int64, ttl time.Du
 	return nil
 }
 
+// Leases returns the leases of a host.
+func (db *DB) Leases(ctx context.Context, host string, epoch int64) ([]job.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	leases, err := db.leases(ctx, host, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("read the leases of host %s: %w", host, db.fault(err))
+	}
+	return leases, nil
+}
+
+func (db *DB) leases(ctx context.Context, host string, epoch int64) ([]job.Lease, error) {
+	rows, err := db.read.QueryContext(ctx, `
+		SELECT job_id, attempt
+		FROM job_lease
+		WHERE host_id = $1 AND epoch = $2
+		ORDER BY job_id`, host, epoch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var leases []job.Lease
+	for rows.Next() {
+		l := job.Lease{HostID: host, Epoch: epoch}
+		if err := rows.Scan((*string)(&l.JobID), &l.Attempt); err != nil {
+			return nil, err
+		}
+		leases = append(leases, l)
+	}
+	return leases, rows.Err()
+}
+
 // SaveRevision keeps the content of a catalog revision, unless it is kept
 // already.
 func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte) error {

@@ -23,8 +23,8 @@ type Submission struct {
 // waits that would be older, the job is leased to it in the same commit and the
 // lease is returned; else the job waits and the lease is nil.
 //
-// After an error of kind Unavailable, or when ctx ended first, it is unknown
-// whether the job was recorded and leased.
+// After ErrUnknown, or when ctx ended first, it is unknown whether the job was
+// recorded and leased. After any other error it was not.
 func (db *DB) Submit(ctx context.Context, s Submission) (*job.Lease, error) {
 	if err := checkJob(s.Job); err != nil {
 		return nil, err
@@ -55,7 +55,8 @@ func submitError(id job.ID, err error) error {
 }
 
 // Claim leases up to n waiting jobs to a host: those of higher priority first,
-// then the oldest. A host whose epoch is over gets ErrFenced.
+// then the oldest. A host whose epoch is over gets ErrFenced. After another error
+// there may be leases all the same: see Leases.
 func (db *DB) Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error) {
 	if n <= 0 {
 		return nil, nil
@@ -165,6 +166,42 @@ func giveBack(ctx context.Context, tx transaction, l job.Lease) error {
 		WHERE id = $1`,
 		string(l.JobID), l.Attempt, now())
 	return err
+}
+
+// Ended returns those of the jobs that have ended.
+func (db *DB) Ended(ctx context.Context, ids []job.ID) ([]job.ID, error) {
+	for _, id := range ids {
+		if err := checkID(id); err != nil {
+			return nil, err
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	found, err := db.endedOf(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read which jobs have ended: %w", db.fault(err))
+	}
+	return found, nil
+}
+
+func (db *DB) endedOf(ctx context.Context, ids []job.ID) ([]job.ID, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT job_id FROM job_end WHERE job_id IN ("+db.text.idsOf+")", *toJSON(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var found []job.ID
+	for rows.Next() {
+		var id job.ID
+		if err := rows.Scan((*string)(&id)); err != nil {
+			return nil, err
+		}
+		found = append(found, id)
+	}
+	return found, rows.Err()
 }
 
 // Job returns everything about a job.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,7 +179,8 @@ func second[T any](_ T, err error) error { return err }
 
 // TestBrokenConnections cuts the connections of a store again and again while
 // jobs are submitted and ended. Each call says that the store is not available or
-// has done what it says.
+// has done what it says. A submission that may have been recorded all the same is
+// told from one that was not.
 func TestBrokenConnections(t *testing.T) {
 	t.Parallel()
 	c := store.Config{URL: pgtest.URL(t)}
@@ -192,13 +192,12 @@ func TestBrokenConnections(t *testing.T) {
 	}
 	var (
 		all, cutter sync.WaitGroup
-		cut         atomic.Int32
 		stop        = make(chan struct{})
+		failed      sync.Map // errors of submissions by job.ID
 	)
 	cutter.Go(func() {
 		for range 8 {
 			execute(t, c, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", name)
-			cut.Add(1)
 		}
 		close(stop)
 	})
@@ -210,7 +209,7 @@ func TestBrokenConnections(t *testing.T) {
 					return
 				default:
 				}
-				if err := submitAndEnd(t.Context(), db, epoch); err != nil {
+				if err := submitAndEnd(t.Context(), db, epoch, &failed); err != nil {
 					t.Error(err)
 					return
 				}
@@ -219,19 +218,39 @@ func TestBrokenConnections(t *testing.T) {
 	}
 	cutter.Wait()
 	all.Wait()
-	if err := submitAndEnd(t.Context(), db, epoch); err != nil {
+	if err := submitAndEnd(t.Context(), db, epoch, &failed); err != nil {
 		t.Errorf("after the cuts: %v", err)
+	}
+	unknown := map[job.ID]bool{}
+	failed.Range(func(id, err any) bool {
+		unknown[id.(job.ID)] = errors.Is(err.(error), store.ErrUnknown)
+		if _, read := db.Job(t.Context(), id.(job.ID)); !unknown[id.(job.ID)] && !errs.Is(read, errs.NotFound) {
+			t.Errorf("job %s: submit said %v, but reading it %v", id, err, read)
+		}
+		return true
+	})
+	leases, err := db.Leases(t.Context(), "a", epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leases {
+		if !unknown[l.JobID] {
+			t.Errorf("job %s is leased, and its submit did not say that it might be", l.JobID)
+		}
 	}
 }
 
 // submitAndEnd repeats what the store was not available for, and returns an error
-// when what it acknowledged is not so.
-func submitAndEnd(ctx context.Context, db *store.DB, epoch int64) error {
+// when what it acknowledged is not so. It notes submissions that failed.
+func submitAndEnd(ctx context.Context, db *store.DB, epoch int64, failed *sync.Map) error {
 	var lease *job.Lease
 	for lease == nil {
 		j := &job.Job{ID: job.NewID(), CreatedAt: time.Now()}
 		var err error
 		lease, err = db.Submit(ctx, store.Submission{Job: j, Host: "a", Epoch: epoch, Claim: true})
+		if err != nil {
+			failed.Store(j.ID, err)
+		}
 		if err == nil && lease == nil {
 			return errors.New("submit: got no lease with nothing waiting")
 		}

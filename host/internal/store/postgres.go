@@ -21,6 +21,9 @@ import (
 // says otherwise: submits, ends, claims, heartbeats, and reads.
 const poolSize = 16
 
+// minPool is how many it needs: one holds the lock while another migrates.
+const minPool = 2
+
 // A host has a lock: what leases jobs to it shares the lock, and who takes over
 // the leases of its earlier epochs has it alone. Each is a statement of its own:
 // the one behind it sees the epochs as they are once the lock is held.
@@ -47,6 +50,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	if !strings.Contains(c.URL, "pool_max_conns") {
 		config.MaxConns = poolSize
 	}
+	config.MaxConns = max(config.MaxConns, minPool)
 	config.ConnConfig.ConnectTimeout = openTimeout
 	for name, value := range connectionParams() {
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
@@ -75,6 +79,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		text: dialect{
 			lockHost: lockHost,
 			until:    "now() + $3::bigint * interval '1 microsecond'",
+			idsOf:    "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			hasTags:  "j.tags @> CAST(%s AS jsonb)",
 		},
 	}, nil

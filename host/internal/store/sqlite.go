@@ -54,21 +54,13 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 		read:    s.reader,
 		text: dialect{
 			until:   "CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $3",
+			idsOf:   "SELECT value FROM json_each($1)",
 			hasTags: "NOT EXISTS (SELECT 1 FROM json_each(%s) want WHERE want.value NOT IN (SELECT value FROM json_each(COALESCE(j.tags, '[]'))))",
 		},
 	}, nil
 }
 
-func (s *lite) open(ctx context.Context, path string, c Config) error {
-	// Jobs carry what callers sent: the file, and those beside it that take its
-	// mode, are for nobody else.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
+func (s *lite) open(ctx context.Context, path string, c Config) (err error) {
 	if s.writer, err = sql.Open("sqlite", dsn(path,
 		"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "wal_autocheckpoint(4000)",
 		"journal_size_limit(67108864)", "cache_size(-16384)")); err != nil {

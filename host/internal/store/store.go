@@ -21,12 +21,14 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
-// Errors that say a host has lost its right.
+// Errors that a host has to heed.
 var (
 	// ErrFenced: the epoch of the host was superseded by a later start of it.
 	ErrFenced = errors.New("this host was started again elsewhere: its epoch is over")
 	// ErrLeaseLost: no lease has this job, attempt, host and epoch.
 	ErrLeaseLost = errors.New("the lease of this attempt is gone: the job was ended or given to another")
+	// ErrUnknown: a write was sent, and whether it was done is unknown.
+	ErrUnknown = errors.New("the answer of the store was lost")
 )
 
 var errClosed = errs.Errorf(errs.Unavailable, "the store is closed")
@@ -83,6 +85,7 @@ type transaction interface {
 type dialect struct {
 	lockHost string // keeps claims of the host $1 out until the commit; "": needless
 	until    string // the database's clock and $3 microseconds
+	idsOf    string // the ids in the JSON list $1
 	hasTags  string // true when the JSON list j.tags has every member of %s
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/selector"
 )
 
@@ -65,6 +66,9 @@ func (w *Catalog) Reload() {
 // lookTime is the time between looks at the file.
 const lookTime = time.Second
 
+// unread is the stamp of no file: the one that is there is to be read again.
+const unread = "unread"
+
 // Serve reads the file again whenever it has changed, until ctx is done. A file
 // with faults changes nothing.
 func (w *Catalog) Serve(ctx context.Context) error {
@@ -83,7 +87,12 @@ func (w *Catalog) Serve(ctx context.Context) error {
 			w.stamp = stamp
 		}
 		before := w.Snapshot().Revision
-		if err := w.load(ctx); err != nil {
+		switch err := w.load(ctx); {
+		case errs.Is(err, errs.Unavailable):
+			w.Log.Warn("the catalog stays as it was until the store is back", "file", w.File, "error", err)
+			w.stamp = unread
+			continue
+		case err != nil:
 			w.Log.Error("the configuration has faults; the catalog stays as it was", "file", w.File, "error", err)
 			continue
 		}

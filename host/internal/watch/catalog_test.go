@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,21 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
-type revisions map[string]bool
+// revisions are those that were stored, while the store is not away.
+type revisions struct {
+	stored map[string]bool
+	away   atomic.Bool
+}
 
-func (r revisions) SaveRevision(_ context.Context, revision string, _ []byte) error {
-	r[revision] = true
+func (r *revisions) SaveRevision(_ context.Context, revision string, _ []byte) error {
+	if r.away.Load() {
+		return errs.Errorf(errs.Unavailable, "away")
+	}
+	r.stored[revision] = true
 	return nil
 }
 
@@ -49,7 +58,7 @@ func TestReload(t *testing.T) {
 	}
 	write("first", time.Unix(1, 0))
 	synctest.Test(t, func(t *testing.T) {
-		stored := revisions{}
+		stored := &revisions{stored: map[string]bool{}}
 		w, err := watch.New(t.Context(), watch.Config{File: file, Load: load(file), Store: stored, Log: hclog.NewNullLogger()})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +72,7 @@ func TestReload(t *testing.T) {
 			if got := w.Snapshot().Commands[0].Name; got != want {
 				t.Errorf("command in force = %q, want %q", got, want)
 			}
-			if !stored[w.Snapshot().Revision] {
+			if !stored.stored[w.Snapshot().Revision] {
 				t.Errorf("revision %s is in force but was not stored", w.Snapshot().Revision)
 			}
 		}
@@ -80,6 +89,13 @@ func TestReload(t *testing.T) {
 		write("forth", time.Unix(3, 0)) // nothing of the stamp changed: SIGHUP still reads it
 		w.Reload()
 		check("forth")
+		stored.away.Store(true)
+		write("fifth", time.Unix(5, 0))
+		time.Sleep(5 * time.Second)
+		check("forth")
+		stored.away.Store(false) // what changed meanwhile is not forgotten
+		time.Sleep(time.Second)
+		check("fifth")
 		stop()
 		if err := <-served; err != nil {
 			t.Errorf("Serve = %v, want nil", err)

@@ -100,6 +100,7 @@ type phase int
 
 const (
 	fresh phase = iota
+	starting
 	started
 	waiting
 	ended
@@ -122,21 +123,43 @@ func (c *Cmd) Run() error {
 // with the program, its folder or its files; errors.Is with fs.ErrNotExist and
 // fs.ErrPermission works on them. After a nil error Wait must be called.
 func (c *Cmd) Start() error {
-	c.mu.Lock()
-	defer c.mu.Unlock() // Terminate and Kill wait these few milliseconds
-	switch {
-	case c.phase != fresh:
-		return fmt.Errorf("start %s: it was started before", c.Path)
-	case c.terminated || c.killed:
-		return fmt.Errorf("start %s: %w", c.Path, ErrStopped)
+	if err := c.claim(); err != nil {
+		return fmt.Errorf("start %s: %w", c.Path, err)
 	}
-	if err := c.start(); err != nil {
+	// Without the lock: on a dead disk this may take for ever, and Terminate and
+	// Kill must not.
+	err := c.start()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.phase = fresh
 		c.copies.close()
 		c.copies = copies{}
 		return fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	c.phase = started
 	c.copies.start()
+	switch {
+	case c.killed:
+		c.tell(orderKill)
+	case c.terminated:
+		c.tell(orderTerminate)
+	}
+	return nil
+}
+
+// claim lets one Start begin.
+func (c *Cmd) claim() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.phase != fresh:
+		return errors.New("it was started before")
+	case c.terminated || c.killed:
+		return ErrStopped
+	}
+	c.phase = starting
 	return nil
 }
 
@@ -185,7 +208,8 @@ func exitError(status syscall.WaitStatus) error {
 }
 
 // Terminate sends SIGTERM to every process of the tree, once. It may be called
-// at any time and returns at once; before Start it prevents the start.
+// at any time and returns at once; before Start it prevents the start, during
+// Start the program gets it as soon as it runs.
 func (c *Cmd) Terminate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -217,6 +241,9 @@ func (c *Cmd) tell(order byte) {
 func (c *Cmd) Pid() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.phase < started {
+		return 0
+	}
 	return c.pid
 }
 

@@ -284,6 +284,50 @@ func TestStopBeforeStart(t *testing.T) {
 	}
 }
 
+// stuck is an output whose file takes its time.
+type stuck struct {
+	asked, release chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) { return len(p), nil }
+
+func (s *stuck) File() (*os.File, error) {
+	close(s.asked)
+	<-s.release
+	return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+}
+
+// A start that hangs, on a dead disk say, must not hold those who want it
+// stopped.
+func TestStopDuringStart(t *testing.T) {
+	t.Parallel()
+	out := &stuck{make(chan struct{}), make(chan struct{})}
+	cmd := child.New("sleep", "60")
+	cmd.Stdout = out
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Run() }()
+	<-out.asked
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		cmd.Terminate()
+		cmd.Kill()
+		if pid := cmd.Pid(); pid != 0 {
+			t.Errorf("Pid = %d before the start, want 0", pid)
+		}
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(10 * time.Second):
+		t.Error("Kill waits for the start")
+	}
+	close(out.release)
+	var exit *child.ExitError
+	if err := <-ended; !errors.As(err, &exit) || exit.Signal != syscall.SIGKILL {
+		t.Errorf("Run = %v, want the signal %v", err, syscall.SIGKILL)
+	}
+}
+
 func TestStopAtAnyTime(t *testing.T) {
 	t.Parallel()
 	cmd := child.New("sleep", "60")

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -251,4 +252,30 @@ func testRevision(t *testing.T, db *store.DB) {
 	if err := db.SaveRevision(t.Context(), "rev-2", nil); err != nil {
 		t.Errorf("save nothing: %v", err)
 	}
+}
+
+func testEnded(t *testing.T, db *store.DB) {
+	h := register(t, db, "a")
+	done, running := h.lease(t, newJob(0)), h.lease(t, newJob(1))
+	waiting, canceled := newJob(2), newJob(3)
+	h.submit(t, waiting, false)
+	h.submit(t, canceled, false)
+	end(t, db, ended(done, job.Succeeded))
+	if _, err := db.Cancel(t.Context(), canceled.ID, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ asked, want []job.ID }{
+		{nil, nil},
+		{[]job.ID{running.JobID, waiting.ID, job.NewID()}, nil},
+		{[]job.ID{done.JobID, running.JobID, waiting.ID, canceled.ID}, []job.ID{done.JobID, canceled.ID}},
+	} {
+		got, err := db.Ended(t.Context(), c.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(got)
+		wantSame(t, "ended", got, c.want)
+	}
+	_, err := db.Ended(t.Context(), []job.ID{"nonsense"})
+	wantKind(t, "a bad id", err, errs.Invalid)
 }

@@ -199,6 +199,25 @@ func testAdopt(t *testing.T, db *store.DB) {
 	end(t, db, ended(theirs, job.Succeeded))
 }
 
+func testLeases(t *testing.T, db *store.DB) {
+	h, other := register(t, db, "a"), register(t, db, "b")
+	first, second, done := h.lease(t, newJob(0)), h.lease(t, newJob(1)), h.lease(t, newJob(2))
+	other.lease(t, newJob(3))
+	h.submit(t, newJob(4), false)
+	end(t, db, ended(done, job.Succeeded))
+	reach(t, db, second, job.Canceling)
+	leases := func(h host) []job.Lease {
+		t.Helper()
+		leases, err := db.Leases(t.Context(), h.id, h.epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leases
+	}
+	wantSame(t, "leases", leases(h), []job.Lease{first, second})
+	wantSame(t, "leases of the next epoch", leases(register(t, db, "a")), []job.Lease(nil))
+}
+
 func testCancel(t *testing.T, db *store.DB) {
 	h := register(t, db, "a")
 	cancel := func(id job.ID, by string) store.Cancellation {

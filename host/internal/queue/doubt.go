@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+const (
+	// doubtTime is how long after its answer was lost a submission may still be
+	// written: a server may go on with a statement whose connection has broken.
+	doubtTime = time.Minute
+	// unacknowledged is who cancels a job whose submitter was told that the
+	// record is uncertain.
+	unacknowledged = "the host: its submission was never acknowledged"
+)
+
+// doubts are submissions of which it is unknown whether they were recorded.
+// Their callers were told so; the jobs must not run.
+type doubts struct {
+	mu     sync.Mutex
+	fresh  []job.ID             // not looked for yet
+	absent map[job.ID]time.Time // were not there, but may be written until then
+}
+
+func (d *doubts) add(id job.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fresh = append(d.fresh, id)
+	if d.absent == nil {
+		d.absent = map[job.ID]time.Time{}
+	}
+	d.absent[id] = time.Now().Add(doubtTime)
+}
+
+// next returns a job that was not looked for yet; "" when there is none.
+func (d *doubts) next() job.ID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.fresh) == 0 {
+		return ""
+	}
+	return d.fresh[0]
+}
+
+// looked takes in what came of looking for the next job.
+func (d *doubts) looked(id job.ID, found bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fresh = d.fresh[1:]
+	if found || time.Now().After(d.absent[id]) {
+		delete(d.absent, id)
+	}
+}
+
+// again makes all that were not found be looked for once more.
+func (d *doubts) again() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fresh = d.fresh[:0]
+	for id := range d.absent {
+		d.fresh = append(d.fresh, id)
+	}
+}
+
+// withdraw cancels the jobs that are in doubt. It reports false when some could
+// not be looked for: nothing may be claimed then, as it could be one of them.
+func (q *Queue) withdraw(ctx context.Context) bool {
+	for id := q.doubts.next(); id != ""; id = q.doubts.next() {
+		_, err := q.Store.Cancel(ctx, id, unacknowledged)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			q.Log.Warn("a job whose submission was never acknowledged could not be canceled yet", "job", id, "error", err)
+			return false
+		}
+		if err == nil {
+			q.Log.Info("a job was canceled because its submission was never acknowledged", "job", id)
+		}
+		q.doubts.looked(id, err == nil)
+	}
+	return true
+}
+
+// settle makes leases and attempts agree where the answer of the store was lost.
+// A lease that nobody here runs came of such a claim, and its job waits again; or
+// it came of such a submission, whose job is canceled first and ends thereby.
+// Only who claims may call it: what a claim has just leased, nobody runs yet.
+func (q *Queue) settle(ctx context.Context) {
+	leases, err := q.Store.Leases(ctx, q.Host, q.Epoch)
+	if err != nil {
+		q.Log.Warn("leases could not be compared with what runs", "error", err)
+		return
+	}
+	// This comes before the doubts: a submission is in doubt before it is not
+	// held any more.
+	orphans := q.withoutAttempt(leases)
+	q.doubts.again()
+	if !q.withdraw(ctx) || len(orphans) == 0 {
+		return
+	}
+	if err := q.Store.GiveBack(ctx, orphans); err != nil {
+		q.Log.Warn("leases that nobody runs could not be given back yet", "leases", len(orphans), "error", err)
+		return
+	}
+	q.Log.Warn("leases that nobody runs were given back: the answer to their claim was lost", "leases", len(orphans))
+	q.look()
+}
+
+// withoutAttempt returns the leases that no attempt here belongs to.
+func (q *Queue) withoutAttempt(leases []job.Lease) (orphans []job.Lease) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range leases {
+		if q.running[l.JobID] == nil {
+			orphans = append(orphans, l)
+		}
+	}
+	return orphans
+}

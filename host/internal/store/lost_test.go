@@ -1,0 +1,132 @@
+package store_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pgtest"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// cutter stands between a store and its server. Once it is armed, it breaks a
+// connection instead of passing on the next answer.
+type cutter struct {
+	server string
+	armed  atomic.Bool
+	conns  sync.WaitGroup
+}
+
+// newCutter returns a cutter and the URL through it.
+func newCutter(t *testing.T, server string) (*cutter, string) {
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{server: u.Host}
+	c.conns.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			c.conns.Go(func() { c.pass(client) })
+		}
+	})
+	t.Cleanup(func() { listener.Close(); c.conns.Wait() })
+	u.Host = listener.Addr().String()
+	return c, u.String()
+}
+
+func (c *cutter) pass(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", c.server)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		_, _ = io.Copy(server, client)
+		_ = server.(*net.TCPConn).CloseWrite()
+	}()
+	defer func() { client.Close(); <-asked }()
+	answer := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(answer)
+		if err != nil || c.armed.CompareAndSwap(true, false) {
+			return
+		}
+		if _, err := client.Write(answer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// TestLostAnswers loses the answers to a submit and to a claim that were
+// committed: the caller can tell, and the host finds the leases that came of
+// them.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	cut, through := newCutter(t, pgtest.URL(t))
+	db := open(t, store.Config{URL: through + "&pool_max_conns=1"})
+	epoch, err := db.RegisterHost(t.Context(), "a", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Statements are prepared by their first use on a connection: only the answers
+	// of later ones are those to the commit.
+	claim := func() []job.Claimed {
+		t.Helper()
+		claimed, err := db.Claim(t.Context(), "a", epoch, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return claimed
+	}
+	if err := submitAndEnd(t.Context(), db, epoch, new(sync.Map)); err != nil {
+		t.Fatal(err)
+	}
+	j := &job.Job{ID: job.NewID(), CreatedAt: time.Now()}
+	lease := func() job.Lease {
+		t.Helper()
+		leases, err := db.Leases(t.Context(), "a", epoch)
+		if err != nil || len(leases) != 1 || leases[0].JobID != j.ID {
+			t.Fatalf("leases: got %+v and error %v, want one of job %s", leases, err, j.ID)
+		}
+		return leases[0]
+	}
+
+	cut.armed.Store(true)
+	_, err = db.Submit(t.Context(), store.Submission{Job: j, Host: "a", Epoch: epoch, Claim: true})
+	if !errors.Is(err, store.ErrUnknown) || !errs.Is(err, errs.Unavailable) {
+		t.Fatalf("submit: got error %v, want that the store is not available and the outcome unknown", err)
+	}
+	claim()
+	if err := db.GiveBack(t.Context(), []job.Lease{lease()}); err != nil {
+		t.Fatal(err)
+	}
+
+	cut.armed.Store(true)
+	if _, err := db.Claim(t.Context(), "a", epoch, 1); !errs.Is(err, errs.Unavailable) {
+		t.Fatalf("claim: got error %v, want that the store is not available", err)
+	}
+	if err := db.GiveBack(t.Context(), []job.Lease{lease()}); err != nil {
+		t.Fatal(err)
+	}
+	if claimed := claim(); len(claimed) != 1 || claimed[0].Job.ID != j.ID {
+		t.Errorf("claim again: got %+v, want job %s", claimed, j.ID)
+	}
+}
