@@ -53,6 +53,7 @@ type Command struct {
 	Sync          bool          `json:"is_sync"`
 	ClusterTags   []tag.Set     `json:"cluster_tags"` // ordered preference; empty: any cluster
 	Timeout       time.Duration `json:"timeout,omitempty"`
+	Detach        bool          `json:"detach,omitempty"` // its jobs go on while no host runs
 }
 
 // Cluster is a place that work can run on.

@@ -49,6 +49,7 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 			Sync:          command.Sync,
 			ClusterTags:   slices.Clone(command.ClusterTags),
 			Timeout:       command.Timeout,
+			Detach:        command.OnShutdown == "detach",
 		}
 	}
 	clusters := make([]*catalog.Cluster, len(c.Clusters))
@@ -117,6 +118,9 @@ func (c *Config) checkCatalog(found *faults) {
 			}
 		}
 		checkNotNegative(found, key+".timeout", command.Timeout)
+		if how := command.OnShutdown; how != "" && how != "wait" && how != "detach" {
+			found.add(key+".on_shutdown", `want "wait" or "detach"`)
+		}
 	}
 	clear(taken)
 	for i, cluster := range c.Clusters {

@@ -150,6 +150,10 @@ type Command struct {
 	// Timeout ends attempts that take longer, of jobs that give none. Default:
 	// that of the queue.
 	Timeout time.Duration `toml:"timeout"`
+	// OnShutdown is wait, which kills jobs that run on after
+	// queue.shutdown_grace, or detach, which leaves them to the next start of
+	// the host. Default: wait.
+	OnShutdown string `toml:"on_shutdown"`
 	// Context holds the plugin's settings that belong to the command, a JSON
 	// object, references as written. Default: empty.
 	Context json.RawMessage `toml:"context"`

@@ -25,6 +25,7 @@ type inherited struct {
 	mu        sync.Mutex
 	processes []*process          // that live and answer, in no order
 	attempts  map[string]*process // that they know, by id
+	recalled  map[string]*process // those that are going to be followed
 	lost      bool                // there were processes that do not live any more
 }
 
@@ -36,7 +37,7 @@ func (h *Host) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read folder of processes: %w", err)
 	}
-	h.inherited.attempts = map[string]*process{}
+	h.inherited.attempts, h.inherited.recalled = map[string]*process{}, map[string]*process{}
 	var wait sync.WaitGroup
 	failed := make([]error, len(entries))
 	for i, entry := range entries {
@@ -173,13 +174,15 @@ const (
 )
 
 // Recall says what became of an attempt of an earlier life of this host. It is
-// to be asked before the first Run.
+// to be asked before the first Run. One that is known must be followed.
 func (h *Host) Recall(attempt string) Fate {
 	i := &h.inherited
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
 	case i.attempts[attempt] != nil:
+		i.recalled[attempt] = i.attempts[attempt]
+		delete(i.attempts, attempt)
 		return Known
 	case i.lost:
 		return Unknown
@@ -193,8 +196,8 @@ func (h *Host) Recall(attempt string) Fate {
 func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 	i := &h.inherited
 	i.mu.Lock()
-	p := i.attempts[request.AttemptID]
-	delete(i.attempts, request.AttemptID)
+	p := i.recalled[request.AttemptID]
+	delete(i.recalled, request.AttemptID)
 	i.mu.Unlock()
 	if p == nil {
 		return notStarted("lost", "the plugin process that ran the job is not known")
@@ -206,8 +209,8 @@ func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 }
 
 // Disown ends what living processes of an earlier life still run, or keep, that
-// nobody has followed: the host's records say that it is over. It is called
-// once, after the last Follow has begun; it does not wait.
+// was not recalled: the host's records say that it is over. It is called once,
+// after the last Recall; it does not wait.
 func (h *Host) Disown() {
 	i := &h.inherited
 	i.mu.Lock()

@@ -151,6 +151,9 @@ func TestAReplacedBuildFinishesItsAttempts(t *testing.T) {
 	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=2.0.0")
 
 	h := f.start(t)
+	if got := h.Recall("a1"); got != pluginhost.Known {
+		t.Fatalf("Recall = %v, want known", got)
+	}
 	done := make(chan *pluginhost.Ended, 1)
 	go func() { done <- settle(h.Follow(t.Context(), until("a1", file), newSink())) }()
 	eventually(t, "the new build serves", func() bool {

@@ -15,8 +15,9 @@ import (
 // its lease is asked for until its end is recorded, so that whoever wants to stop
 // it finds it.
 type attempt struct {
-	ctx  context.Context // canceled when the attempt is to stop
-	stop context.CancelCauseFunc
+	ctx    context.Context // canceled when the attempt is to stop
+	stop   context.CancelCauseFunc
+	detach bool // it goes on while the host restarts
 }
 
 // hold makes an attempt known; release is to follow. It returns nil once the
@@ -47,22 +48,37 @@ func (q *Queue) release(id job.ID, a *attempt) {
 }
 
 // launch runs a leased job in a slot that was taken for it.
-func (q *Queue) launch(a *attempt, c job.Claimed) {
+func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) }
+
+// follow goes on with the attempt of an earlier life, likewise.
+func (q *Queue) follow(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Follow) }
+
+// perform runs an attempt to its end.
+type perform func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+
+func (q *Queue) begin(a *attempt, c job.Claimed, run perform) {
+	q.mu.Lock()
+	a.detach = q.Runner.Detaches(c.Job)
+	q.mu.Unlock()
 	go func() { // drain waits for its release
 		defer q.release(c.Job.ID, a)
-		q.perform(a.ctx, c)
+		q.perform(a.ctx, c, run)
 	}()
 }
 
-func (q *Queue) perform(ctx context.Context, c job.Claimed) {
+func (q *Queue) perform(ctx context.Context, c job.Claimed, run perform) {
 	var mark *time.Timer
-	outcome, done := q.Runner.Run(ctx, c, func(time.Time) {
+	outcome, done := run(ctx, c, func(time.Time) {
 		mark = time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
 	})
 	if mark != nil {
 		mark.Stop()
 	}
 	q.slots.give(1)
+	if outcome.Status == "" {
+		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
+		return
+	}
 	if q.backlog.Load() {
 		q.look()
 	}
@@ -82,6 +98,7 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, done func(), giveUp <
 			return
 		case errors.Is(err, store.ErrLeaseLost):
 			q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+			done()
 			return
 		case errs.Is(err, errs.Invalid):
 			// It would be refused for ever: what the plugin brought goes.
@@ -117,11 +134,16 @@ func (q *Queue) stop(id job.ID, why *pluginhost.Stop) {
 	}
 }
 
-// drain waits until nothing runs here. What still runs after the drain time is
-// stopped.
+// drain waits until nothing runs here. Jobs that go on while the host restarts
+// are left at once; what still runs after the drain time is stopped.
 func (q *Queue) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true
+	for _, a := range q.running {
+		if a.detach {
+			a.stop(&pluginhost.Stop{Reason: pluginhost.StopDetach})
+		}
+	}
 	q.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {

@@ -35,9 +35,16 @@ type Store interface {
 
 // Runner performs attempts.
 type Runner interface {
-	// Run calls started before it returns, at most once, when the work begins.
+	// Run calls started before it returns, at most once, when the work begins. An
+	// outcome without a status is none: the attempt goes on without this host.
 	Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+	// Recall says what became of an attempt of an earlier life of this host.
+	Recall(c job.Claimed) pluginhost.Fate
+	// Follow goes on with an attempt that was recalled as known, as Run does.
+	Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 	Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func())
+	// Detaches reports whether a job is to go on while the host restarts.
+	Detaches(j *job.Job) bool
 }
 
 // Config is what a queue needs.
@@ -52,7 +59,9 @@ type Config struct {
 	Grace  time.Duration                             // for an orderly stop of one attempt
 	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
-	Log    hclog.Logger
+	// Resumed is called once all attempts of an earlier life were recalled.
+	Resumed func()
+	Log     hclog.Logger
 }
 
 // Times of the queue. A lease is good for leaseTime after each heartbeat.
@@ -156,7 +165,7 @@ func (q *Queue) Serve(ctx context.Context) error {
 		claiming, cancel := context.WithCancel(ctx)
 		defer cancel()
 		context.AfterFunc(working, cancel) // the host has lost its right to run
-		err := q.endLost(claiming)
+		err := q.resume(claiming)
 		if err == nil {
 			q.claim(claiming)
 		}
@@ -222,8 +231,10 @@ func (q *Queue) look() {
 	}
 }
 
-// endLost ends the attempts that an earlier life of this host left behind.
-func (q *Queue) endLost(ctx context.Context) error {
+// resume takes over the attempts that an earlier life of this host left behind:
+// those that a plugin still knows are followed, those that never began wait
+// again, and the others are lost.
+func (q *Queue) resume(ctx context.Context) error {
 	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
 	if ctx.Err() != nil {
 		return nil // stopped before it began
@@ -231,16 +242,45 @@ func (q *Queue) endLost(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take over what this host ran before: %w", err)
 	}
+	var followed, unbegun, lost int
+	var back []job.Lease
 	for _, c := range adopted {
-		outcome, done := q.Runner.Lost(ctx, c)
-		if c.Job.Status == job.Canceling {
-			outcome.Status = job.Canceled
-			outcome.Error.Message = "canceled by " + c.Job.CanceledBy + "; " + outcome.Error.Message
+		switch q.Runner.Recall(c) {
+		case pluginhost.Known:
+			followed++
+			q.slots.force(1)
+			q.follow(q.hold(c.Job.ID), c)
+		case pluginhost.Unbegun:
+			unbegun++
+			back = append(back, c.Lease)
+		default:
+			lost++
+			q.lose(ctx, c)
 		}
-		q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
-		q.finish(c, outcome, done, ctx.Done())
+	}
+	q.Resumed()
+	if len(adopted) > 0 {
+		q.Log.Info("went on with what this host ran before", "followed", followed, "waiting_again", unbegun, "lost", lost)
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	if err := q.Store.GiveBack(ctx, back); err != nil {
+		// Nobody runs them: they are given back by comparison.
+		q.Log.Warn("jobs that never began could not be given back yet", "jobs", len(back), "error", err)
 	}
 	return nil
+}
+
+// lose ends an attempt that nobody follows any more.
+func (q *Queue) lose(ctx context.Context, c job.Claimed) {
+	outcome, done := q.Runner.Lost(ctx, c)
+	if c.Job.Status == job.Canceling {
+		outcome.Status = job.Canceled
+		outcome.Error.Message = "canceled by " + c.Job.CanceledBy + "; " + outcome.Error.Message
+	}
+	q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
+	q.finish(c, outcome, done, ctx.Done())
 }
 
 func canceledBy(by string, reason pluginhost.StopReason) string {

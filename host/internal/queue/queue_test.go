@@ -212,6 +212,7 @@ type timed struct {
 	order   []job.ID
 	acked   int
 	begins  time.Duration // after the start of each attempt
+	fates   map[job.ID]pluginhost.Fate
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -236,6 +237,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 	case <-time.After(length):
 	case <-ctx.Done():
 		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+		if stop.Reason == pluginhost.StopDetach {
+			return job.Outcome{}, func() {}
+		}
 		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
 		if stop.Reason == pluginhost.StopShutdown {
 			outcome.Status = job.Killed
@@ -243,6 +247,15 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 	}
 	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
 }
+
+func (r *timed) Recall(c job.Claimed) pluginhost.Fate { return r.fates[c.Job.ID] }
+
+func (r *timed) Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	return r.Run(ctx, c, started)
+}
+
+// Detaches holds for jobs of that name.
+func (r *timed) Detaches(j *job.Job) bool { return j.Name == "detach" }
 
 func (r *timed) Lost(context.Context, job.Claimed) (job.Outcome, func()) {
 	return job.Outcome{Status: job.Failed, Error: &job.Error{Class: job.Lost, Message: "lost"}}, func() {}
@@ -253,17 +266,24 @@ const host = "this-host"
 // fixture is a queue that is being served inside a synctest bubble.
 type fixture struct {
 	*queue.Queue
-	store  *memory
-	runner *timed
-	ended  map[job.ID]*job.Job
-	renews int
-	mu     sync.Mutex
-	hurry  chan struct{}
-	cancel func()       // begins to stop
-	stop   func() error // and waits for the end
+	store   *memory
+	runner  *timed
+	ended   map[job.ID]*job.Job
+	renews  int
+	resumed int
+	mu      sync.Mutex
+	hurry   chan struct{}
+	cancel  func()       // begins to stop
+	stop    func() error // and waits for the end
 }
 
 func serve(t *testing.T, slots int, m *memory) *fixture {
+	f := fixtureOf(t, slots, m)
+	f.serve()
+	return f
+}
+
+func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 	f := &fixture{store: m, runner: &timed{}, ended: map[job.ID]*job.Job{}, hurry: make(chan struct{})}
 	f.Queue = queue.New(queue.Config{
 		Store: m, Runner: f.runner, Host: host, Epoch: 3, Slots: slots,
@@ -276,14 +296,18 @@ func serve(t *testing.T, slots int, m *memory) *fixture {
 				t.Errorf("Renew(%d, %v), want epoch 3 and at most 8s", epoch, validFor)
 			}
 		},
-		Ended: func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
+		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
+		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 	})
+	return f
+}
+
+func (f *fixture) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- f.Serve(ctx) }()
 	f.cancel = cancel
 	f.stop = func() error { cancel(); return <-served }
-	return f
 }
 
 func submit(t *testing.T, f *fixture, length string) job.ID {
@@ -457,24 +481,71 @@ func TestFencedHostStops(t *testing.T) {
 	})
 }
 
-func TestWhatAnEarlierLifeRanIsEnded(t *testing.T) {
+// What an earlier life ran goes on where a plugin knows it, beyond the slots if
+// it must be; waits again where it never began; and is lost otherwise.
+func TestWhatAnEarlierLifeRan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
-		lost := &job.Job{ID: job.NewID(), Status: job.Running}
-		canceled := &job.Job{ID: job.NewID(), Status: job.Canceling, CanceledBy: "alice"}
-		for _, j := range []*job.Job{lost, canceled} {
+		f := fixtureOf(t, 1, m)
+		f.runner.fates = map[job.ID]pluginhost.Fate{}
+		adopt := func(status job.Status, fate pluginhost.Fate) job.ID {
+			j := &job.Job{ID: job.NewID(), Status: status, CanceledBy: "alice", Request: job.Request{Description: "5s"}}
 			m.adopted = append(m.adopted, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID}})
+			f.runner.fates[j.ID] = fate
+			return j.ID
 		}
-		f := serve(t, 1, m)
+		lost, canceled := adopt(job.Running, pluginhost.Unknown), adopt(job.Canceling, pluginhost.Unknown)
+		unbegun := adopt(job.Accepted, pluginhost.Unbegun)
+		known := []job.ID{adopt(job.Running, pluginhost.Known), adopt(job.Accepted, pluginhost.Known)}
+		f.serve()
+		time.Sleep(time.Second)
 		synctest.Wait()
-		if got := m.end(lost.ID); got.Status != job.Failed || got.Error.Class != job.Lost {
+		if got := m.end(lost); got.Status != job.Failed || got.Error.Class != job.Lost {
 			t.Errorf("end = %+v, want failed as lost", got)
 		}
-		if got := m.end(canceled.ID); got.Status != job.Canceled {
+		if got := m.end(canceled); got.Status != job.Canceled {
 			t.Errorf("end = %+v, want canceled", got)
+		}
+		if f.runner.most != 2 || f.resumed != 1 {
+			t.Errorf("%d attempts run, resumed %d times, want the two that are known, and once", f.runner.most, f.resumed)
+		}
+		time.Sleep(20 * time.Second) // the one that waits again has its slot after those
+		for _, id := range append(known, unbegun) {
+			if got := m.end(id).Status; got != job.Succeeded {
+				t.Errorf("status = %q, want SUCCEEDED", got)
+			}
 		}
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
+		}
+		if len(f.runner.order) != 3 {
+			t.Errorf("%d attempts ran, want each once", len(f.runner.order))
+		}
+	})
+}
+
+// A job that goes on while the host restarts is left at once and has no end.
+func TestDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 2, newMemory())
+		long := &job.Job{ID: job.NewID(), Request: job.Request{Name: "detach", Description: "1h"}}
+		if err := f.Submit(t.Context(), long); err != nil {
+			t.Fatal(err)
+		}
+		short := submit(t, f, "3s")
+		synctest.Wait()
+		begun := time.Now()
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took != 3*time.Second {
+			t.Errorf("stopping took %v, want as long as the other job", took)
+		}
+		if got := f.store.end(long.ID).Status; got != "" || f.store.leased[long.ID] == nil {
+			t.Errorf("the job that goes on is %q, want its lease to stay", got)
+		}
+		if got := f.store.end(short).Status; got != job.Succeeded {
+			t.Errorf("the other job is %q, want SUCCEEDED", got)
 		}
 	})
 }

@@ -14,7 +14,7 @@ func newSlots(n int) *slots { return &slots{free: n} }
 func (s *slots) take(most int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(most, s.free)
+	n := max(min(most, s.free), 0)
 	s.free -= n
 	return n
 }
@@ -23,4 +23,11 @@ func (s *slots) give(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free += n
+}
+
+// force takes slots that may not be free: fewer are taken until they are again.
+func (s *slots) force(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free -= n
 }

@@ -24,6 +24,10 @@ type Plugins interface {
 	// Run performs an attempt from its start to its end. When ctx is canceled
 	// with a pluginhost.Stop as cause, the attempt is asked to stop, then made to.
 	Run(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
+	// Recall says what became of an attempt of an earlier life of the host.
+	Recall(attempt string) pluginhost.Fate
+	// Follow goes on with an attempt that was recalled as known.
+	Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
 }
 
 // Catalog gives the current snapshot.
@@ -57,7 +61,8 @@ const orphanTimeout = 10 * time.Minute
 
 // Run performs an attempt. It calls started once the plugin has begun. The
 // outcome is to be recorded; then done is to be called, which lets go of what
-// was kept until then.
+// was kept until then. An outcome without a status is none: the attempt was left
+// to go on without this life of the host.
 func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
 	begun := time.Now()
 	request, err := r.request(c)
@@ -66,8 +71,48 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 		return o, func() {}
 	}
 	sink := &sink{started: started}
-	ended := r.Plugins.Run(ctx, request, sink)
+	return r.outcome(ctx, c, begun, r.Plugins.Run(ctx, request, sink), sink)
+}
 
+// Recall says what became of an attempt of an earlier life of this host.
+func (r *Runner) Recall(c job.Claimed) pluginhost.Fate {
+	return r.Plugins.Recall(attemptID(c))
+}
+
+// Follow goes on with an attempt that Recall has called known, as Run does with
+// one that it has begun. The plugin has what it needs from its start, so the
+// catalog may have changed since.
+func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
+	begun := c.Job.StartedAt
+	if begun.IsZero() {
+		begun = c.Job.UpdatedAt // it was claimed then
+	}
+	request := pluginhost.Request{
+		AttemptID: attemptID(c), Attempt: c.Lease.Attempt,
+		Folders: r.folders(c), Grace: r.CancelGrace,
+	}
+	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
+	if command != nil {
+		request.Plugin = command.Plugin
+	}
+	if timeout := r.timeout(c.Job, command); timeout > 0 {
+		request.Timeout = max(time.Until(begun.Add(timeout)), time.Millisecond)
+	}
+	sink := &sink{started: started}
+	return r.outcome(ctx, c, begun, r.Plugins.Follow(ctx, request, sink), sink)
+}
+
+// Detaches reports whether a job is to go on while the host restarts.
+func (r *Runner) Detaches(j *job.Job) bool {
+	command := r.Catalog.Snapshot().Command(j.Pair.CommandID)
+	return command != nil && command.Detach
+}
+
+// outcome makes an outcome of how an attempt ended, and keeps what it has left.
+func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, ended *pluginhost.Ended, sink *sink) (o job.Outcome, done func()) {
+	if ended.Left {
+		return job.Outcome{}, func() {}
+	}
 	o = job.Outcome{
 		Outputs:   sink.outputs,
 		Usage:     sink.usage,
@@ -77,7 +122,7 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 	}
 	o.Status, o.Error = verdict(ended)
 	if ended.Detail != "" {
-		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "plugin", request.Plugin, "error", ended.Error, "detail", ended.Detail)
+		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "error", ended.Error, "detail", ended.Detail)
 	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
 	kept := r.keep(context.WithoutCancel(ctx), folder, c, ended.Result, &o)
@@ -129,11 +174,10 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 	if err != nil {
 		return pluginhost.Request{}, unavailable("the settings of command %q and cluster %q cannot be resolved: %v", command.ID, cluster.ID, err)
 	}
-	folder := r.folder(j.ID, c.Lease.Attempt)
 	request := pluginhost.Request{
 		Plugin:        command.Plugin,
 		PluginVersion: command.PluginVersion,
-		AttemptID:     string(j.ID) + "." + strconv.Itoa(c.Lease.Attempt),
+		AttemptID:     attemptID(c),
 		Attempt:       c.Lease.Attempt,
 		Job: pluginhost.JobInfo{
 			ID: j.ID, Name: j.Name, Version: j.Version, Description: j.Description,
@@ -145,14 +189,10 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Secrets:  secrets,
 		Input:    j.Context,
 		User:     j.User,
-		Folders: pluginhost.Folders{
-			Work:   filepath.Join(folder, "work"),
-			Logs:   filepath.Join(folder, "logs"),
-			Result: filepath.Join(folder, "result"),
-		},
+		Folders:       r.folders(c),
 		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
 		OrphanTimeout: orphanTimeout,
-		Timeout:       cmp.Or(j.Timeout, command.Timeout, r.DefaultTimeout),
+		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
 	}
 	return request, nil
@@ -160,6 +200,28 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 
 func (r *Runner) folder(id job.ID, attempt int) string {
 	return filepath.Join(r.Folder, string(id), strconv.Itoa(attempt))
+}
+
+func (r *Runner) folders(c job.Claimed) pluginhost.Folders {
+	folder := r.folder(c.Job.ID, c.Lease.Attempt)
+	return pluginhost.Folders{
+		Work:   filepath.Join(folder, "work"),
+		Logs:   filepath.Join(folder, "logs"),
+		Result: filepath.Join(folder, "result"),
+	}
+}
+
+// timeout returns how long a job may take: what it says, else its command, else
+// the configuration; 0 is for ever.
+func (r *Runner) timeout(j *job.Job, command *catalog.Command) time.Duration {
+	if command == nil {
+		return cmp.Or(j.Timeout, r.DefaultTimeout)
+	}
+	return cmp.Or(j.Timeout, command.Timeout, r.DefaultTimeout)
+}
+
+func attemptID(c job.Claimed) string {
+	return string(c.Job.ID) + "." + strconv.Itoa(c.Lease.Attempt)
 }
 
 func object(o *catalog.Object) pluginhost.Object {

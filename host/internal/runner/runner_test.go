@@ -29,6 +29,12 @@ func (p plugin) Run(ctx context.Context, r pluginhost.Request, sink pluginhost.S
 	return p(ctx, r, sink)
 }
 
+func (p plugin) Recall(string) pluginhost.Fate { return pluginhost.Known }
+
+func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
+	return p(ctx, r, sink)
+}
+
 type fixture struct {
 	commands []*catalog.Command
 	clusters []*catalog.Cluster
@@ -330,5 +336,39 @@ func TestLostKeepsTheLogs(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(f.folder, fmt.Sprint(f.job.ID))); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the folder is still there")
+	}
+}
+
+// An attempt of an earlier life is followed whatever the catalog says now, with
+// what is left of its time.
+func TestFollow(t *testing.T) {
+	f := newFixture(t)
+	f.commands = nil
+	f.job.Timeout, f.job.StartedAt = time.Hour, time.Now().Add(-20*time.Minute)
+	o, done := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+		if left := r.Timeout.Round(time.Minute); left != 40*time.Minute || r.AttemptID != string(f.job.ID)+".1" {
+			t.Errorf("request = %+v, want 40m for the attempt", r)
+		}
+		write(t, r.Folders.Logs, "stdout", "all of it")
+		return &pluginhost.Ended{}
+	}).Follow(t.Context(), f.claimed(), func(time.Time) {})
+	done()
+	if o.Status != job.Succeeded || !o.StartedAt.Equal(f.job.StartedAt) || f.read(t, o.Logs.Stdout) != "all of it" {
+		t.Errorf("outcome = %+v", o)
+	}
+}
+
+func TestLeftAttemptsHaveNoOutcome(t *testing.T) {
+	f := newFixture(t)
+	var logs string
+	o := f.run(t, func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+		logs = write(t, r.Folders.Logs, "stdout", "so far")
+		return &pluginhost.Ended{Left: true}
+	})
+	if o.Status != "" {
+		t.Errorf("outcome = %+v, want none", o)
+	}
+	if _, err := os.Stat(logs); err != nil {
+		t.Error("the files of an attempt that goes on are gone")
 	}
 }
