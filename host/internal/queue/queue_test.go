@@ -506,8 +506,11 @@ func TestWhatAnEarlierLifeRan(t *testing.T) {
 		if got := m.end(canceled); got.Status != job.Canceled {
 			t.Errorf("end = %+v, want canceled", got)
 		}
-		if f.runner.most != 2 || f.resumed != 1 {
-			t.Errorf("%d attempts run, resumed %d times, want the two that are known, and once", f.runner.most, f.resumed)
+		f.runner.mu.Lock()
+		most := f.runner.most
+		f.runner.mu.Unlock()
+		if most != 2 || f.resumed != 1 {
+			t.Errorf("%d attempts run, resumed %d times, want the two that are known, and once", most, f.resumed)
 		}
 		time.Sleep(20 * time.Second) // the one that waits again has its slot after those
 		for _, id := range append(known, unbegun) {
