@@ -75,12 +75,14 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "heimdall",
 		Short:             "A gateway that runs data jobs",
+		Version:           a.Version,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		Args:              cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error { a.ran = true; return nil },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("heimdall {{.Version}}\n")
 	root.AddCommand(a.serverCommand(), a.versionCommand(), a.configCommand(), a.jobCommand(), a.pluginCommand())
 	return root
 }
@@ -169,15 +171,10 @@ func (a *app) env(name, otherwise string) string {
 // codeError is an error that says how the program ends.
 type codeError struct {
 	code int
-	err  error // nil: everything was said
+	err  error
 }
 
-func (e *codeError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
+func (e *codeError) Error() string { return e.err.Error() }
 
 func (e *codeError) Unwrap() error { return e.err }
 
@@ -189,13 +186,11 @@ func usagef(format string, args ...any) error {
 // fail tells an error and returns the exit code for it.
 func (a *app) fail(cmd *cobra.Command, err error) int {
 	code, hint := a.judge(cmd, err)
-	if e, ok := errors.AsType[*codeError](err); !ok || e.err != nil {
-		for i, line := range strings.Split(err.Error(), "\n") {
-			if i == 0 {
-				line = "error: " + line
-			}
-			fmt.Fprintln(a.Stderr, clean(line))
+	for i, line := range strings.Split(err.Error(), "\n") {
+		if i == 0 {
+			line = "error: " + line
 		}
+		fmt.Fprintln(a.Stderr, clean(line))
 	}
 	if hint != "" {
 		fmt.Fprintln(a.Stderr, "hint: "+hint)

@@ -99,8 +99,13 @@ func TestUsage(t *testing.T) {
 	}{
 		"an unknown command":        {[]string{"bogus"}, 2, `unknown command "bogus"`},
 		"an unknown flag":           {[]string{"job", "list", "--bogus"}, 2, "--bogus"},
-		"a missing argument":        {[]string{"job", "get"}, 2, "arg"},
-		"an argument too many":      {[]string{"version", "x"}, 2, "unknown command"},
+		"a missing argument":        {[]string{"job", "get"}, 2, "name the job: heimdall job get ID\n"},
+		"a missing file":            {[]string{"config", "check"}, 2, "name the file: heimdall config check FILE\n"},
+		"a missing plugin":          {[]string{"plugin", "new"}, 2, "name the plugin: heimdall plugin new NAME\n"},
+		"an argument too many":      {[]string{"version", "x"}, 2, "version takes no arguments\n"},
+		"an id too many":            {[]string{"job", "cancel", "1", "2"}, 2, "job cancel takes one argument\n"},
+		"a wait beside its flag":    {[]string{"job", "submit", "--wait", "30s"}, 2, "job submit takes no arguments; write --wait=30s\n"},
+		"a wait behind an id":       {[]string{"job", "result", "1", "--wait", "30s"}, 2, "job result takes one argument; write --wait=30s\n"},
 		"a group alone":             {[]string{"job"}, 2, "submit"},
 		"an unknown format":         {[]string{"job", "list", "-o", "xml"}, 2, "table, tsv, json"},
 		"no server":                 {[]string{"job", "list", "--server", "nowhere"}, 2, "not a URL"},
@@ -126,8 +131,18 @@ func TestUsage(t *testing.T) {
 }
 
 func TestVersionAndHelp(t *testing.T) {
-	if got := run(t, "", "version"); got.code != 0 || got.stdout != "heimdall 1.2.3\n" {
-		t.Errorf("version: %+v", got)
+	for _, way := range []string{"version", "--version"} {
+		if got := run(t, "", way); got != (outcome{0, "heimdall 1.2.3\n", ""}) {
+			t.Errorf("%s: %+v", way, got)
+		}
+	}
+	for want, args := range map[string][]string{
+		"CANCELED, CANCELING, FAILED": {"job", "list", "--help"},
+		"124  the time of --wait":     {"job", "submit", "--help"},
+	} {
+		if got := run(t, "", args...); got.code != 0 || !strings.Contains(got.stdout, want) {
+			t.Errorf("%v: got %+v, want %q in it", args, got, want)
+		}
 	}
 	if got := run(t, "", "--help"); got.code != 0 || !strings.Contains(got.stdout, "server") || got.stderr != "" {
 		t.Errorf("help: %+v", got)
@@ -171,7 +186,7 @@ func TestConfigCheck(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.stderr, "bad.toml:2") || !strings.Contains(got.stderr, "commands[0]") || got.stdout != "" {
 		t.Errorf("bad: %+v, want 1 and all faults", got)
 	}
-	if got := run(t, "", "config", "check", filepath.Join(dir, "none")); got.code != 1 || !strings.Contains(got.stderr, "none") {
+	if got := run(t, "", "config", "check", filepath.Join(dir, "none")); got.code != 1 || !strings.HasPrefix(got.stderr, "error: ") || !strings.Contains(got.stderr, "none") {
 		t.Errorf("none: %+v, want 1", got)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
@@ -23,7 +25,7 @@ func (a *app) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "get ID",
 		Short: "Show a job",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
 			j, err := c.Job(ctx, args[0])
 			if err != nil {
@@ -60,7 +62,7 @@ func fieldsOf(j *client.Job) [][]string {
 	add("cluster", j.ClusterName)
 	add("tags", strings.Join(j.Tags, ","))
 	add("command_criteria", strings.Join(j.CommandCriteria, ","))
-	add("cluster_criteria", string(j.ClusterCriteria))
+	add("cluster_criteria", criteriaText(j.ClusterCriteria))
 	add("context", string(j.Context))
 	add("timeout", j.Timeout)
 	if j.Attempt > 0 {
@@ -75,6 +77,24 @@ func fieldsOf(j *client.Job) [][]string {
 	return rows
 }
 
+// criteriaText returns criteria on one line: tags with commas between, and
+// between lists, which are preferences in order, semicolons.
+func criteriaText(criteria json.RawMessage) string {
+	var tags []string
+	if json.Unmarshal(criteria, &tags) == nil {
+		return strings.Join(tags, ",")
+	}
+	var lists [][]string
+	if json.Unmarshal(criteria, &lists) != nil {
+		return string(criteria)
+	}
+	texts := make([]string, len(lists))
+	for i, list := range lists {
+		texts[i] = strings.Join(list, ",")
+	}
+	return strings.Join(texts, "; ")
+}
+
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -84,14 +104,15 @@ func timeText(t time.Time) string {
 
 func (a *app) listCommand() *cobra.Command {
 	var f client.Filter
-	var statuses []string
+	var wanted []string
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
-		Long:  "List jobs, newest first. In texts to compare with, % is any text, _ any character, and \\ escapes.",
-		Args:  cobra.NoArgs,
+		Long: `List jobs, newest first. In texts to compare with, % is any text, _ any character,
+and \ escapes. The statuses are ` + statuses() + `.`,
+		Args: noArgs,
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
-			for _, s := range statuses {
+			for _, s := range wanted {
 				f.Statuses = append(f.Statuses, client.Status(s))
 			}
 			page, err := c.Jobs(ctx, f)
@@ -121,7 +142,7 @@ func (a *app) listCommand() *cobra.Command {
 	flags.StringVar(&f.User, "username", "", "who submitted it")
 	flags.StringVar(&f.Command, "command", "", "command")
 	flags.StringVar(&f.Cluster, "cluster", "", "cluster")
-	flags.StringSliceVar(&statuses, "status", nil, "status, any of these")
+	flags.StringSliceVar(&wanted, "status", nil, "status, any of these")
 	flags.StringSliceVar(&f.Tags, "tags", nil, "tags, all of these")
 	flags.IntVar(&f.Limit, "limit", 0, "how many, at most 100 (default 50)")
 	flags.StringVar(&f.Cursor, "cursor", "", "go on where a list ended")
@@ -130,11 +151,20 @@ func (a *app) listCommand() *cobra.Command {
 	return c
 }
 
+// statuses names the states of a job.
+func statuses() string {
+	var names []string
+	for _, s := range job.Statuses() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
 func (a *app) cancelCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Ask a job to stop",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
 			status, err := c.Cancel(ctx, args[0])
 			if err != nil {

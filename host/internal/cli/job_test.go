@@ -113,7 +113,7 @@ func TestSubmitWaitsForNoResult(t *testing.T) {
 		"POST /job":            says(202, `{"id":"7","status":"NEW"}`),
 		"GET /job/7?wait=1m0s": says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
-	if got := run(t, h.URL, "job", "submit", "--command-criteria", "a", "--wait"); got != (outcome{0, "", "job 7\n"}) {
+	if got := run(t, h.URL, "job", "submit", "--command-criteria", "a", "--wait"); got != (outcome{0, "", "job 7\nSUCCEEDED, no result\n"}) {
 		t.Errorf("got %+v, want success without output", got)
 	}
 }
@@ -132,17 +132,23 @@ func TestWaitTimesOut(t *testing.T) {
 }
 
 func TestGet(t *testing.T) {
-	h := script(t, map[string]http.HandlerFunc{"GET /job/7": says(200, ended)})
+	h := script(t, map[string]http.HandlerFunc{
+		"GET /job/7": says(200, ended),
+		"GET /job/9": says(200, `{"id":"9","status":"NEW","cluster_criteria":[["y","z"],["y"]]}`),
+	})
 	if got := run(t, h.URL, "job", "get", "7", "-o", "json"); got != (outcome{0, ended, ""}) {
 		t.Errorf("got %+v, want the answer untouched", got)
 	}
 	want := strings.Join([]string{
 		"id\t7", "status\tFAILED", "error\texit status 3", "error_class\tfailed", "exit_code\t3", "name\tn", "version\t1", "user\tetl",
-		"command\tc", "cluster\tl", "tags\t_id:7,t", "command_criteria\tx", `cluster_criteria` + "\t" + `["y"]`, "context\t" + `{"a":1}`,
+		"command\tc", "cluster\tl", "tags\t_id:7,t", "command_criteria\tx", "cluster_criteria\ty", "context\t" + `{"a":1}`,
 		"attempt\t1", "created\t2026-11-23T07:32:03.934Z", "ended\t2026-11-23T07:32:04.000Z", "link\thttp://x", "",
 	}, "\n")
 	if got := run(t, h.URL, "job", "get", "7"); got != (outcome{0, want, ""}) {
 		t.Errorf("got %+v, want %q", got, want)
+	}
+	if got := run(t, h.URL, "job", "get", "9"); !strings.Contains(got.stdout, "\ncluster_criteria\ty,z; y\n") {
+		t.Errorf("got %+v, want both lists", got)
 	}
 	table := run(t, h.URL, "job", "get", "7", "-o", "table").stdout
 	if !strings.HasPrefix(table, "FIELD             VALUE\nid                7\n") {
@@ -165,8 +171,8 @@ func TestList(t *testing.T) {
 	if got := run(t, h.URL, "job", "list", "-o", "table"); got.stdout != table {
 		t.Errorf("got %q, want %q", got.stdout, table)
 	}
-	if got := run(t, h.URL, "job", "list", "-o", "json"); got.stdout != page {
-		t.Errorf("got %q, want the answer untouched", got.stdout)
+	if got := run(t, h.URL, "job", "list", "-o", "json"); got.stdout != page+"\n" {
+		t.Errorf("got %q, want the answer and the end of its line", got.stdout)
 	}
 	got := run(t, h.URL, "job", "list", "--id", "i", "--name", "n%", "--version", "v", "--username", "w", "--command", "c", "--cluster", "l",
 		"--status", "new,FAILED", "--tags", "t,u", "--limit", "5", "--cursor", "x", "--order-by", "updated_at", "--ascending")
@@ -180,6 +186,7 @@ func TestLogs(t *testing.T) {
 		"GET /job/7/stdout?":                   text("out\x00\xff"),
 		"GET /job/7/stderr?":                   text("err"),
 		"GET /job/7/stderr?follow=true&tail=3": text("last"),
+		"GET /job/7?wait=1m0s":                 says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	for args, want := range map[string]outcome{
 		"":                           {0, "out\x00\xff", "err"},
@@ -200,6 +207,9 @@ func TestResult(t *testing.T) {
 		"GET /job/8/result":    text("a document"),
 		"GET /job/9/result":    says(200, `{"a":1}`),
 		"GET /job/10/result":   says(200, `{"columns":[{"name":"n","type":"int64"}],"data":[`+strings.Repeat("[1],", 1500)+`[1234567]]}`),
+		"GET /job/11/result":   says(200, `{"columns":[{"name":"message","type":"string"}],"data":[["a\tb\nc"]]}`),
+		"GET /job/12/result":   says(200, `{"columns":[{"name":"message","type":"string"}],"data":[["a\tb\n"],["c"]]}`),
+		"GET /job/13/result":   says(200, `{"columns":[{"name":"message","type":"string"}],"data":[]}`),
 		"GET /job/6/result":    says(409, `{"error":"the job is RUNNING"}`),
 		"GET /job/7?wait=1m0s": says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
@@ -212,12 +222,54 @@ func TestResult(t *testing.T) {
 		"9":           {0, `{"a":1}`, ""},
 		"10":          {0, "n\n" + strings.Repeat("1\n", 1500) + "1234567\n", ""},
 		"10 -o table": {0, "n\n" + strings.Repeat("1\n", 1500) + "1234567\n", ""},
+		"11":          {0, "a\tb\nc\n", ""},
+		"11 -o table": {0, "a\tb\nc\n", ""},
+		"11 -o json":  {0, `{"columns":[{"name":"message","type":"string"}],"data":[["a\tb\nc"]]}` + "\n", ""},
+		"12":          {0, "message\na\\tb\\n\nc\n", ""},
+		"13":          {0, "message\n", ""},
+		"8 -o json":   {0, "a document", ""},
+		"9 -o json":   {0, `{"a":1}` + "\n", ""},
 		"6":           {1, "", "error: the job is RUNNING\n"},
 		"5":           {5, "", "error: no such job\n"},
 	} {
 		if got := run(t, h.URL, append([]string{"job", "result"}, strings.Fields(args)...)...); got != want {
 			t.Errorf("result %s: got %+v, want %+v", args, got, want)
 		}
+	}
+}
+
+// Who waits for the end of a job that was submitted before ends as submit does.
+func TestLaterWaitsEndAsTheJobDoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    string
+		code   int
+		stderr string
+	}{
+		"failed":                    {`"status":"FAILED","error":"no"`, 1, "error: job 7 FAILED: no\n"},
+		"failed with its own code":  {`"status":"FAILED","exit_code":3,"error":"exit status 3"`, 3, "error: job 7 FAILED: exit status 3\n"},
+		"killed":                    {`"status":"KILLED","error":"timeout"`, 137, "error: job 7 KILLED: timeout\n"},
+		"canceled":                  {`"status":"CANCELED"`, 143, "error: job 7 CANCELED\n"},
+		"succeeded, with no result": {`"status":"SUCCEEDED"`, 5, "error: no such job\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := script(t, map[string]http.HandlerFunc{
+				"GET /job/7?wait=1m0s":          says(200, `{"id":"7",`+c.end+`}`),
+				"GET /job/7/stdout?follow=true": text("out\n"),
+				"GET /job/7/stderr?follow=true": text(""),
+			})
+			if got, want := run(t, h.URL, "job", "result", "7", "--wait"), (outcome{c.code, "", c.stderr}); got != want {
+				t.Errorf("result: got %+v, want %+v", got, want)
+			}
+			want := outcome{c.code, "out\n", c.stderr}
+			if c.code == cli.ExitNotFound { // logs need no result
+				want = outcome{0, "out\n", ""}
+			}
+			for _, way := range [][]string{{"--follow"}, {"--follow", "--stdout"}} {
+				if got := run(t, h.URL, append([]string{"job", "logs", "7"}, way...)...); got != want {
+					t.Errorf("logs %v: got %+v, want %+v", way, got, want)
+				}
+			}
+		})
 	}
 }
 

@@ -17,16 +17,28 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs ID",
 		Short: "Print what a job wrote to stdout and stderr",
 		Long: `Print what a job wrote to stdout on stdout, and what it wrote to stderr on stderr.
-With --stdout or --stderr, print only that one, on stdout.`,
-		Args: cobra.ExactArgs(1),
+With --stdout or --stderr, print only that one, on stdout.
+
+With --follow, the exit code tells how the job ended, as that of job submit does.`,
+		Args: oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
+			var err error
 			switch {
 			case stdout == stderr:
-				return a.follow(ctx, c, args[0], o)
+				err = a.follow(ctx, c, args[0], o)
 			case stdout:
-				return copyLog(ctx, a.Stdout, c, args[0], client.Stdout, o)
+				err = copyLog(ctx, a.Stdout, c, args[0], client.Stdout, o)
+			default:
+				err = copyLog(ctx, a.Stdout, c, args[0], client.Stderr, o)
 			}
-			return copyLog(ctx, a.Stdout, c, args[0], client.Stderr, o)
+			if err != nil || !o.Follow {
+				return err
+			}
+			j, err := a.await(ctx, c, args[0], 0)
+			if err != nil {
+				return err
+			}
+			return endOf(j)
 		}),
 	}
 	flags := c.Flags()
@@ -60,19 +72,35 @@ func (a *app) resultCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "result ID",
 		Short: "Print the result of a job",
-		Long:  "Print the result of a job: a table in the format of -o, a document as it is.",
-		Args:  cobra.ExactArgs(1),
+		Long: `Print the result of a job: a table in the format of -o, a text and a document as
+they are.
+
+With --wait, wait for its end first; the exit code tells how it ended, as that
+of job submit does.`,
+		Args: oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			if wait.set {
-				if _, err := a.await(ctx, c, args[0], wait.limit); err != nil {
-					return err
-				}
+			if !wait.set {
+				return a.printResultOf(ctx, c, args[0])
 			}
-			return a.printResultOf(ctx, c, args[0])
+			j, err := a.await(ctx, c, args[0], wait.limit)
+			if err != nil {
+				return err
+			}
+			return a.finish(ctx, c, j)
 		}),
 	}
 	wait.add(c)
 	return c
+}
+
+// finish prints the result of a job that has ended and returns how the program
+// ends after it. That there is no result is an error only if the job succeeded.
+func (a *app) finish(ctx context.Context, c *client.Client, j *client.Job) error {
+	err := a.printResultOf(ctx, c, j.ID)
+	if err == nil || client.IsNotFound(err) && j.Status != client.StatusSucceeded {
+		return endOf(j)
+	}
+	return err
 }
 
 // printResultOf prints the result of a job that has ended.

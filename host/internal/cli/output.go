@@ -70,8 +70,30 @@ func clean(s string) string {
 
 // printRaw prints an answer of the host as it came.
 func (a *app) printRaw(raw json.RawMessage) error {
-	_, err := a.Stdout.Write(raw)
+	return a.printJSON(bytes.NewReader(raw))
+}
+
+// printJSON prints an answer of the host as it comes, and ends its last line.
+func (a *app) printJSON(r io.Reader) error {
+	last := &lastByte{w: a.Stdout}
+	if _, err := io.Copy(last, r); err != nil || last.b == '\n' {
+		return err
+	}
+	_, err := io.WriteString(a.Stdout, "\n")
 	return err
+}
+
+// lastByte remembers the last byte that was written through it.
+type lastByte struct {
+	w io.Writer
+	b byte
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.b = p[len(p)-1]
+	}
+	return l.w.Write(p)
 }
 
 // maxColumns is how far into a result its columns may reach, bytes.
@@ -80,8 +102,11 @@ const maxColumns = 1 << 20
 // printResult prints the result of a job: a table in the format asked for, row
 // by row, anything else as it is.
 func (a *app) printResult(r *client.Result) error {
+	if a.output == formatJSON && r.JSON() {
+		return a.printJSON(r)
+	}
 	content := bufio.NewReaderSize(r, maxColumns)
-	if a.output != formatJSON && r.JSON() {
+	if r.JSON() {
 		begin, err := content.Peek(maxColumns)
 		if err != nil && err != io.EOF {
 			return err
@@ -104,28 +129,59 @@ func (a *app) printTable(content io.Reader) error {
 	for i, c := range t.Columns {
 		head[i] = c.Name
 	}
-	rows := a.newRows(head)
-	if a.output == formatTSV { // a program cannot know these columns
-		if err := rows.add(head); err != nil {
-			return err
+	row, err := a.next(t)
+	var held [][]string
+	if err == nil && isText(t.Columns) {
+		held = append(held, row)
+		if row, err = a.next(t); err == io.EOF {
+			return a.printText(held[0][0])
 		}
 	}
-	row := make([]string, len(head))
-	for {
-		values, err := t.Next()
-		if err == io.EOF {
-			return rows.close()
-		}
-		if err != nil {
-			return errors.Join(err, rows.close())
-		}
-		for i, value := range values {
-			row[i] = a.cell(value)
-		}
+	rows := a.newRows(head)
+	if a.output == formatTSV { // a program cannot know these columns
+		held = append([][]string{head}, held...)
+	}
+	for _, row := range held {
 		if err := rows.add(row); err != nil {
 			return err
 		}
 	}
+	for ; err == nil; row, err = a.next(t) {
+		if err := rows.add(row); err != nil {
+			return err
+		}
+	}
+	if err == io.EOF {
+		return rows.close()
+	}
+	return errors.Join(err, rows.close())
+}
+
+// next reads a row of a table as text.
+func (a *app) next(t *client.TableReader) ([]string, error) {
+	values, err := t.Next()
+	if err != nil {
+		return nil, err
+	}
+	row := make([]string, len(values))
+	for i, value := range values {
+		row[i] = a.cell(value)
+	}
+	return row, nil
+}
+
+// isText reports whether a table of these columns is a text if it has one row.
+func isText(columns []client.Column) bool {
+	return len(columns) == 1 && columns[0] == client.Column{Name: "message", Type: "string"}
+}
+
+// printText prints a text as it is, and ends its last line.
+func (a *app) printText(text string) error {
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	_, err := io.WriteString(a.Stdout, text)
+	return err
 }
 
 // cell returns a value as text: a string is itself, null is empty or, in a

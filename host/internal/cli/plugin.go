@@ -76,7 +76,7 @@ func (a *app) pluginNewCommand() *cobra.Command {
 		Short: "Write the beginning of a plugin into ./NAME",
 		Long: `Write the beginning of a plugin into ./NAME: a module that builds, passes its
 tests, and runs when its binary is put into the plugin folder of a host.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("plugin"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if sdk == "" {
 				sdk = checkoutSDK()
@@ -120,7 +120,7 @@ func (a *app) pluginRunCommand() *cobra.Command {
 		Long: `Run one job on a plugin, without a host: stdout and stderr of the job are those
 of this command while it runs, its result follows on stdout, and its exit code
 is that of the job. The log of the plugin goes to stderr with --verbose.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("binary"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pluginhost.Request{User: user}
 			for _, part := range []struct {

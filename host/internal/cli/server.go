@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,7 @@ func (a *app) serverCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run the host",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.Server(cmd.Context(), flags); err != nil {
 				return &codeError{code: ExitFailed, err: err}
@@ -45,7 +44,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.Stdout, "heimdall "+a.Version)
 			return err
@@ -57,7 +56,7 @@ func (a *app) configCommand() *cobra.Command {
 	return group("config", "Work with configuration files", &cobra.Command{
 		Use:   "check FILE",
 		Short: "Tell everything that is wrong with a configuration file",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArg("file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := config.Load(args[0], a.Env)
 			if err == nil {
@@ -67,10 +66,7 @@ func (a *app) configCommand() *cobra.Command {
 				_, err = fmt.Fprintln(a.Stdout, "ok")
 				return err
 			}
-			for fault := range strings.SplitSeq(err.Error(), "\n") {
-				fmt.Fprintln(a.Stderr, clean(fault))
-			}
-			return &codeError{code: ExitFailed}
+			return &codeError{code: ExitFailed, err: err}
 		},
 	})
 }

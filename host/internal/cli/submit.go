@@ -31,12 +31,21 @@ func (a *app) submitCommand() *cobra.Command {
 		Long: `Submit a job and print its id.
 
 With --wait, wait for its end and print its result instead. With --follow, print
-what it writes to stdout and stderr while it runs. In both cases the exit code
-tells how it ended: 0 when it succeeded, its own exit code or 1 when it failed,
-137 when it was killed, 143 when it was canceled. Ctrl-C leaves the job alone.`,
+what it writes to stdout and stderr while it runs. Ctrl-C leaves the job alone.
+
+Exit codes:
+    0  submitted; with --wait or --follow, the job succeeded
+    1  the job failed; of a program, its own exit code instead
+    2  the arguments, or what was submitted, make no sense
+    4  not authorized
+  124  the time of --wait is over; the job goes on
+  125  the server could not be reached, or failed
+  130  interrupted
+  137  the job was killed
+  143  the job was canceled`,
 		Example: `  heimdall job submit --name ping-test --command-criteria type:ping --cluster-criteria type:localhost --wait
   heimdall job submit --command-criteria type:shell --set arguments='["hello"]' --follow`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: a.do(func(ctx context.Context, c *client.Client, _ []string) error {
 			var err error
 			if s.Context, err = a.readContext(f.context, f.set); err != nil {
@@ -93,12 +102,14 @@ func (a *app) submit(ctx context.Context, c *client.Client, s client.Submission,
 		}
 		return err
 	}
-	if f.wait.set {
-		if err := a.printResultOf(ctx, c, j.ID); err != nil && !client.IsNotFound(err) {
-			return err
-		}
+	if f.follow {
+		return endOf(j)
 	}
-	return endOf(j)
+	if err := a.finish(ctx, c, j); !client.IsNotFound(err) {
+		return err
+	}
+	_, err = fmt.Fprintln(a.Stderr, "SUCCEEDED, no result")
+	return err
 }
 
 // await waits for the end of a job, no longer than the limit; 0: no limit.
