@@ -157,17 +157,18 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Log:            h.log.Named("runner"),
 	})
 	h.queue = queue.New(queue.Config{
-		Store:  h.store,
-		Runner: h.runner,
-		Host:   h.dir.host,
-		Epoch:  epoch,
-		Slots:  c.Queue.Workers,
-		Drain:  c.Queue.ShutdownGrace,
-		Grace:  c.Queue.CancelGrace,
-		Hurry:  h.Hurry,
-		Renew:  h.plugins.Renew,
-		Ended:  h.jobs.Ended,
-		Log:    h.log.Named("queue"),
+		Store:   h.store,
+		Runner:  h.runner,
+		Host:    h.dir.host,
+		Epoch:   epoch,
+		Slots:   c.Queue.Workers,
+		Drain:   c.Queue.ShutdownGrace,
+		Grace:   c.Queue.CancelGrace,
+		Hurry:   h.Hurry,
+		Renew:   h.plugins.Renew,
+		Resumed: h.plugins.Disown,
+		Ended:   h.jobs.Ended,
+		Log:     h.log.Named("queue"),
 	})
 	h.jobs.Use(h.queue)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
