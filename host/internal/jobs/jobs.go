@@ -17,6 +17,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/objectstore"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
@@ -118,7 +119,7 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	}
 	if err := s.Queue.Submit(ctx, j); err != nil {
 		s.ends.forget(j.ID)
-		if e, ok := errors.AsType[*errs.Error](err); ok && e.Kind == errs.Unavailable {
+		if e, ok := errors.AsType[*errs.Error](err); ok && errors.Is(err, store.ErrUnknown) {
 			// The record may have been written although its answer was lost: the
 			// caller is told the id to look for.
 			named := *e

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
@@ -149,25 +150,37 @@ func (l *openLog) open() error {
 	return nil
 }
 
-// live opens the file that the plugin appends to; nil when there is none.
+// live opens the file that the plugin appends to; nil when there is none. A job
+// that put something else in its place has itself to blame: errs.Conflict.
 func (l *openLog) live() (source, error) {
+	odd := func(err error) error {
+		return errs.Errorf(errs.Conflict, "the job has made something of its %s that cannot be read: %w", l.stream, err)
+	}
 	root, err := os.OpenRoot(filepath.Join(l.service.Folder, string(l.id), strconv.Itoa(l.attempt)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s of job %s: %w", l.stream, l.id, err)
+		return nil, odd(err)
 	}
 	defer root.Close()
 	f, err := root.OpenFile("logs/"+string(l.stream), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return nil, fmt.Errorf("read %s of job %s: %w", l.stream, l.id, err)
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s of job %s is not a regular file", l.stream, l.id), f.Close())
+	if err != nil {
+		return nil, odd(err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, odd(err)
 	}
 	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
@@ -71,6 +72,9 @@ func stoppedBefore(ctx context.Context) *Ended {
 func (x *execution) end(folders Folders, err error) *Ended {
 	p := x.process
 	e := &Ended{Build: p.build.digest, PluginVersion: p.description.Version, process: p, attempt: x.attempt, Stop: x.stopped.Load()}
+	if e.Stop == nil && x.expired() {
+		e.Stop = x.timeUp()
+	}
 	switch failure := x.ended.GetError(); {
 	case x.ended == nil:
 		e.Error, e.Detail = x.lost(err)
@@ -85,6 +89,13 @@ func (x *execution) end(folders Folders, err error) *Ended {
 		}
 	}
 	return e
+}
+
+// expired reports whether the plugin has ended the attempt because its time was
+// up, a moment before the host would have asked for that.
+func (x *execution) expired() bool {
+	return x.timeout > 0 && time.Since(x.begun) > x.timeout-time.Second &&
+		x.ended.GetError().GetClass() == pluginpb.ErrorClass_ERROR_CLASS_TIMEOUT
 }
 
 // lost says what became of an attempt without an end event.

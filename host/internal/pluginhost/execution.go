@@ -44,7 +44,8 @@ type execution struct {
 	attempt string
 	request *pluginpb.StartRequest
 	sink    Sink
-	timeout time.Duration // 0: none
+	begun   time.Time
+	timeout time.Duration // from then; 0: none
 	grace   time.Duration // when that is up
 
 	last   uint64 // number of the last event
@@ -84,13 +85,10 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 
 // run follows an attempt that begin begins, or finds, to its end.
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
+	x.begun = time.Now()
 	if x.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, &Stop{
-			Reason:  StopTimeout,
-			Message: fmt.Sprintf("the job took longer than its timeout of %v", x.timeout),
-			Grace:   x.grace,
-		})
+		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, x.timeUp())
 		defer cancel()
 	}
 
@@ -116,6 +114,15 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 		x.disown()
 	}
 	return x.end(folders, err)
+}
+
+// timeUp is why an attempt is stopped that takes too long.
+func (x *execution) timeUp() *Stop {
+	return &Stop{
+		Reason:  StopTimeout,
+		Message: fmt.Sprintf("the job took longer than its timeout of %v", x.timeout),
+		Grace:   x.grace,
+	}
 }
 
 // follower opens a stream of events and takes them in until the end event; cut

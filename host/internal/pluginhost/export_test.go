@@ -9,6 +9,7 @@ func (h *Host) Hurry() {
 	h.times.term = 500 * time.Millisecond
 	h.times.force = 500 * time.Millisecond
 	h.times.backoff = 10 * time.Millisecond
+	h.times.silent = 2 * time.Second
 	h.times.crashes = 1000
 	h.times.look = 50 * time.Millisecond
 	h.times.proven = 100 * time.Millisecond

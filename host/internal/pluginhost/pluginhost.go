@@ -79,6 +79,7 @@ type times struct {
 	backoff time.Duration // longest first wait after a crash
 	longest time.Duration // longest wait after many
 	await   time.Duration // how long an attempt waits for its plugin to start
+	silent  time.Duration // without an answer, before a process is taken to hang
 	crashes int           // in a row, before a build is quarantined
 	look    time.Duration // between looks at the plugin folder
 	proven  time.Duration // that a new build must have worked for to displace one that works
@@ -121,6 +122,7 @@ func New(config Config) (*Host, error) {
 			backoff: 100 * time.Millisecond,
 			longest: 30 * time.Second,
 			await:   time.Minute,
+			silent:  15 * time.Second,
 			crashes: 12,
 			look:    300 * time.Millisecond,
 			proven:  300 * time.Millisecond,

@@ -44,11 +44,12 @@ type process struct {
 	since       time.Time
 	acks        acks
 
-	slots    chan struct{} // one per running attempt; nil without a limit
-	running  atomic.Int64  // attempts that are followed; negative once it takes none any more
-	owed     atomic.Int64  // attempts whose end is not durable yet
-	over     atomic.Bool   // it has ended and everything of it was read
-	left     atomic.Bool   // it goes on without this life of the host
+	slots    chan struct{}             // one per running attempt; nil without a limit
+	running  atomic.Int64              // attempts that are followed; negative once it takes none any more
+	owed     atomic.Int64              // attempts whose end is not durable yet
+	silent   atomic.Pointer[time.Time] // since when it has not answered; nil: it has
+	over     atomic.Bool               // it has ended and everything of it was read
+	left     atomic.Bool               // it goes on without this life of the host
 	stopping atomic.Bool
 	stopOnce sync.Once
 	reason   string // why the host stopped it; valid after stopping

@@ -2,11 +2,14 @@ package pluginhost
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -36,11 +39,27 @@ func (h *Host) Renew(epoch int64, validFor time.Duration) {
 	h.mu.Lock()
 	for s := range h.builds {
 		if p := s.current.Load(); p != nil {
-			wait.Go(func() { r.tell(ctx, p) })
+			wait.Go(func() {
+				r.tell(ctx, p)
+				h.judge(p)
+			})
 		}
 	}
 	h.mu.Unlock()
 	wait.Wait()
+}
+
+// judge ends a process that has not answered for too long: it hangs, and what
+// runs in it will never end by itself.
+func (h *Host) judge(p *process) {
+	since := p.silent.Load()
+	if since == nil || time.Since(*since) < p.times.silent || p.stopping.Load() {
+		return
+	}
+	p.log.Error("a plugin hangs and is ended", "pid", p.child.record.PID, "silent_for", time.Since(*since).Round(time.Millisecond))
+	h.wait.Go(func() {
+		p.stop(fmt.Sprintf("it did not answer for %v", p.times.silent), p.times.hung)
+	})
 }
 
 // tell passes what is left of the right to one process.
@@ -52,6 +71,12 @@ func (r *right) tell(ctx context.Context, p *process) {
 		return
 	}
 	_, err := p.plugins.Renew(ctx, &pluginpb.RenewRequest{HostEpoch: epoch, ValidFor: durationpb.New(left)})
+	if status.Code(err) == codes.DeadlineExceeded {
+		now := time.Now()
+		p.silent.CompareAndSwap(nil, &now)
+	} else {
+		p.silent.Store(nil)
+	}
 	if err != nil && !unimplemented(err) && !p.stopping.Load() {
 		p.log.Warn("a plugin did not take in that the host goes on", "error", sentence(err))
 	}

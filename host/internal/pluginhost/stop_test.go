@@ -3,6 +3,7 @@ package pluginhost_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -103,6 +104,41 @@ func TestCancel(t *testing.T) {
 			eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
 		})
 	}
+}
+
+// A plugin that hangs is ended, so that its jobs do not hold the host's slots
+// for ever, and the next process takes over.
+func TestHangIsNoticed(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	done := make(chan *pluginhost.Ended)
+	s := newSink()
+	go func() { done <- settle(h.Run(t.Context(), request("good", "a1", "wait"), s)) }()
+	<-s.begun
+	pid := h.Plugins()[0].PID
+	syscall.Kill(pid, syscall.SIGSTOP)
+	stop := make(chan struct{})
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				h.Renew(1, time.Minute) // takes its second while the plugin hangs
+				<-time.After(10 * time.Millisecond)
+			}
+		}
+	})
+	e := <-done
+	close(stop)
+	renewing.Wait()
+	if e.Error == nil || e.Error.Class != job.Lost || !strings.Contains(e.Error.Message, "did not answer") {
+		t.Errorf("Error = %+v, want lost because the plugin did not answer", e.Error)
+	}
+	ended, _ := run(t, h, "good", "a2", "hello")
+	inline(t, ended)
 }
 
 // The time of an attempt begins when it does, not while it waits for its turn.

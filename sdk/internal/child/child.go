@@ -230,10 +230,12 @@ func (c *Cmd) Kill() {
 	}
 }
 
-// tell sends an order to the supervisor. One that is gone needs none.
+// tell sends an order to the supervisor. One that is gone needs none. The program
+// may have stopped it: it must go on to obey.
 func (c *Cmd) tell(order byte) {
 	if c.phase == started || c.phase == waiting {
 		_, _ = c.control.Write([]byte{order})
+		_ = c.supervisor.Signal(syscall.SIGCONT)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // start starts the program by way of a supervisor. The caller cleans up the
@@ -70,7 +71,9 @@ func (c *Cmd) spawn(path string, files []*os.File) error {
 // handshake hands over the plan and waits until the program runs.
 func (c *Cmd) handshake(message []byte) error {
 	_, werr := c.control.Write(message)
+	awake := c.keepAwake()
 	answer, err := readReport(c.control)
+	awake()
 	switch {
 	case err != nil:
 		return fmt.Errorf("the supervisor ended before the program began: %w", errors.Join(werr, err))
@@ -79,6 +82,27 @@ func (c *Cmd) handshake(message []byte) error {
 	}
 	c.pid = int(answer.Value)
 	return nil
+}
+
+// keepAwake lets the supervisor go on again and again until the function that it
+// returns is called: the program runs before that has reported so, and may stop
+// it.
+func (c *Cmd) keepAwake() (end func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = c.supervisor.Signal(syscall.SIGCONT)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // explain turns the refusal of a supervisor into a sentence.

@@ -2,6 +2,7 @@ package child_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -298,4 +299,49 @@ func TestOutputHeldOutsideDoesNotHang(t *testing.T) {
 	if got := stdout.String(); got != "before\n" {
 		t.Errorf("stdout = %q, want %q", got, "before\n")
 	}
+}
+
+// A program that stops its supervisor does not escape it.
+func TestStoppedSupervisorObeys(t *testing.T) {
+	t.Parallel()
+
+	// The first may come before the start is reported, the second does not.
+	cmd := sh("kill -STOP $PPID; sleep 0.5; kill -STOP $PPID; sleep 300")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	supervisor := parentOf(t, cmd.Pid())
+	for deadline := time.Now().Add(10 * time.Second); !stopped(t, supervisor); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the program did not stop its supervisor")
+		}
+	}
+	cmd.Kill()
+	if err := cmd.Wait(); err == nil {
+		t.Error("Wait = nil, want an error of the kill")
+	}
+	if err := syscall.Kill(supervisor, 0); err == nil {
+		t.Errorf("supervisor %d is still there", supervisor)
+	}
+}
+
+// stat returns the fields of /proc/<pid>/stat behind the name.
+func stat(t *testing.T, pid int) []string {
+	t.Helper()
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+}
+
+func stopped(t *testing.T, pid int) bool { return stat(t, pid)[0] == "T" }
+
+func parentOf(t *testing.T, pid int) int {
+	t.Helper()
+	parent, err := strconv.Atoi(stat(t, pid)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parent
 }
