@@ -17,3 +17,6 @@ func (h *Host) Hurry() {
 
 // Quarantine sets after how many crashes in a row a build is quarantined.
 func (h *Host) Quarantine(crashes int) { h.times.crashes = crashes }
+
+// Look sets the time between looks at the plugin folder; before Start.
+func (h *Host) Look(every time.Duration) { h.times.look = every }

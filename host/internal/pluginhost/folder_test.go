@@ -149,6 +149,7 @@ func TestABadBuildDisplacesNothing(t *testing.T) {
 // A file that is being written is left alone until it is whole.
 func TestHalfCopiedFilesWait(t *testing.T) {
 	f := newFixture(t)
+	f.look = 500 * time.Millisecond // many times what is between two writes
 	h := f.start(t)
 	whole := filepath.Join(f.data, "..", good)
 	writePlugin(t, filepath.Dir(whole), good, "HEIMDALL_TEST_VERSION=1.0.0")
@@ -161,12 +162,12 @@ func TestHalfCopiedFilesWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	for i := range content { // slower than the looks at the folder, if only just
+	for i := range content { // over several looks at the folder
 		if _, err := file.Write(content[i : i+1]); err != nil {
 			t.Fatal(err)
 		}
 		if i%8 == 0 {
-			<-time.After(10 * time.Millisecond)
+			<-time.After(60 * time.Millisecond)
 		}
 	}
 	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })

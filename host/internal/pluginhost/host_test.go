@@ -21,7 +21,10 @@ import (
 )
 
 // fixture is the folders of a host under test.
-type fixture struct{ plugins, data string }
+type fixture struct {
+	plugins, data string
+	look          time.Duration // between looks at the folder; 0: as Hurry has it
+}
 
 func newFixture(t testing.TB) fixture {
 	t.Helper()
@@ -58,6 +61,9 @@ func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)
 		t.Fatalf("New: %v", err)
 	}
 	h.Hurry()
+	if f.look > 0 {
+		h.Look(f.look)
+	}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatalf("Start: %v", err)
 	}
