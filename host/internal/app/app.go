@@ -131,10 +131,11 @@ func (h *host) open(ctx context.Context) (err error) {
 func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) (err error) {
 	c := h.Config
 	h.catalog, err = watch.New(ctx, watch.Config{
-		File:  h.File,
-		Load:  h.loadCatalog,
-		Store: h.store,
-		Log:   h.log.Named("catalog"),
+		File:    h.File,
+		Load:    h.loadCatalog,
+		Store:   h.store,
+		Plugins: h.plugins.Available,
+		Log:     h.log.Named("catalog"),
 	})
 	if err != nil {
 		return err

@@ -26,7 +26,10 @@ type Config struct {
 	File  string // the configuration file; empty: there is none to look at
 	Load  func() (*catalog.Snapshot, error)
 	Store Store
-	Log   hclog.Logger
+	// Plugins says why a plugin cannot be used, so that the operator hears of
+	// commands that nobody can run; nil: that is not looked at.
+	Plugins selector.Plugins
+	Log     hclog.Logger
 }
 
 // Catalog is the catalog in force.
@@ -115,7 +118,24 @@ func (w *Catalog) load(ctx context.Context) error {
 		return fmt.Errorf("keep revision %s of the catalog: %w", snapshot.Revision, err)
 	}
 	w.current.Store(&current{snapshot, selector.New(snapshot)})
+	w.warn(snapshot)
 	return nil
+}
+
+// warn names the commands that cannot be run. What may be over soon is not worth
+// a warning.
+func (w *Catalog) warn(s *catalog.Snapshot) {
+	if w.Plugins == nil {
+		return
+	}
+	for _, c := range s.Commands {
+		if c.Status != catalog.Active {
+			continue
+		}
+		if err := w.Plugins(c.Plugin, c.PluginVersion); err != nil && !errs.Is(err, errs.Unavailable) {
+			w.Log.Warn("a command cannot be run", "command", c.ID, "reason", err)
+		}
+	}
 }
 
 // look returns a word that changes when the file does.

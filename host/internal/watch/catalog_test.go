@@ -1,10 +1,12 @@
 package watch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -101,4 +103,38 @@ func TestReload(t *testing.T) {
 			t.Errorf("Serve = %v, want nil", err)
 		}
 	})
+}
+
+// The operator hears of commands that nobody can run, not of those whose plugin
+// only starts.
+func TestCommandsWithoutAPlugin(t *testing.T) {
+	command := func(id string, status catalog.Status) *catalog.Command {
+		return &catalog.Command{Object: catalog.Object{ID: id, Name: id, Status: status}, Plugin: id}
+	}
+	var log bytes.Buffer
+	_, err := watch.New(t.Context(), watch.Config{
+		Load: func() (*catalog.Snapshot, error) {
+			return catalog.NewSnapshot([]*catalog.Command{
+				command("works", catalog.Active), command("missing", catalog.Active),
+				command("starts", catalog.Active), command("idle", catalog.Inactive),
+			}, nil)
+		},
+		Store: &revisions{stored: map[string]bool{}},
+		Plugins: func(plugin, _ string) error {
+			switch plugin {
+			case "works":
+				return nil
+			case "starts":
+				return errs.Errorf(errs.Unavailable, "it starts")
+			}
+			return errors.New("no such plugin")
+		},
+		Log: hclog.New(&hclog.LoggerOptions{Output: &log}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := log.String(); strings.Count(got, "[WARN]") != 1 || !strings.Contains(got, "command=missing") || !strings.Contains(got, "no such plugin") {
+		t.Errorf("log = %s, want one warning about missing", got)
+	}
 }
