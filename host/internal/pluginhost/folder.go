@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -68,16 +68,19 @@ func (h *Host) reconcile(ctx context.Context, first bool) {
 			f.absent = true
 		}
 	}
-	for _, f := range h.files {
-		h.promote(f)
-	}
-	h.publish()
+	h.advance()
 }
 
 // update acts upon changes of builds, without a look at the folder.
 func (h *Host) update() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.advance()
+}
+
+// advance puts builds into service that have proven themselves, and makes known
+// which ones serve. The caller holds h.mu.
+func (h *Host) advance() {
 	for _, f := range h.files {
 		h.promote(f)
 	}
@@ -265,7 +268,7 @@ const goodFile = "good.json"
 
 // remember writes down which builds work, when that has changed.
 func (h *Host) remember(good map[string]string) error {
-	if fmt.Sprint(good) == fmt.Sprint(h.good) {
+	if maps.Equal(good, h.good) {
 		return nil
 	}
 	content, err := json.MarshalIndent(good, "", "  ")

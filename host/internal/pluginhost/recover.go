@@ -45,7 +45,29 @@ func (h *Host) recover(ctx context.Context) error {
 		wait.Go(func() { failed[i] = h.recoverProcess(ctx, folder) })
 	}
 	wait.Wait()
-	return errors.Join(failed...)
+	return errors.Join(append(failed, h.sweepSockets())...)
+}
+
+// sweepSockets removes the folders of sockets that belong to no process which
+// was taken over, where they do not lie with the processes.
+func (h *Host) sweepSockets() error {
+	if h.sockets == h.runDir() {
+		return nil
+	}
+	entries, err := os.ReadDir(h.sockets)
+	if err != nil {
+		return fmt.Errorf("read folder of sockets: %w", err)
+	}
+	used := map[string]bool{}
+	for _, p := range h.inherited.processes {
+		used[p.child.record.Sockets] = true
+	}
+	for _, entry := range entries {
+		if folder := filepath.Join(h.sockets, entry.Name()); !used[folder] {
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+	}
+	return err
 }
 
 func (h *Host) recoverProcess(ctx context.Context, folder string) error {
@@ -54,11 +76,11 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
 		}
-		return h.forgetProcess(folder, nil)
+		return h.forgetProcess(folder)
 	}
 	fd := r.lives()
 	if fd < 0 {
-		return h.forgetProcess(folder, r)
+		return h.forgetProcess(folder)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
 	if err == nil {
@@ -71,21 +93,18 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		if err := killHeld(fd, r, h.times.kill); err != nil {
 			return err
 		}
-		return h.forgetProcess(folder, r)
+		return h.forgetProcess(folder)
 	}
 	p.child.signal(unix.SIGKILL)
 	p.finish()
-	return h.forgetProcess(folder, r)
+	return h.forgetProcess(folder)
 }
 
 // forgetProcess removes what a process has left that does not live.
-func (h *Host) forgetProcess(folder string, r *record) error {
+func (h *Host) forgetProcess(folder string) error {
 	h.inherited.mu.Lock()
 	h.inherited.lost = true
 	h.inherited.mu.Unlock()
-	if r != nil && r.Sockets != "" && filepath.Dir(r.Sockets) == h.sockets {
-		_ = os.RemoveAll(r.Sockets)
-	}
 	if err := os.RemoveAll(folder); err != nil {
 		return fmt.Errorf("remove folder of an ended process: %w", err)
 	}

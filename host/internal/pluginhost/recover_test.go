@@ -242,3 +242,54 @@ func TestRecordStaysUntilTheEndIsDurable(t *testing.T) {
 		t.Errorf("%d records of processes after the Ack, want 1", got)
 	}
 }
+
+// Sockets that lie outside of a data folder with a long path outlive the host as
+// well, and what is left of dead processes goes there, too.
+func TestSurvivalWithALongDataDir(t *testing.T) {
+	short, err := os.MkdirTemp("/tmp", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	t.Setenv("XDG_RUNTIME_DIR", short) // for those who may not write to /run
+	f := newFixture(t)
+	f.data = filepath.Join(f.data, strings.Repeat("long/", 40))
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	pid, file := killedHost(t, f)
+	sockets := socketFolder(t, pid)
+	stray := filepath.Join(filepath.Dir(sockets), "0000dead")
+	if err := os.Mkdir(stray, 0o700); err != nil {
+		t.Fatal(err)
+	}
+
+	h := f.start(t)
+	if got := h.Plugins()[0].PID; got != pid {
+		t.Errorf("PID = %d, want %d: the process goes on", got, pid)
+	}
+	if got := h.Recall("a1"); got != pluginhost.Known {
+		t.Fatalf("Recall = %v, want known", got)
+	}
+	if _, err := os.Stat(stray); err == nil {
+		t.Error("the folder of sockets that nobody uses is still there")
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inline(t, settle(h.Follow(t.Context(), until("a1", file), newSink())))
+}
+
+// socketFolder returns the folder in which a plugin process was told to listen.
+func socketFolder(t *testing.T, pid int) string {
+	t.Helper()
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for variable := range strings.SplitSeq(string(environment), "\x00") {
+		if folder, ok := strings.CutPrefix(variable, "PLUGIN_UNIX_SOCKET_DIR="); ok {
+			return folder
+		}
+	}
+	t.Fatal("the plugin was not told where to listen")
+	return ""
+}

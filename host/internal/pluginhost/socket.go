@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,16 +51,25 @@ func socketRoot(dataDir, run string) (string, error) {
 		dataDir, errors.Join(errs...))
 }
 
-// privateFolder makes dir as an empty folder that only this user may enter.
-// Whatever an earlier life left in it belongs to no living process.
+// privateFolder makes dir as a folder that only this user may enter. One that is
+// there already is kept: processes of an earlier life may listen in it.
 func privateFolder(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	err := os.Mkdir(dir, 0o700)
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return os.Mkdir(dir, 0o700)
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || info.Mode().Perm() != 0o700 || !ok || int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is not a folder of this user alone: remove it", dir)
+	}
+	return nil
 }
 
 // removeSockets removes a socket root outside the data folder.

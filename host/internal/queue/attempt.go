@@ -53,10 +53,10 @@ func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) 
 // follow goes on with the attempt of an earlier life, likewise.
 func (q *Queue) follow(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Follow) }
 
-// perform runs an attempt to its end.
-type perform func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+// performer runs an attempt to its end.
+type performer func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 
-func (q *Queue) begin(a *attempt, c job.Claimed, run perform) {
+func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 	q.mu.Lock()
 	a.detach = q.Runner.Detaches(c.Job)
 	q.mu.Unlock()
@@ -66,7 +66,7 @@ func (q *Queue) begin(a *attempt, c job.Claimed, run perform) {
 	}()
 }
 
-func (q *Queue) perform(ctx context.Context, c job.Claimed, run perform) {
+func (q *Queue) perform(ctx context.Context, c job.Claimed, run performer) {
 	var mark *time.Timer
 	outcome, done := run(ctx, c, func(time.Time) {
 		mark = time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
