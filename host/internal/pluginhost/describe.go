@@ -16,9 +16,10 @@ type Description struct {
 	SDKVersion     string
 	SettingsSchema json.RawMessage // JSON Schema 2020-12; nil when there is none
 	InputSchema    json.RawMessage
-	MaxConcurrency int  // most attempts at once; 0: no limit
-	ReadOnly       bool // no job changes anything outside
-	RetrySafe      bool // a job may be started again after an unknown outcome
+	Isolation      []Isolation // that it can work under, the preferred one first; never empty
+	MaxConcurrency int         // most attempts at once in one process; 0: no limit
+	ReadOnly       bool        // no job changes anything outside
+	RetrySafe      bool        // a job may be started again after an unknown outcome
 	Examples       []Example
 	Docs           string // Markdown
 }
@@ -63,6 +64,7 @@ func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, err
 		SDKVersion:     d.GetSdkVersion(),
 		SettingsSchema: settings,
 		InputSchema:    input,
+		Isolation:      isolation(d.GetCapabilities()),
 		MaxConcurrency: int(max(d.GetCapabilities().GetMaxConcurrency(), 0)),
 		ReadOnly:       d.GetCapabilities().GetReadOnly(),
 		RetrySafe:      d.GetCapabilities().GetRetrySafe(),

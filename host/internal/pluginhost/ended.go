@@ -48,10 +48,11 @@ func (e *Ended) Ack() {
 	if e.process == nil || e.acked.Swap(true) {
 		return
 	}
-	if e.event > 0 {
+	if e.event > 0 && !e.process.alone() {
 		e.process.acks.add(e.attempt, e.event, false)
 	}
 	e.process.settle(1)
+	e.process.release()
 }
 
 // notStarted is the end of an attempt that no plugin has seen.

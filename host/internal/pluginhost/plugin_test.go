@@ -73,8 +73,16 @@ func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.D
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
-		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
+		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit), Isolation: isolation()},
 	}, nil
+}
+
+// isolation returns what HEIMDALL_TEST_ISOLATION names.
+func isolation() (kinds []pluginpb.Isolation) {
+	for name := range strings.FieldsSeq(os.Getenv("HEIMDALL_TEST_ISOLATION")) {
+		kinds = append(kinds, pluginpb.Isolation(pluginpb.Isolation_value["ISOLATION_"+name]))
+	}
+	return kinds
 }
 
 func (f *fake) Configure(_ context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
@@ -269,6 +277,8 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 			<-time.After(5 * time.Millisecond)
 		}
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
+	case "pid":
+		a.text(strconv.Itoa(os.Getpid()))
 	case "version":
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION"))
 	}

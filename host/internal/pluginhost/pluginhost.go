@@ -27,6 +27,9 @@ type Config struct {
 	Environment  []string      // names of variables that plugins may see beside the usual ones
 	Settings     Settings      // of the plugins themselves; nil: there are none
 
+	// Policies say what the operator wants of single plugins, by name.
+	Policies map[string]Policy
+
 	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
 	// them lists with their digest.
 	RequireChecksums bool
@@ -204,14 +207,10 @@ func (h *Host) Start(ctx context.Context) error {
 // keepInherited keeps the processes of an earlier life whose builds no file
 // names any more, until their attempts have ended.
 func (h *Host) keepInherited() {
-	h.inherited.mu.Lock()
-	left := h.inherited.processes
-	h.inherited.processes = nil
-	h.inherited.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range left {
-		s := h.supervise(h.running, p.build, p)
+	for left := h.inheritAny(); left != nil; left = h.inheritAny() {
+		s := h.retain(h.running, left)
 		h.builds[s] = true
 		s.drain()
 	}

@@ -41,6 +41,8 @@ type process struct {
 	commands    pluginpb.CommandServiceClient
 	description *Description
 	version     version
+	isolation   Isolation   // of its build
+	supervisor  *supervisor // of its build; set before it takes attempts
 	since       time.Time
 	acks        acks
 
@@ -53,14 +55,18 @@ type process struct {
 	stopping atomic.Bool
 	stopOnce sync.Once
 	reason   string // why the host stopped it; valid after stopping
+
+	released    chan struct{} // closed when its one attempt needs it no more; nil: it takes any attempts
+	releaseOnce sync.Once
 }
 
 // launch starts a process and leads it to where it can work, or ends it and
-// says in one sentence why it cannot.
-func (h *Host) launch(ctx context.Context, b build) (*process, error) {
+// says in one sentence why it cannot. It is to serve one attempt with limits of
+// its own, or any when attempt is empty.
+func (h *Host) launch(ctx context.Context, b build, attempt string, limits Limits) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
-	p, err := h.newProcess(b)
+	p, err := h.newProcess(b, attempt)
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +83,17 @@ func (h *Host) launch(ctx context.Context, b build) (*process, error) {
 }
 
 // newProcess prepares a process.
-func (h *Host) newProcess(b build) (*process, error) {
+func (h *Host) newProcess(b build, attempt string) (*process, error) {
 	folder, sockets, err := h.makeFolders()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
+	p := h.emptyProcess(b, attempt)
 	p.child = &child{
 		build:     b,
 		folder:    folder,
 		log:       p.log,
-		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets},
+		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets, Attempt: attempt},
 		handshake: make(chan string, 1),
 		dead:      make(chan struct{}),
 		exited:    make(chan struct{}),
@@ -108,6 +114,15 @@ func (h *Host) newProcess(b build) (*process, error) {
 		Logger:       hclog.NewNullLogger(), // the host says it in its own words
 	})
 	return p, nil
+}
+
+// emptyProcess returns a process of a build without a child.
+func (h *Host) emptyProcess(b build, attempt string) *process {
+	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
+	if attempt != "" {
+		p.released = make(chan struct{})
+	}
+	return p
 }
 
 // begin starts the process and waits for its handshake.
@@ -207,7 +222,10 @@ func (p *process) introduce(ctx context.Context, h *Host) error {
 	if p.description, p.version, err = describe(described, p.build); err != nil {
 		return permanent{err}
 	}
-	if n := p.description.MaxConcurrency; n > 0 {
+	if p.isolation, err = isolate(p.description, h.config.Policies[p.name]); err != nil {
+		return permanent{err}
+	}
+	if n := p.description.MaxConcurrency; n > 0 && p.isolation == Shared {
 		p.slots = make(chan struct{}, n)
 	}
 	return nil

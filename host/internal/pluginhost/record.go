@@ -25,8 +25,9 @@ type record struct {
 	StartTime uint64 `json:"start_time"` // clock ticks after boot
 	Boot      string `json:"boot_id"`
 	Namespace string `json:"pid_namespace"`
-	Sockets   string `json:"sockets"`          // the folder of its socket
-	Socket    string `json:"socket,omitempty"` // "" before the handshake
+	Sockets   string `json:"sockets"`           // the folder of its socket
+	Socket    string `json:"socket,omitempty"`  // "" before the handshake
+	Attempt   string `json:"attempt,omitempty"` // the only one that it serves; "": it takes any
 }
 
 // identify completes the record of a process that has not been waited for yet.
