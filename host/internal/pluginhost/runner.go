@@ -152,16 +152,19 @@ func (c *child) hold() {
 	c.reaped = true
 }
 
-// follow reads what the process writes: often until its handshake, later now
+// follow reads what the process writes: at once until its handshake, later now
 // and then.
 func (c *child) follow(stdout, stderr *tail) {
 	defer close(c.exited)
 	const shortest, longest = time.Millisecond, 200 * time.Millisecond
+	written, forget := c.awaitHandshake(stdout)
+	defer func() { forget() }()
 	wait := shortest
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
+		case <-written:
 		case <-c.dead:
 			stdout.finish()
 			stderr.finish()
@@ -177,14 +180,32 @@ func (c *child) follow(stdout, stderr *tail) {
 		} else {
 			wait = min(2*wait, longest)
 		}
-		if !c.greeted {
+		if !c.greeted && len(stdout.partial) > 4<<10 { // garbage that may never end
+			c.printed(string(stdout.partial))
+		}
+		switch {
+		case c.greeted && written != nil:
+			forget()
+			written, forget = nil, func() {}
+		case !c.greeted && written == nil:
 			wait = shortest
-			if len(stdout.partial) > 4<<10 { // garbage that may never end
-				c.printed(string(stdout.partial))
-			}
 		}
 		timer.Reset(wait)
 	}
+}
+
+// awaitHandshake returns what tells that stdout was written to, until the
+// function that it returns is called; nil when the kernel cannot tell.
+func (c *child) awaitHandshake(stdout *tail) (written <-chan struct{}, forget func()) {
+	if c.greeted {
+		return nil, func() {}
+	}
+	written, forget, err := modified(stdout.file.Name())
+	if err != nil {
+		c.log.Debug("the handshake is polled for", "error", err)
+		return nil, func() {}
+	}
+	return written, forget
 }
 
 // printed takes a line of stdout. The first is the handshake.
