@@ -69,6 +69,7 @@ var sameLayer = map[string][]string{
 var forTests = []string{
 	"internal/pgtest",
 	"internal/store/storetest",
+	"internal/zoo",
 }
 
 // apart names the programs beside the host: they use it from outside, by its
