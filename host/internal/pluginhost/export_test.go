@@ -20,3 +20,16 @@ func (h *Host) Quarantine(crashes int) { h.times.crashes = crashes }
 
 // Look sets the time between looks at the plugin folder; before Start.
 func (h *Host) Look(every time.Duration) { h.times.look = every }
+
+// LaunchOwn starts a process for an attempt that never begins, and returns its
+// number.
+func (h *Host) LaunchOwn(plugin, attempt string) (int, error) {
+	p, err := h.pick(plugin, "")
+	if err == nil {
+		p, err = p.supervisor.start(h.running, &Request{AttemptID: attempt})
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p.child.record.PID, nil
+}

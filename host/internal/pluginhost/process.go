@@ -64,6 +64,9 @@ type process struct {
 // says in one sentence why it cannot. It is to serve one attempt with limits of
 // its own, or any when attempt is empty.
 func (h *Host) launch(ctx context.Context, b build, attempt string, limits Limits) (*process, error) {
+	if b.path == "" {
+		return nil, permanent{errors.New("the process that the host was attached to has ended")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
 	p, err := h.newProcess(b, attempt)

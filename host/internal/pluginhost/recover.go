@@ -87,6 +87,10 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		}
 		return h.forgetProcess(folder, "")
 	}
+	if r.copied(folder) {
+		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
+		return h.forgetProcess(folder, r.Attempt)
+	}
 	fd := r.lives()
 	if fd < 0 {
 		return h.forgetProcess(folder, r.Attempt)
@@ -100,7 +104,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	if unused {
 		h.log.Info("a plugin process of an earlier life had not begun its job and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
 	} else {
-		h.log.Warn("a plugin process of an earlier life does not answer and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
+		h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
 	}
 	if p == nil {
 		defer unix.Close(fd)
@@ -142,6 +146,9 @@ func removeProcess(folder string) error {
 func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (*process, error) {
 	if r.Socket == "" {
 		return nil, errors.New("it had not shaken hands")
+	}
+	if r.Folder != folder {
+		return nil, fmt.Errorf("data_dir was moved here from %s, where it still writes the files of its jobs", filepath.Dir(filepath.Dir(r.Folder)))
 	}
 	b := found{name: r.Plugin, version: r.Version, path: r.Plugin}.build(h.storeDir(), r.Digest)
 	p := h.emptyProcess(b, r.Attempt)
