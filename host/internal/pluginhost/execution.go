@@ -78,6 +78,9 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		}
 		return stoppedBefore(ctx)
 	}
+	if over, ok := errors.AsType[*overLimit](err); ok {
+		return notStartable(over.excess)
+	}
 	if err != nil {
 		return notStarted(job.Unavailable, err.Error())
 	}

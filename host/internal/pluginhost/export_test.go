@@ -1,6 +1,9 @@
 package pluginhost
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Hurry shortens the deadlines that tests wait for.
 func (h *Host) Hurry() {
@@ -33,3 +36,11 @@ func (h *Host) LaunchOwn(plugin, attempt string) (int, error) {
 	}
 	return p.child.record.PID, nil
 }
+
+// WithoutGroups makes the host work as on a machine without control groups.
+func (h *Host) WithoutGroups() {
+	h.grouping = func(string) (groups, error) { return groups{}, errors.New("not here") }
+}
+
+// Groups returns the folder of the control groups, and whether they bound memory.
+func (h *Host) Groups() (folder string, memory bool) { return h.groups.folder, h.groups.memory }

@@ -92,6 +92,7 @@ func (s *supervisor) start(ctx context.Context, request *Request) (*process, err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.host.running, cancel)()
+	request.Limits = request.Limits.over(s.host.config.Policies[s.build.name].Limits)
 	p, err := s.host.launch(ctx, s.build, request.AttemptID, request.Limits)
 	if err != nil {
 		s.own.free(nil)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -71,12 +73,7 @@ func killedHostOfJobs(t *testing.T, f fixture, jobs int) left {
 	}
 	earlier.Process.Kill()
 	earlier.Wait()
-	t.Cleanup(func() { // where the test did not
-		syscall.Kill(l.Shared, syscall.SIGKILL)
-		for _, pid := range l.Own {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-	})
+	endLater(t, append(slices.Collect(maps.Values(l.Own)), l.Shared)...)
 	if len(l.Own) != jobs+1 {
 		t.Fatalf("the earlier host left %+v, want %d processes and one that has nothing to do", l, jobs)
 	}
@@ -145,16 +142,18 @@ func TestProcessesOfJobsAreTakenOver(t *testing.T) {
 	inline(t, fresh)
 }
 
-// Processes of a build that was replaced while no host ran go on until their jobs
+// Processes of a build that was removed while no host ran go on until their jobs
 // have ended, and nothing else of that build is started.
-func TestProcessesOfJobsOfAReplacedBuild(t *testing.T) {
+func TestProcessesOfJobsOfARemovedBuild(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=1.0.0")
 	l := killedHostOfJobs(t, f, 1)
 	syscall.Kill(l.Shared, syscall.SIGKILL)
-	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=2.0.0")
+	if err := os.Remove(filepath.Join(f.plugins, "heimdall-plugin-good")); err != nil {
+		t.Fatal(err)
+	}
 
-	h := f.start(t) // and now its jobs share a process
+	h := f.start(t)
 	if got := h.Recall("a0"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
@@ -172,15 +171,14 @@ func TestProcessesOfJobsOfAReplacedBuild(t *testing.T) {
 	if old.PID != 0 || old.State != pluginhost.Draining || old.Isolation != pluginhost.PerJob {
 		t.Errorf("Status = %+v, want a build that drains without a process beside that of its job", old)
 	}
-	ended, _ := run(t, h, "good", "b1", "version")
-	if got := inline(t, ended); got != "2.0.0" {
-		t.Errorf("a new attempt ran on %s, want the new build", got)
+	if err := h.Available("good", ""); err == nil {
+		t.Error("a plugin that was removed takes new attempts")
 	}
 	touch(t, l.file)
 	if got := inline(t, <-done); got != "1.0.0 was there until the end" {
 		t.Errorf("result = %q", got)
 	}
-	eventually(t, "the old build is gone", func() bool { return len(h.Plugins()) == 1 })
+	eventually(t, "the old build is gone", func() bool { return len(h.Plugins()) == 0 })
 }
 
 // A host that stops leaves the attempts that it is told to leave with their
@@ -206,7 +204,7 @@ func TestDetachOfJobsWithProcesses(t *testing.T) {
 	<-s.begun
 	status := h.Plugins()[0]
 	pid := status.Processes[0].PID
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+	endLater(t, pid)
 	cancel(&pluginhost.Stop{Reason: pluginhost.StopDetach})
 	if ended := <-done; !ended.Left || ended.Error != nil {
 		t.Errorf("Ended = %+v, want it left", ended)

@@ -54,9 +54,13 @@ type Host struct {
 	config  Config
 	log     hclog.Logger
 	sockets string // folder that socket folders are made in
-	times   times
-	right   right
-	key     ed25519.PublicKey // of reports; nil: they need no signature
+	groups  groups
+
+	grouping func(dataDir string) (groups, error) // openGroups, but in tests
+
+	times times
+	right right
+	key   ed25519.PublicKey // of reports; nil: they need no signature
 
 	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
 	inherited inherited
@@ -123,6 +127,8 @@ func New(config Config) (*Host, error) {
 	h := &Host{
 		config: config,
 		log:    config.Log,
+
+		grouping: openGroups,
 		times: times{
 			drain:   5 * time.Second,
 			hung:    2 * time.Second,
@@ -272,6 +278,7 @@ func (h *Host) Close() {
 	h.cancel()
 	h.wait.Wait()
 	h.removeSockets()
+	h.groups.close()
 }
 
 // prepare makes the host's folders and removes the remains of an earlier life.
@@ -286,6 +293,12 @@ func (h *Host) prepare() error {
 		return err
 	}
 	h.sockets = sockets
+	if h.groups, err = h.grouping(h.config.DataDir); err != nil {
+		h.log.Debug("plugin processes have no control groups", "reason", err)
+	}
+	held := h.jobsHolding(PerJob, nil)
+	h.log.Info("limits of plugin processes are held", "memory", held.Memory, "cpu", held.CPU, "open_files", held.OpenFiles,
+		"core", held.Core, "control_groups", h.groups.folder != "")
 	return nil
 }
 

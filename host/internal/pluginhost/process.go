@@ -69,7 +69,7 @@ func (h *Host) launch(ctx context.Context, b build, attempt string, limits Limit
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
-	p, err := h.newProcess(b, attempt)
+	p, err := h.newProcess(b, attempt, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (h *Host) launch(ctx context.Context, b build, attempt string, limits Limit
 }
 
 // newProcess prepares a process.
-func (h *Host) newProcess(b build, attempt string) (*process, error) {
+func (h *Host) newProcess(b build, attempt string, limits Limits) (*process, error) {
 	folder, sockets, err := h.makeFolders()
 	if err != nil {
 		return nil, err
@@ -96,11 +96,13 @@ func (h *Host) newProcess(b build, attempt string) (*process, error) {
 		build:     b,
 		folder:    folder,
 		log:       p.log,
-		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets, Attempt: attempt},
+		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets, Attempt: attempt, Limits: limits},
+		gone:      p.gone,
 		handshake: make(chan string, 1),
 		dead:      make(chan struct{}),
 		exited:    make(chan struct{}),
 	}
+	p.child.join(h.groups)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake.Config,
 		VersionedPlugins: map[int]plugin.PluginSet{handshake.ProtocolVersion: handshake.Set(nil)},
@@ -138,7 +140,7 @@ func (p *process) begin(ctx context.Context) error {
 		return permanent{fmt.Errorf("plugin %s listens on %s: a plugin must listen on a unix socket", p.name, address)}
 	}
 	p.child.record.Socket = address.String()
-	return nil
+	return p.child.restrict()
 }
 
 // makeFolders makes the folder of a process and the one of its socket, which
@@ -175,6 +177,9 @@ func (p *process) explain(ctx context.Context, err error) error {
 	case <-p.child.exited:
 	case <-time.After(p.times.kill):
 		return fmt.Errorf("plugin %s gave no handshake and cannot be killed: %w", p.name, err)
+	}
+	if over := p.overLimit(); over != nil {
+		return over
 	}
 	said := ""
 	if cause := p.child.stderr.cause(); cause != "" {
@@ -271,6 +276,9 @@ func (p *process) broken(what string, err error) error {
 	}
 	select {
 	case <-p.child.exited:
+		if over := p.overLimit(); over != nil {
+			return over
+		}
 		text, _ := p.crash()
 		return errors.New(text)
 	case <-time.After(100 * time.Millisecond):
@@ -301,13 +309,18 @@ func (p *process) alive() bool {
 // valid after the exit.
 func (p *process) crash() (text, detail string) {
 	how, chosen, well := p.child.exit()
+	excess := p.child.excess.Load()
 	switch cause := p.child.stderr.cause(); {
+	case excess != nil:
+		return fmt.Sprintf("plugin %s was ended because its process %v", p.name, excess), p.child.stderr.text()
 	case p.stopping.Load():
 		return fmt.Sprintf("plugin %s was stopped: %s", p.name, p.reason), ""
 	case well:
 		text = fmt.Sprintf("plugin %s ended by itself", p.name)
 	case cause != "" && chosen:
 		text = fmt.Sprintf("plugin %s crashed: %s: %s", p.name, how, cause)
+	case p.child.killedByOthers():
+		text = fmt.Sprintf("plugin %s was killed by SIGKILL that the host did not send; perhaps the machine was out of memory", p.name)
 	default:
 		text = fmt.Sprintf("plugin %s crashed: %s", p.name, how)
 	}
@@ -328,6 +341,7 @@ func (p *process) finish() {
 		}
 		p.disconnect()
 	}
+	p.child.leaveGroup(p.times.kill)
 	p.over.Store(true)
 	p.settle(0)
 }

@@ -54,7 +54,17 @@ func (h *Host) recover(ctx context.Context) error {
 		wait.Go(func() { failed[i] = h.recoverProcess(ctx, folder) })
 	}
 	wait.Wait()
-	return errors.Join(append(failed, h.sweepSockets())...)
+	return errors.Join(append(failed, h.sweepSockets(), h.sweepGroups())...)
+}
+
+// sweepGroups ends what is left in control groups of processes that were not
+// taken over.
+func (h *Host) sweepGroups() error {
+	used := map[string]bool{}
+	for _, p := range h.inherited.processes {
+		used[p.child.record.Group] = true
+	}
+	return h.groups.sweep(used, h.times.kill)
 }
 
 // sweepSockets removes the folders of sockets that belong to no process which
@@ -91,6 +101,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
 		return h.forgetProcess(folder, r.Attempt)
 	}
+	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
 	fd := r.lives()
 	if fd < 0 {
 		return h.forgetProcess(folder, r.Attempt)
@@ -109,6 +120,9 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	if p == nil {
 		defer unix.Close(fd)
 		if err := killHeld(fd, r, h.times.kill); err != nil {
+			return err
+		}
+		if err := (&group{path: r.Group}).remove(h.times.kill); err != nil {
 			return err
 		}
 	} else {
@@ -153,9 +167,10 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	b := found{name: r.Plugin, version: r.Version, path: r.Plugin}.build(h.storeDir(), r.Digest)
 	p := h.emptyProcess(b, r.Attempt)
 	p.child = &child{
-		build: b, folder: folder, log: p.log, record: *r,
+		build: b, folder: folder, log: p.log, record: *r, gone: p.gone,
 		dead: make(chan struct{}), exited: make(chan struct{}),
 	}
+	p.child.rejoin(h.groups)
 	if err := p.child.take(fd); err != nil {
 		return nil, fmt.Errorf("read what it writes: %w", err)
 	}
@@ -223,6 +238,7 @@ func (p *process) refuse(ctx context.Context) error {
 func killHeld(fd int, r *record, wait time.Duration) error {
 	// It leads its group, so the group's number is its own as long as it is held.
 	_ = unix.Kill(-r.PID, unix.SIGKILL)
+	(&group{path: r.Group}).kill()
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for deadline := time.Now().Add(wait); ; {

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,11 +78,30 @@ func killedHost(t *testing.T, f fixture) (pid int, file string) {
 	}
 	earlier.Process.Kill()
 	earlier.Wait()
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) }) // where the test did not
+	endLater(t, pid)
 	if !alive(pid) {
 		t.Fatalf("process %d has died with its host", pid)
 	}
 	return pid, file
+}
+
+// endLater ends processes that a test has left, in the end, and their groups.
+func endLater(t *testing.T, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		group := groupFolder(t, pid)
+		t.Cleanup(func() {
+			syscall.Kill(pid, syscall.SIGKILL)
+			if !strings.Contains(group, "/heimdall-") {
+				return
+			}
+			eventually(t, "the group of the process can go", func() bool {
+				err := syscall.Rmdir(group)
+				return err == nil || errors.Is(err, fs.ErrNotExist)
+			})
+			syscall.Rmdir(filepath.Dir(group))
+		})
+	}
 }
 
 func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
@@ -201,7 +222,7 @@ func TestDetach(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(serving) }()
 	pid := h.Plugins()[0].PID
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+	endLater(t, pid)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := newSink()
 	done := make(chan *pluginhost.Ended, 1)
@@ -327,6 +348,7 @@ func TestRecordsOfOthersAreOnlyRemoved(t *testing.T) {
 				}
 			} else {
 				changeRecord(t, f, change)
+				leaveGroup(t, pid) // whoever is in a group of ours is ours
 			}
 			h := f.start(t)
 			if got := h.Recall("a1"); got != pluginhost.Unknown {

@@ -22,6 +22,9 @@ type Status struct {
 	Isolation    Isolation // "" before it is known
 	PID          int       // 0 when there is no process
 	Processes    []Process // those that serve one attempt each, beside the one of PID
+	Limits       Limits    // of the process of PID
+	Held         Holding   // what holds these
+	JobsHeld     Holding   // what holds the limits of attempts
 	Running      int       // attempts
 	Restarts     []Restart // the latest
 	RestartCount int       // all
@@ -93,9 +96,11 @@ func (s *supervisor) snapshot() Status {
 	}
 	if s.last != nil {
 		status.Version = s.last.Version
+		status.JobsHeld = s.host.jobsHolding(s.isolates, s.last)
 	}
 	if p := s.current.Load(); p != nil {
 		status.PID = p.child.record.PID
+		status.Limits, status.Held = p.child.record.Limits, p.child.holding()
 		status.Running = int(max(p.running.Load(), 0))
 	}
 	for _, p := range s.own.all() {
