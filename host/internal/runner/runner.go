@@ -190,7 +190,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Input:         j.Context,
 		User:          j.User,
 		Folders:       r.folders(c),
-		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
+		Limits:        limits(command.Limits),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
@@ -222,6 +222,14 @@ func (r *Runner) timeout(j *job.Job, command *catalog.Command) time.Duration {
 
 func attemptID(c job.Claimed) string {
 	return string(c.Job.ID) + "." + strconv.Itoa(c.Lease.Attempt)
+}
+
+// limits returns the bounds of an attempt of a command.
+func limits(l catalog.Limits) pluginhost.Limits {
+	return pluginhost.Limits{
+		MemoryBytes: l.MemoryBytes, CPUSeconds: l.CPUSeconds, OpenFiles: l.OpenFiles, CoreBytes: l.CoreBytes,
+		InlineResultBytes: inlineResult,
+	}
 }
 
 func object(o *catalog.Object) pluginhost.Object {
