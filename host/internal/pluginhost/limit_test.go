@@ -93,13 +93,28 @@ func TestMemoryOfASharedProcess(t *testing.T) {
 	}
 }
 
+// A plugin tells the limits of the attempt, which the host has set, from those of
+// others.
+func TestLimitsThatThePluginHolds(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	ended, _ := run(t, h, "good", "a1", "over limit")
+	if e := ended.Error; e == nil || e.Class != job.Quota || ended.Stop == nil || ended.Stop.Reason != pluginhost.StopLimit || ended.Stop.Message != e.Message {
+		t.Errorf("Error = %+v, Stop = %+v, want class quota, stopped for a limit", ended.Error, ended.Stop)
+	}
+	ended, _ = run(t, h, "good", "a2", "quota")
+	if e := ended.Error; e == nil || e.Class != job.Quota || ended.Stop != nil {
+		t.Errorf("Error = %+v, Stop = %+v, want class quota, and that nobody stopped it", ended.Error, ended.Stop)
+	}
+}
+
 // A limit that the process is over before it can work ends the attempt as well.
 func TestMemoryThatIsNotEnoughToStart(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")
 	h := f.start(t, perJob)
-	r := request("good", "a1", "until")
-	r = until("a1", filepath.Join(t.TempDir(), "never"))
+	r := until("a1", filepath.Join(t.TempDir(), "never"))
 	r.Limits.MemoryBytes = 1 << 10
 	ended := settle(h.Run(t.Context(), r, newSink()))
 	if e := ended.Error; e == nil || e.Class != job.Quota || ended.Stop == nil || !strings.Contains(e.Message, "its limit is 1 KiB") {

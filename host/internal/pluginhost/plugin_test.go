@@ -289,6 +289,10 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 			hog()
 		}
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
+	case "over limit": // ends as plugins do that hold the limits of what they run
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "the job used too much", Limit: "memory"})
+	case "quota": // a limit of somebody else
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "no more credits"})
 	case "hog": // takes memory and keeps it
 		hog()
 	case "hog below": // in a process that has left the session and lost its parent
