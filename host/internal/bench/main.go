@@ -82,6 +82,8 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		run  func() error
 	}{
 		{"start", b.start},
+		{"plugin start", b.pluginStart},
+		{"crash noticed", b.crash},
 		{"round trip", b.roundTrip},
 		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
 		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
