@@ -68,7 +68,7 @@ func request(plugin, id, folder string, input any) (pluginhost.Request, error) {
 // begun is a sink that tells when the work has begun.
 type begun chan struct{}
 
-func (s begun) Started(time.Time)                 { close(s) }
+func (s begun) Started(time.Time)               { close(s) }
 func (begun) Progress(float64, float64, string) {}
 func (begun) Output(job.Output)                 {}
 func (begun) Usage(string, float64)             {}
@@ -86,6 +86,3 @@ func copyPlugin(binary, folder string) error {
 	}
 	return os.WriteFile(filepath.Join(folder, filepath.Base(binary)), content, 0o755)
 }
-
-// faulty is the binary of the plugin that does what its input says.
-func (b *bench) faulty() string { return filepath.Join(b.bin, "faulty", "heimdall-plugin-faulty") }

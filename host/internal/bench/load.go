@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -43,13 +44,19 @@ func drive(ctx context.Context, callers int, length time.Duration, fn func(conte
 }
 
 func drivePart(ctx context.Context, callers int, length time.Duration, fn func(context.Context) error) (load, error) {
+	begun := time.Now()
+	return driveUntil(ctx, callers, func() bool { return time.Since(begun) >= length }, fn)
+}
+
+// driveUntil lets callers call fn until it is over. One whose call fails ends.
+func driveUntil(ctx context.Context, callers int, over func() bool, fn func(context.Context) error) (load, error) {
 	var group sync.WaitGroup
 	took := make([][]time.Duration, callers)
 	failed := make([]error, callers)
 	begun := time.Now()
 	for i := range callers {
 		group.Go(func() {
-			for time.Since(begun) < length && ctx.Err() == nil {
+			for !over() && ctx.Err() == nil {
 				start := time.Now()
 				if failed[i] = fn(ctx); failed[i] != nil {
 					return
@@ -66,6 +73,9 @@ func drivePart(ctx context.Context, callers int, length time.Duration, fn func(c
 		}
 	}
 	all := slices.Concat(took...)
+	if len(all) == 0 {
+		return load{}, errors.New("not one call was made")
+	}
 	slices.Sort(all)
 	return load{
 		calls: len(all),

@@ -98,21 +98,6 @@ func (s *server) kill() error {
 	return err
 }
 
-// anonymous returns the anonymous memory of the host's process, bytes.
-func (s *server) anonymous() (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(content)) {
-		var kilobytes float64
-		if n, _ := fmt.Sscanf(line, "RssAnon: %f kB", &kilobytes); n == 1 {
-			return kilobytes * 1024, nil
-		}
-	}
-	return 0, errors.New("the kernel does not say RssAnon")
-}
-
 // start measures how long a host takes until it is ready, and what it needs
 // when it has nothing to do.
 func (b *bench) start() error {
