@@ -109,3 +109,44 @@ func processorTime(processes []int) (time.Duration, error) {
 	}
 	return sum, nil
 }
+
+// othersTime is how long the machine is watched before a section.
+const othersTime = 300 * time.Millisecond
+
+// others returns how much of the machine's processor time is taken, percent,
+// while the programs that are measured do nothing: a run on a busy machine says
+// less.
+func others() (float64, error) {
+	busy, all, err := machineTime()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(othersTime)
+	busyThen, allThen, err := machineTime()
+	if err != nil || allThen == all {
+		return 0, err
+	}
+	return 100 * (busyThen - busy) / (allThen - all), nil
+}
+
+// machineTime returns the busy and the whole time of all processors since the
+// machine was started, hundredths of a second.
+func machineTime() (busy, all float64, err error) {
+	content, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	fields := strings.Fields(line)[1:] // user nice system idle iowait irq softirq steal guest guest_nice
+	for i, field := range fields[:min(len(fields), 8)] {
+		ticks, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read /proc/stat: %w", err)
+		}
+		all += ticks
+		if i != 3 && i != 4 {
+			busy += ticks
+		}
+	}
+	return busy, all, nil
+}

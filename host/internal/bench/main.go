@@ -97,6 +97,11 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		}
 		fmt.Printf("\n%s\n", s.name)
 		before := len(b.figures)
+		taken, err := others()
+		if err != nil {
+			return err
+		}
+		b.add(Figure{Name: "taken by others before", Value: taken, Unit: "% CPU"})
 		if err := s.run(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
