@@ -74,11 +74,10 @@ func (s *Server) serve() {
 		HandshakeConfig: handshake.Config,
 		Plugins:         handshake.Set(s.Register),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			options = append(ServerOptions(), options...)
-			if len(options) == len(ServerOptions()) { // no TLS
-				options = append(options, grpc.Creds(stdio))
+			if len(options) == 0 { // no TLS
+				options = []grpc.ServerOption{grpc.Creds(stdio)}
 			}
-			server = grpc.NewServer(options...)
+			server = grpc.NewServer(append(options, s.GRPCOptions()...)...)
 			close(ready)
 			return server
 		},
@@ -95,14 +94,14 @@ func (s *Server) serve() {
 // streamWorkers is the number of goroutines that are kept for calls.
 const streamWorkers = 8
 
-// ServerOptions returns the options of a gRPC server that plugins are served on.
-func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
+// GRPCOptions returns the options of a gRPC server that the plugin is served on.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(handshake.MaxMessage),
 		// Quick jobs are served by goroutines whose stacks have grown already: a
 		// tenth less processor time for each. Long ones get their own.
 		grpc.NumStreamWorkers(streamWorkers),
-	}
+	}, s.options...)
 }
 
 // untilStopped ends the gRPC server after SIGTERM or when no host comes any more.
