@@ -34,6 +34,7 @@ type file struct {
 	seen   stamp    // at the last look
 	taken  stamp    // whose content was taken in
 	absent bool     // at the last look
+	fixed  bool     // it is no file of the folder, and stays
 	proof  [2]stamp // of the report of its check, at the last look
 	serves *supervisor
 	next   *supervisor // is to serve once it has proven that it works; nil: none
@@ -60,7 +61,7 @@ func (h *Host) reconcile(ctx context.Context, first bool) {
 	}
 	for path, f := range h.files {
 		switch {
-		case present[path]:
+		case present[path], f.fixed:
 			f.absent = false
 		case f.absent: // twice: it is not just being replaced
 			h.log.Info("a plugin was removed; it ends when its jobs have", "plugin", f.found.name, "path", path)
