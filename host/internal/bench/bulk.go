@@ -10,18 +10,28 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
 // A job that writes very much must not take the host's memory.
 const (
-	bulkBytes  = 1 << 30 // of stdout, and of the result
-	bulkGrowth = 64 << 20
+	bulkBytes  = 1 << 30  // of stdout, and of the result
+	bulkGrowth = 64 << 20 // of the host's memory, at most
+	bulkRoom   = 5 << 30  // that all copies need
 )
 
 // bulk runs a job of a large log and a large result, reads them back, and
 // measures the host's memory meanwhile, and the time against copying as much.
 func (b *bench) bulk() (err error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(b.scratch, &disk); err != nil {
+		return fmt.Errorf("look at %s: %w", b.scratch, err)
+	}
+	if free := disk.Bavail * uint64(disk.Bsize); free < bulkRoom {
+		return fmt.Errorf("%s has %d bytes free and %d are needed: set TMPDIR to a larger disk", b.scratch, free, uint64(bulkRoom))
+	}
 	r, err := b.rig("bulk")
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -54,12 +53,12 @@ func (b *bench) crashOwn(data string) (took time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer h.end(&err)
 	r, err := request("faulty", string(job.NewID()), data, map[string]any{"hang": true})
 	if err != nil {
 		return 0, err
 	}
-	return b.killUnder(h, func(sink begun) *pluginhost.Ended { return h.Run(b.ctx, r, sink) })
+	return b.killUnder(h, func(s *sink) *pluginhost.Ended { return h.Run(b.ctx, r, s) })
 }
 
 // crashTakenOver does so in a host that has not started the process.
@@ -75,12 +74,12 @@ func (b *bench) crashTakenOver(data string) (took time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer h.end(&err)
 	if fate := h.Recall(r.AttemptID); fate != pluginhost.Known {
 		return 0, fmt.Errorf("the attempt of the host before is not known: %v", fate)
 	}
 	h.Disown()
-	return b.killUnder(h, func(sink begun) *pluginhost.Ended { return h.Follow(b.ctx, r, sink) })
+	return b.killUnder(h, func(s *sink) *pluginhost.Ended { return h.Follow(b.ctx, r, s) })
 }
 
 // detach runs an attempt in a host that ends before it.
@@ -91,11 +90,11 @@ func (b *bench) detach(r pluginhost.Request, data string) error {
 	}
 	ctx, cancel := context.WithCancelCause(b.ctx)
 	defer cancel(nil)
-	sink, done := make(begun), make(chan *pluginhost.Ended, 1)
-	go func() { done <- h.Run(ctx, r, sink) }()
+	s, done := newSink(), make(chan *pluginhost.Ended, 1)
+	go func() { done <- h.Run(ctx, r, s) }()
 	var ended *pluginhost.Ended
 	select {
-	case <-sink:
+	case <-s.begun:
 		cancel(&pluginhost.Stop{Reason: pluginhost.StopDetach})
 		ended = <-done
 	case ended = <-done:
@@ -108,11 +107,11 @@ func (b *bench) detach(r pluginhost.Request, data string) error {
 
 // killUnder runs an attempt, kills its process, and returns the time until the
 // attempt ended.
-func (b *bench) killUnder(h *embedded, run func(begun) *pluginhost.Ended) (time.Duration, error) {
-	sink, done := make(begun), make(chan *pluginhost.Ended, 1)
-	go func() { done <- run(sink) }()
+func (b *bench) killUnder(h *embedded, run func(*sink) *pluginhost.Ended) (time.Duration, error) {
+	s, done := newSink(), make(chan *pluginhost.Ended, 1)
+	go func() { done <- run(s) }()
 	select {
-	case <-sink:
+	case <-s.begun:
 	case ended := <-done:
 		return 0, fmt.Errorf("the attempt ended before its process was killed: %v", ended.Error)
 	}

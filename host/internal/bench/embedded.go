@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,9 +23,14 @@ type embedded struct {
 	served chan error
 }
 
+// startWait is how long a plugin may take that is about to be measured.
+const startWait = 20 * time.Second
+
 // embed starts a plugin host; close ends it.
 func (b *bench) embed(plugins, data string) (*embedded, error) {
-	h, err := pluginhost.New(pluginhost.Config{Directory: plugins, DataDir: data, StartWait: 20 * time.Second, Log: hclog.NewNullLogger()})
+	h, err := pluginhost.New(pluginhost.Config{
+		Directory: plugins, DataDir: data, StartWait: startWait, Log: hclog.NewNullLogger(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +48,9 @@ func (e *embedded) close() error {
 	e.stop()
 	return <-e.served
 }
+
+// end closes it at the end of a function that returns err.
+func (e *embedded) end(err *error) { *err = errors.Join(*err, e.close()) }
 
 // pid returns the process of the only build that runs.
 func (e *embedded) pid() (int, error) {
@@ -65,15 +74,20 @@ func request(plugin, id, folder string, input any) (pluginhost.Request, error) {
 	}, err
 }
 
-// begun is a sink that tells when the work has begun.
-type begun chan struct{}
+// sink notes when the work has begun.
+type sink struct {
+	begun chan struct{}
+	at    time.Time // valid when begun is closed
+}
 
-func (s begun) Started(time.Time)               { close(s) }
-func (begun) Progress(float64, float64, string) {}
-func (begun) Output(job.Output)                 {}
-func (begun) Usage(string, float64)             {}
-func (begun) Checkpoint(int32, []byte) error    { return nil }
-func (begun) Truncated(job.Stream, int64)       {}
+func newSink() *sink { return &sink{begun: make(chan struct{})} }
+
+func (s *sink) Started(time.Time)               { s.at = time.Now(); close(s.begun) }
+func (*sink) Progress(float64, float64, string) {}
+func (*sink) Output(job.Output)                 {}
+func (*sink) Usage(string, float64)             {}
+func (*sink) Checkpoint(int32, []byte) error    { return nil }
+func (*sink) Truncated(job.Stream, int64)       {}
 
 // copyPlugin makes a folder that holds one plugin.
 func copyPlugin(binary, folder string) error {

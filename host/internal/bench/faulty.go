@@ -123,10 +123,13 @@ func (r *rig) running(ctx context.Context) (jobs, builds int, err error) {
 	return jobs, len(p.Builds), nil
 }
 
-// until asks again and again until something is so, for a minute at most, and
+// shortPause is between two looks at a host whose work must not be disturbed.
+const shortPause = 5 * time.Millisecond
+
+// until asks again and again, with a pause between, until something is so, for a minute at most, and
 // returns how long that took.
-func (b *bench) until(what string, so func() (bool, error)) (time.Duration, error) {
-	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+func (b *bench) until(what string, pause time.Duration, so func() (bool, error)) (time.Duration, error) {
+	for begun := time.Now(); ; time.Sleep(pause) {
 		ok, err := so()
 		if ok || err != nil {
 			return time.Since(begun), err

@@ -86,7 +86,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"crash noticed", b.crash},
 		{"hot drop", b.hotDrop},
 		{"take over", b.takeOver},
-		{"bulk", b.bulk},
+		{"large job", b.bulk},
 		{"round trip", b.roundTrip},
 		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
 		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},

@@ -80,11 +80,11 @@ func (b *bench) goPlugin(binary string) (first, whole time.Duration, err error) 
 // from the build's start to where it takes jobs, by the times that the host
 // itself notes: the look at the folder and the check of the copy come before.
 func (b *bench) ownStart(folder, data string) (time.Duration, error) {
-	h, err := pluginhost.New(pluginhost.Config{Directory: folder, DataDir: data, StartWait: 20 * time.Second, Log: hclog.NewNullLogger()})
+	h, err := pluginhost.New(pluginhost.Config{Directory: folder, DataDir: data, StartWait: startWait, Log: hclog.NewNullLogger()})
 	if err != nil {
 		return 0, err
 	}
-	watching, stop := context.WithTimeout(b.ctx, 20*time.Second)
+	watching, stop := context.WithTimeout(b.ctx, startWait)
 	starting := make(chan time.Time, 1)
 	go func() { starting <- whenStarting(watching, h) }()
 	err = h.Start(b.ctx)

@@ -58,7 +58,7 @@ func (b *bench) takeOverOnce(r *rig, jobs int) (time.Duration, error) {
 	if err := r.start(b); err != nil {
 		return 0, err
 	}
-	if _, err := b.until("all jobs are followed again", func() (bool, error) {
+	if _, err := b.until("all jobs are followed again", shortPause, func() (bool, error) {
 		running, _, err := r.running(b.ctx)
 		return running >= jobs, err
 	}); err != nil {
