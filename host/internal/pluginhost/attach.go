@@ -45,7 +45,7 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, e
 		return nil, err
 	}
 	r := record{PID: pid, Sockets: sockets, Socket: socket}
-	if err := r.identify(); err != nil {
+	if err := r.identify(folder); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"stdout", "stderr"} { // its own go where it likes

@@ -70,7 +70,7 @@ func (c *child) Start(context.Context) error {
 	c.pid = c.cmd.Process.Pid
 	doomed := c.doomed
 	c.mu.Unlock()
-	if err = c.record.identify(); err == nil {
+	if err = c.record.identify(c.folder); err == nil {
 		err = c.record.write(c.folder)
 	}
 	if doomed {
