@@ -36,8 +36,9 @@ var layers = map[string]int{
 	"internal/jobs":  3,
 	"internal/queue": 3,
 
-	"internal/runner": 2,
-	"internal/watch":  2,
+	"internal/runner":      2,
+	"internal/watch":       2,
+	"internal/conformance": 2,
 
 	"internal/store":       1,
 	"internal/pluginhost":  1,
@@ -80,6 +81,7 @@ var apart = []string{"internal/demo"}
 // only says who in the host may import what has a single owner. A prefix
 // covers what lies below it.
 var only = map[string][]string{
+<<<<<<< HEAD
 	sdkRoot + "/pluginpb":            {"internal/pluginhost", "internal/bench"}, // bench: go-plugin's own client is a peer
 	sdkRoot + "/handshake":           {"internal/pluginhost", "internal/bench"},
 	sdkRoot + "/client":              {"internal/cli", "internal/demo", "internal/bench"},
@@ -92,6 +94,21 @@ var only = map[string][]string{
 	"github.com/gorilla/mux":         {"internal/api"},
 	"github.com/spf13/cobra":         {"internal/cli"},
 	"github.com/BurntSushi/toml":     {"internal/config"},
+=======
+	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance"},
+	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance"},
+	sdkRoot + "/client":                     {"internal/cli", "internal/demo"},
+	sdkRoot:                                 {"internal/pluginhost"},
+	"github.com/hashicorp/go-plugin":        {"internal/pluginhost"},
+	"database/sql":                          {"internal/store"},
+	"github.com/jackc/pgx":                  {"internal/store"},
+	"github.com/pressly/goose":              {"internal/store"},
+	"modernc.org/sqlite":                    {"internal/store"},
+	"github.com/gorilla/mux":                {"internal/api"},
+	"github.com/spf13/cobra":                {"internal/cli"},
+	"github.com/BurntSushi/toml":            {"internal/config"},
+	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
+>>>>>>> main
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -37,7 +37,7 @@ func (b *bench) crash() error {
 		}
 		slices.Sort(took)
 		b.add(Figure{Name: "crash of " + c.name + ", p50", Value: milli(took[kills/2]), Unit: "ms"})
-		p99 := took[kills*99/100]
+		p99 := took[kills*99/100-1] // the second longest of 100
 		b.add(Figure{
 			Name: "crash of " + c.name + ", p99", Value: milli(p99), Unit: "ms",
 			Against: "limit of 50 ms", Ratio: ratio(p99, noticed), Goal: "under 1",
