@@ -81,25 +81,11 @@ var apart = []string{"internal/demo"}
 // only says who in the host may import what has a single owner. A prefix
 // covers what lies below it.
 var only = map[string][]string{
-<<<<<<< HEAD
-	sdkRoot + "/pluginpb":            {"internal/pluginhost", "internal/bench"}, // bench: go-plugin's own client is a peer
-	sdkRoot + "/handshake":           {"internal/pluginhost", "internal/bench"},
-	sdkRoot + "/client":              {"internal/cli", "internal/demo", "internal/bench"},
-	sdkRoot:                          {"internal/pluginhost"},
-	"github.com/hashicorp/go-plugin": {"internal/pluginhost", "internal/bench"},
-	"database/sql":                   {"internal/store"},
-	"github.com/jackc/pgx":           {"internal/store"},
-	"github.com/pressly/goose":       {"internal/store"},
-	"modernc.org/sqlite":             {"internal/store"},
-	"github.com/gorilla/mux":         {"internal/api"},
-	"github.com/spf13/cobra":         {"internal/cli"},
-	"github.com/BurntSushi/toml":     {"internal/config"},
-=======
-	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance"},
-	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance"},
-	sdkRoot + "/client":                     {"internal/cli", "internal/demo"},
+	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance", "internal/bench"}, // whose peer is go-plugin's own client
+	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance", "internal/bench"},
+	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench"},
 	sdkRoot:                                 {"internal/pluginhost"},
-	"github.com/hashicorp/go-plugin":        {"internal/pluginhost"},
+	"github.com/hashicorp/go-plugin":        {"internal/pluginhost", "internal/bench"},
 	"database/sql":                          {"internal/store"},
 	"github.com/jackc/pgx":                  {"internal/store"},
 	"github.com/pressly/goose":              {"internal/store"},
@@ -108,7 +94,6 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"github.com/BurntSushi/toml":            {"internal/config"},
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
->>>>>>> main
 }
 
 func TestImportsGoDown(t *testing.T) {
