@@ -31,7 +31,7 @@ import (
 
 // The protocol that plugins in Python read at run time is the one of proto/.
 func TestPythonKnowsTheProtocol(t *testing.T) {
-	const file = pythonExample + "heimdall_plugin/protocol.binpb"
+	const file = pythonExample + "protocol.binpb"
 	var set descriptorpb.FileDescriptorSet
 	if err := proto.Unmarshal([]byte(readPage(t, file)), &set); err != nil {
 		t.Fatal(err)
