@@ -62,12 +62,13 @@ type pythonProcess struct {
 	commands pluginpb.CommandServiceClient
 }
 
-// startPythonProcess starts wordcount and shakes hands with it.
-func startPythonProcess(t *testing.T) *pythonProcess {
+// startPythonProcess starts a plugin and shakes hands with it.
+func startPythonProcess(t *testing.T, file string) *pythonProcess {
 	t.Helper()
 	folder := shortTempDir(t)
-	buildPython(t, folder, checkout+pythonExample+"wordcount.py")
-	p := &pythonProcess{command: exec.Command(filepath.Join(folder, "heimdall-plugin-wordcount"))}
+	buildPython(t, folder, file)
+	name := strings.TrimSuffix(filepath.Base(file), ".py")
+	p := &pythonProcess{command: exec.Command(filepath.Join(folder, "heimdall-plugin-"+name))}
 	p.command.Env = []string{
 		handshake.Config.MagicCookieKey + "=" + handshake.Config.MagicCookieValue,
 		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + folder,
@@ -153,10 +154,12 @@ func endOf(t *testing.T, events []*pluginpb.Event, err error) *pluginpb.Error {
 	return events[len(events)-1].GetEnded().GetError()
 }
 
+const wordcount = checkout + pythonExample + "wordcount.py"
+
 const endless = `{"pause": 3600}`
 
 func TestPythonAttempts(t *testing.T) {
-	p := startPythonProcess(t)
+	p := startPythonProcess(t, wordcount)
 	want := func(what string, err error, code codes.Code) {
 		t.Helper()
 		if got := status.Code(err); got != code {
@@ -221,7 +224,7 @@ func TestPythonAttempts(t *testing.T) {
 }
 
 func TestPythonStops(t *testing.T) {
-	p := startPythonProcess(t)
+	p := startPythonProcess(t, wordcount)
 	// A cancel may overtake its start.
 	answer, err := p.commands.Cancel(t.Context(), &pluginpb.CancelRequest{AttemptId: "early", Message: "no more"})
 	if err != nil || answer.GetAccepted() {
@@ -280,7 +283,7 @@ func TestPythonStops(t *testing.T) {
 // SIGINT reaches whole groups and is none of its business; SIGTERM tells how its
 // jobs end, then ends the process.
 func TestPythonSignals(t *testing.T) {
-	p := startPythonProcess(t)
+	p := startPythonProcess(t, wordcount)
 	stream, err := p.commands.Start(t.Context(), p.attempt(t, "a", endless))
 	if err == nil {
 		_, err = stream.Recv()
@@ -299,5 +302,66 @@ func TestPythonSignals(t *testing.T) {
 	}
 	if err := p.command.Wait(); err != nil {
 		t.Errorf("got %v, want a good end", err)
+	}
+}
+
+// The limits of a job hold for what its programs write too, and endless progress
+// is no burden.
+func TestPythonLimits(t *testing.T) {
+	p := startPythonProcess(t, "testdata/python/trial.py")
+	for _, test := range []struct {
+		what, stdout string
+		class        pluginpb.ErrorClass
+		cut          bool
+	}{
+		{what: "program", stdout: "before\nstd", class: pluginpb.ErrorClass_ERROR_CLASS_FAILED, cut: true},
+		{what: "no newline", stdout: "1234567890"},
+		{what: "progress"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			request := p.attempt(t, test.what, "{}")
+			request.Input = []byte(`{"what": "` + test.what + `"}`)
+			request.Limits = &pluginpb.Limits{LogBytes: 10}
+			events, err := p.start(t, request)
+			if failure := endOf(t, events, err); failure.GetClass() != test.class {
+				t.Errorf("got %v, want class %v", failure, test.class)
+			}
+			cut := slices.ContainsFunc(events, func(e *pluginpb.Event) bool { return e.GetLogTruncated().GetOffset() == 10 })
+			if cut != test.cut || len(events) > 100 {
+				t.Errorf("got %d events, stdout cut %v, want at most 100, cut %v", len(events), cut, test.cut)
+			}
+			stdout, err := os.ReadFile(filepath.Join(request.GetFolders().GetLogs(), "stdout"))
+			if err != nil && !os.IsNotExist(err) || string(stdout) != test.stdout {
+				t.Errorf("got stdout %q, %v, want %q", stdout, err, test.stdout)
+			}
+		})
+	}
+}
+
+// The operator's settings of the plugin itself reach its jobs.
+func TestPythonConfigure(t *testing.T) {
+	p := startPythonProcess(t, "testdata/python/trial.py")
+	for _, test := range []struct {
+		settings   string
+		generation int64
+		code       codes.Code
+		result     string // of a job afterwards
+	}{
+		{settings: `{"greeting": "hi"}`, generation: 2, result: `"hi"`},
+		{settings: `{"greeting": 3}`, generation: 3, code: codes.InvalidArgument, result: `"hi"`},
+		{settings: `{"color": "red"}`, generation: 3, code: codes.InvalidArgument, result: `"hi"`},
+		{settings: `{"greeting": "old"}`, generation: 1, result: `"hi"`},
+		{settings: `{}`, generation: 4, result: `"hello"`},
+	} {
+		_, err := p.plugin.Configure(t.Context(), &pluginpb.ConfigureRequest{Settings: []byte(test.settings), Generation: test.generation})
+		if status.Code(err) != test.code {
+			t.Errorf("%s: got %v, want %v", test.settings, err, test.code)
+		}
+		request := p.attempt(t, test.settings, "{}")
+		request.Input = []byte(`{"what": "greeting"}`)
+		events, err := p.start(t, request)
+		if failure := endOf(t, events, err); failure != nil || !strings.Contains(string(events[len(events)-2].GetResult().GetInline()), test.result) {
+			t.Errorf("%s: got %v, want %s", test.settings, events, test.result)
+		}
 	}
 }

@@ -32,7 +32,6 @@ import os
 import pathlib
 import pkgutil
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -166,6 +165,8 @@ class _Plugin:
                 name = f"{file.package}.{service.name}"
                 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, calls),))
         socket = os.path.join(os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or tempfile.mkdtemp(), f"plugin{os.getpid()}")
+        if len(socket) > 107:
+            sys.exit(f"{socket} is too long for a unix socket, which may have 107 bytes: use a shorter folder")
         server.add_insecure_port(f"unix:{socket}")
         await server.start()
 
@@ -250,10 +251,11 @@ class _Plugin:
         if attempt is None:
             if refusal := self.refuse(request.attempt_id):
                 await context.abort(*refusal)
-            attempt = self.attempts[request.attempt_id] = _Attempt(self, request)
+            attempt = _Attempt(self, request)
             if early := self.early.pop(attempt.id, None):
                 attempt.obey(early)
             attempt.begin()
+            self.attempts[attempt.id] = attempt
         async for events in attempt.follow(1):
             yield pb.StartResponse(events=events)
 
@@ -335,7 +337,7 @@ class _Attempt:
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.secrets = _secrets_of(request)
         self.streams = _Stream(self, 1, "stdout"), _Stream(self, 2, "stderr")
-        self.programs = False  # whether any was started
+        self.programs, self.starting = False, threading.Lock()  # whether any was started; held while one is
         self.thread = threading.Thread(target=self.work, name=f"attempt {self.id}", daemon=True)
 
     def begin(self) -> None:
@@ -460,7 +462,7 @@ class _Attempt:
 
     def end_programs(self, number: int) -> None:
         """Signals all that came from the job's programs, after which no others start. SIGKILL waits for their end."""
-        with self.lock:
+        with self.starting:
             self.canceled.set()
         for _ in range(400):  # about two seconds; what the kernel does not end by then, nobody can
             if not self.programs or not _signal_all(f"HEIMDALL_ATTEMPT_ID={self.id}", number) or number != signal.SIGKILL:
@@ -551,11 +553,10 @@ class Job:
         self.plugin_settings: dict[str, Any] = attempt.plugin.own_settings  # the operator's for the plugin itself
         self.input = input  # the caller's, with defaults
         self.stdout, self.stderr = (  # text that callers read while the job runs
-            io.TextIOWrapper(stream, "utf-8", "replace", line_buffering=True) for stream in attempt.streams)
+            io.TextIOWrapper(stream, "utf-8", "replace", write_through=True) for stream in attempt.streams)
         self.canceled: threading.Event = attempt.canceled  # set when the job is told to stop
         self._attempt = attempt
         self._result: _Result | None = None  # the last that is whole
-        self._results = 0  # that were begun
         self._usage: dict[str, float] = {}
 
     def wait(self, seconds: float = 0) -> None:
@@ -605,7 +606,7 @@ class Job:
         for name, kind in columns.items():
             if not _TYPE.fullmatch(kind):
                 raise Error("internal", f"column {name!r}: there is no type {kind!r}")
-        result = self._begin("application/vnd.heimdall.table+json")
+        result = _Result(self.request, "application/vnd.heimdall.table+json")
         result.write(b'{"columns":%s,"data":[' % _dumps([{"name": n, "type": k} for n, k in columns.items()]))
         for row in rows:
             self.wait()
@@ -621,15 +622,11 @@ class Job:
 
     def result(self, content_type: str, data: str | bytes | Iterable[bytes]) -> None:
         """Makes a document the result: whole, or in pieces such as those of a file in mode "rb"."""
-        result = self._begin(content_type)
+        result = _Result(self.request, content_type)
         for piece in [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data:
             self.wait()
             result.write(piece)
         self._result = result
-
-    def _begin(self, content_type: str) -> _Result:
-        self._results += 1
-        return _Result(self.request, content_type, f"result{self._results}")
 
     def command(self, args: Sequence[str], *, input: str | bytes | None = None, check: bool = True,
                 **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -647,21 +644,15 @@ class Job:
                 "HEIMDALL_ATTEMPT_ID": self.request.attempt_id}
         options = {"cwd": self.dir(), "stdin": subprocess.PIPE if input else subprocess.DEVNULL,
                    "text": not isinstance(input, bytes), **options, "env": env | dict(options.get("env") or {})}
-        self.stdout.flush()
-        self.stderr.flush()
         copies = [_Copy(stream) for stream in self._attempt.streams if stream.name not in options]
         try:
-            with self._attempt.lock:  # whoever kills waits here, and then finds the new process too
+            with self._attempt.starting:  # whoever kills waits here, and then finds the new process too
                 self.wait()
                 self._attempt.programs = True
                 process = subprocess.Popen(args, **options, **{copy.stream.name: copy.end for copy in copies})
         finally:
             for copy in copies:
                 os.close(copy.end)
-        limits = self.request.limits
-        for what, limit in ((resource.RLIMIT_NOFILE, limits.open_files), (resource.RLIMIT_CPU, limits.cpu_seconds)):
-            if limit:
-                resource.prlimit(process.pid, what, (limit, limit))
         out, err = process.communicate(input or None)
         for copy in copies:
             copy.join(1)  # longer only if something that the program left behind holds the stream
@@ -751,12 +742,12 @@ def _folder(path: str) -> pathlib.Path:
 class _Result:
     """Takes the bytes of a result: in memory while they are few, in a file beyond."""
 
-    def __init__(self, request: Any, content_type: str, name: str) -> None:
+    def __init__(self, request: Any, content_type: str) -> None:
         media_type = re.fullmatch(r"[\w.+-]+/[\w.+-]+( *;.*)?", content_type)
         self.content_type = content_type if media_type else "application/octet-stream"
-        self.limits, self.path, self.name = request.limits, request.folders.result, name
+        self.limits, self.folder, self.name = request.limits, request.folders.result, f"result-{uuid.uuid4()}"
         self.rows, self.size = 0, 0
-        self.inline, self.file, self.hash = b"", None, hashlib.sha256()  # of what is in the file
+        self.inline, self.file, self.hash = bytearray(), None, hashlib.sha256()  # of what is in the file
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
@@ -766,8 +757,8 @@ class _Result:
             self.inline += data
             return
         if self.file is None:
-            self.file = open(_folder(self.path) / self.name, "xb")  # not what a program of the job made there
-            data, self.inline = self.inline + data, b""
+            self.file = open(_folder(self.folder) / self.name, "xb")
+            data = self.inline + data
         self.file.write(data)
         self.hash.update(data)
 
@@ -775,7 +766,7 @@ class _Result:
         """Returns the result as a message."""
         result = pb.Result(content_type=self.content_type, rows=self.rows, bytes=self.size)
         if self.file is None:
-            result.inline = self.inline
+            result.inline = bytes(self.inline)
         else:
             self.file.close()
             result.file.path, result.file.sha256 = self.name, self.hash.digest()

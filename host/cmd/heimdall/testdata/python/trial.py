@@ -38,6 +38,13 @@ def run(job):
                 pass
         finally:
             open(job.input["file"], "x").close()
+    elif what == "no newline":
+        job.stdout.write("1234567890")
+    elif what == "progress":
+        for n in range(20000):
+            job.progress(n)
+    elif what == "greeting":
+        job.text(job.plugin_settings["greeting"])
     elif what == "denied":
         raise Error("denied", "not you")
     elif what == "exit":
@@ -52,4 +59,4 @@ def run(job):
 
 TEXT = {"type": "string"}
 serve("trial", "0.1.0", run, input_schema={"required": ["what"], "properties": {"what": TEXT, "file": TEXT}},
-      settings_schema={"properties": {"token": TEXT}})
+      settings_schema={"properties": {"token": TEXT}}, plugin_settings_schema={"properties": {"greeting": TEXT | {"default": "hello"}}})
