@@ -47,11 +47,12 @@ var layers = map[string]int{
 	"internal/config":      1,
 	"internal/scaffold":    1,
 
-	"internal/errs":     0,
-	"internal/tag":      0,
-	"internal/job":      0,
-	"internal/catalog":  0,
-	"internal/selector": 0,
+	"internal/errs":        0,
+	"internal/tag":         0,
+	"internal/job":         0,
+	"internal/catalog":     0,
+	"internal/selector":    0,
+	"internal/checkreport": 0,
 }
 
 // sameLayer lists the imports that are allowed although they do not go down.
@@ -69,6 +70,7 @@ var sameLayer = map[string][]string{
 var forTests = []string{
 	"internal/pgtest",
 	"internal/store/storetest",
+	"internal/zoo",
 }
 
 // apart names the programs beside the host: they use it from outside, by its

@@ -211,15 +211,15 @@ func (a *attempt) addUsage(unit string, amount float64) {
 }
 
 // secret returns the newest value of a secret of the settings.
-func (a *attempt) secret(pointer string) (string, bool) {
+func (a *attempt) secret(pointer string) (Secret, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, secret := range a.secrets {
 		if secret.GetPointer() == pointer {
-			return string(secret.GetValue()), true
+			return NewSecret(string(secret.GetValue())), true
 		}
 	}
-	return "", false
+	return Secret{}, false
 }
 
 func (a *attempt) updateSecrets(secrets []*pluginpb.Secret) {

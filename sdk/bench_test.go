@@ -31,7 +31,7 @@ func BenchmarkStart(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := grpc.NewServer(sdk.ServerOptions()...)
+	server := grpc.NewServer(plugin.GRPCOptions()...)
 	plugin.Register(server)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	path := filepath.Join(b.TempDir(), "socket")

@@ -48,7 +48,7 @@ func newHost[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, opti
 		t.Fatal(err)
 	}
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(sdk.ServerOptions()...)
+	server := grpc.NewServer(plugin.GRPCOptions()...)
 	plugin.Register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

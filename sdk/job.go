@@ -76,7 +76,7 @@ func (j *Job[Input]) InputJSON() []byte {
 // Secret returns the newest value of a secret of the settings by its JSON pointer,
 // such as "/password". Secrets may be replaced while a long job runs; the fields
 // of the plugin keep the first value.
-func (j *Job[Input]) Secret(pointer string) (string, bool) { return j.a.secret(pointer) }
+func (j *Job[Input]) Secret(pointer string) (Secret, bool) { return j.a.secret(pointer) }
 
 // Dir returns the job's own folder, which the first call makes. It goes away
 // some time after the job.

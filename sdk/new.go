@@ -53,6 +53,7 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 	s := &Server{
 		description: o.description,
 		configure:   o.configure,
+		options:     o.grpc,
 		log:         slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}),
 		attempts:    map[string]*attempt{},
 		forgotten:   map[string]struct{}{},

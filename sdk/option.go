@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"google.golang.org/grpc"
+
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
@@ -14,6 +16,7 @@ type Option func(*options) error
 type options struct {
 	description *pluginpb.DescribeResponse
 	configure   func([]byte, []*pluginpb.Secret) error
+	grpc        []grpc.ServerOption
 }
 
 // Version sets the version of the plugin, a semantic version such as "1.4.0".
@@ -128,6 +131,15 @@ func ReadOnly() Option {
 func RetrySafe() Option {
 	return func(o *options) error {
 		o.description.Capabilities.RetrySafe = true
+		return nil
+	}
+}
+
+// GRPC adds options to the server that the plugin is served on, such as
+// interceptors for tracing.
+func GRPC(more ...grpc.ServerOption) Option {
+	return func(o *options) error {
+		o.grpc = append(o.grpc, more...)
 		return nil
 	}
 }

@@ -30,6 +30,9 @@ func (s *shape) node() map[string]any {
 	if s.unsigned {
 		node["minimum"] = 0
 	}
+	if s.secret {
+		node["x-heimdall-secret"] = true
+	}
 
 	switch s.kind {
 	case "array":
@@ -67,9 +70,6 @@ func (f *field) node() map[string]any {
 	node := f.shape.node()
 	if f.doc != "" {
 		node["description"] = f.doc
-	}
-	if f.secret {
-		node["x-heimdall-secret"] = true
 	}
 	if f.placement != "" {
 		node["x-heimdall-placement"] = f.placement

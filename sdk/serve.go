@@ -31,7 +31,8 @@ const (
 //
 // The name is the part of the binary's file name after "heimdall-plugin-".
 // SIGTERM stops all jobs and then the process; SIGINT is ignored, because it
-// reaches whole process groups. From the start on, os.Stdout is os.Stderr.
+// reaches whole process groups. From the start on, os.Stdout is os.Stderr. Started
+// by hand with --debug it serves without a host, for jobs under a debugger.
 func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Option) {
 	s, err := New(name, create, opts...)
 	if err != nil {
@@ -39,8 +40,15 @@ func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Opt
 		os.Exit(1)
 	}
 	if os.Getenv(handshake.Config.MagicCookieKey) != handshake.Config.MagicCookieValue {
-		fmt.Fprintf(os.Stderr, usage, name, s.description.GetVersion(), name)
-		os.Exit(1)
+		if len(os.Args) != 2 || os.Args[1] != debugFlag {
+			fmt.Fprintf(os.Stderr, usage, name, s.description.GetVersion(), name)
+			os.Exit(1)
+		}
+		if err := s.debug(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 
 	s.serve()
@@ -49,7 +57,8 @@ func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Opt
 
 const usage = `This is %s %s, a plugin of Heimdall. It does nothing by itself.
 Put it into the plugin folder of a Heimdall server as heimdall-plugin-%s
-(see [plugins] directory in its configuration); the server starts it.
+(see [plugins] directory in its configuration); the server starts it. To run
+jobs on it below a debugger, start it with --debug.
 `
 
 func (s *Server) serve() {
@@ -74,11 +83,10 @@ func (s *Server) serve() {
 		HandshakeConfig: handshake.Config,
 		Plugins:         handshake.Set(s.Register),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			options = append(ServerOptions(), options...)
-			if len(options) == len(ServerOptions()) { // no TLS
-				options = append(options, grpc.Creds(stdio))
+			if len(options) == 0 { // no TLS
+				options = []grpc.ServerOption{grpc.Creds(stdio)}
 			}
-			server = grpc.NewServer(options...)
+			server = grpc.NewServer(append(options, s.GRPCOptions()...)...)
 			close(ready)
 			return server
 		},
@@ -95,14 +103,14 @@ func (s *Server) serve() {
 // streamWorkers is the number of goroutines that are kept for calls.
 const streamWorkers = 8
 
-// ServerOptions returns the options of a gRPC server that plugins are served on.
-func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
+// GRPCOptions returns the options of a gRPC server that the plugin is served on.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(handshake.MaxMessage),
 		// Quick jobs are served by goroutines whose stacks have grown already: a
 		// tenth less processor time for each. Long ones get their own.
 		grpc.NumStreamWorkers(streamWorkers),
-	}
+	}, s.options...)
 }
 
 // untilStopped ends the gRPC server after SIGTERM or when no host comes any more.

@@ -29,6 +29,7 @@ type Server struct {
 	configure   func([]byte, []*pluginpb.Secret) error
 	instances   instances
 	log         slog.Handler
+	options     []grpc.ServerOption // that the author asked for
 
 	mu        sync.Mutex
 	attempts  map[string]*attempt

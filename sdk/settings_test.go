@@ -398,7 +398,7 @@ func TestUpdateSecrets(t *testing.T) {
 	h := newHost(t, script(func(_ context.Context, job *rawJob) error {
 		<-changed
 		token, _ := job.Secret("/token")
-		return job.Text(token)
+		return job.Text(token.Reveal())
 	}))
 	request := h.request("a")
 	s := h.start(request)

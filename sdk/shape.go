@@ -18,6 +18,7 @@ type shape struct {
 	base64   bool   // strings that hold bytes
 	unsigned bool
 	nullable bool
+	secret   bool              // never shown or stored
 	fields   []*field          // of a struct, in order
 	byName   map[string]*field // the same
 	elem     *shape            // of arrays, and of the values of maps
@@ -34,7 +35,6 @@ type shape struct {
 type field struct {
 	name      string
 	doc       string
-	secret    bool
 	required  bool
 	placement string
 	fallback  any // shown as default; nil: none
@@ -103,6 +103,8 @@ func knownShape(t reflect.Type) *shape {
 	switch t {
 	case reflect.TypeFor[Duration]():
 		return &shape{kind: "string", pattern: durationPattern}
+	case reflect.TypeFor[Secret]():
+		return &shape{kind: "string", secret: true}
 	case reflect.TypeFor[time.Time]():
 		return &shape{kind: "string", format: "date-time"}
 	case reflect.TypeFor[json.Number]():
@@ -213,11 +215,13 @@ func newField(name, flags string, sf reflect.StructField, value reflect.Value, a
 	if flags == "string" {
 		inner = &shape{kind: "string"}
 	}
+	if sf.Tag.Get("secret") == "true" {
+		inner.secret = true
+	}
 
 	f := &field{
 		name:      name,
 		doc:       sf.Tag.Get("doc"),
-		secret:    sf.Tag.Get("secret") == "true",
 		required:  sf.Tag.Get("required") == "true",
 		placement: sf.Tag.Get("placement"),
 		shape:     inner,

@@ -121,7 +121,7 @@ func Start[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settin
 func connect(t testing.TB, plugin *sdk.Server) pluginpb.CommandServiceClient {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(sdk.ServerOptions()...)
+	server := grpc.NewServer(plugin.GRPCOptions()...)
 	plugin.Register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
