@@ -122,6 +122,9 @@ func TestPythonJobs(t *testing.T) {
 		{name: "document", result: `"content_type":"text/plain"`},
 		{name: "program", class: "failed", message: "sh ended with status 3", stdout: "before\nstdin\n/", stderr: "oops\n", exit: 3},
 		{name: "denied", class: "denied", message: "not you"},
+		{name: "greeting", result: `"good day"`},
+		{name: "no newline", stdout: "1234567890"},
+		{name: "progress"},
 		{name: "exit", class: "internal", message: "SystemExit: 4"},
 		{name: "unheard of", class: "internal", message: "KeyError: 'unheard of'"},
 	} {

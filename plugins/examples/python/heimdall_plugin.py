@@ -464,8 +464,12 @@ class _Attempt:
         """Signals all that came from the job's programs, after which no others start. SIGKILL waits for their end."""
         with self.starting:
             self.canceled.set()
-        for _ in range(400):  # about two seconds; what the kernel does not end by then, nobody can
-            if not self.programs or not _signal_all(f"HEIMDALL_ATTEMPT_ID={self.id}", number) or number != signal.SIGKILL:
+        gone = 0
+        # A process that becomes another program just now shows no environment: hence three looks. What the kernel
+        # does not end within seconds, nobody can.
+        for _ in range(400 if self.programs else 0):
+            gone = 0 if _signal_all(f"HEIMDALL_ATTEMPT_ID={self.id}", number) else gone + 1
+            if gone == 3 or number != signal.SIGKILL:
                 return
             time.sleep(0.005)
 

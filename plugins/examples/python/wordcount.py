@@ -28,7 +28,8 @@ def run(job: Job) -> None:
 
 
 POEM, MANY = "the quick brown fox\n---\njumps over the lazy dog\n", " ".join(map(str, range(1500)))
-serve("wordcount", "0.2.0", run, settings_schema=SETTINGS, input_schema=INPUT, retry_safe=True, examples=[
+serve("wordcount", "0.2.0", run, settings_schema=SETTINGS, input_schema=INPUT, max_concurrency=64,
+      retry_safe=True, examples=[
     {"kind": "quick", "title": "Three words", "input": {"text": "hello hello world"}},
     {"kind": "table", "title": "A fox and a dog", "settings": {"ignore": ["the"]}, "input": {"text": POEM}},
     {"kind": "logs", "title": "A line without words", "input": {"text": POEM}},
