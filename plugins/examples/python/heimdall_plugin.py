@@ -393,9 +393,11 @@ class _Attempt:
             event.number = self.last
             self.events[self.last if key is None else (kind, key)] = event
             self.ended = kind == "ended"
-            if not self.telling or self.ended:
+            if self.ended:
+                self.loop.call_soon_threadsafe(self.spread)
+            elif not self.telling:
                 self.telling = True
-                self.loop.call_soon_threadsafe(self.loop.call_later, 0 if self.ended else _GATHER, self.spread)
+                self.loop.call_soon_threadsafe(self.loop.call_later, _GATHER, self.spread)
 
     def spread(self) -> None:
         """Wakes those who follow."""
