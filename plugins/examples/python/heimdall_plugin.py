@@ -806,8 +806,8 @@ def _cell(kind: str, value: Any) -> Any:
             return value.isoformat()[:len("2006-01-02")]
         case "time", datetime.time():
             return value.isoformat()
-        case "timestamp", datetime.datetime():
-            return value.replace(tzinfo=None).isoformat() + "Z"
+        case "timestamp", datetime.datetime() if not value.tzinfo:
+            return value.isoformat() + "Z"
         case "timestamptz", datetime.datetime() if value.tzinfo:
             return value.isoformat().replace("+00:00", "Z")
         case "interval", datetime.timedelta():
