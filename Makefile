@@ -55,7 +55,7 @@ lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod file
 
 generate: tools ## write sdk/pluginpb, and what the Python example knows, from proto/
 	cd proto && PATH='$(TOOLS)':"$$PATH" buf generate --clean
-	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/heimdall_plugin/protocol.binpb
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/protocol.binpb
 
 tools: $(TOOLS_BUILT) ## build the pinned tools into bin/tools
 
