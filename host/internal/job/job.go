@@ -84,8 +84,8 @@ type Outcome struct {
 	EndedAt   time.Time
 
 	Checkpoint *Checkpoint // the last one that was saved, or may have been
-	// Resumable says that the process of the attempt is gone and has told no end,
-	// so that another attempt may go on from the checkpoint.
+	// Resumable says that the attempt was lost, and that another one can go on from
+	// the checkpoint.
 	Resumable bool
 	Remains   string // one sentence: why it may have left something outside; "" when it has not
 }
@@ -112,9 +112,8 @@ type Result struct {
 func (r *Result) Table() bool { return r.ContentType == TableType }
 
 // Logs says where the text streams of an ended attempt are kept. The key of a
-// stream that was never written is empty. So is that of an attempt whose work
-// another one went on with: its streams are the beginning of those of that one,
-// as long as the bytes say.
+// stream that was never written is empty. The streams of an attempt that resumes
+// begin with those of the one before.
 type Logs struct {
 	Stdout, Stderr           string // keys of artifacts
 	StdoutBytes, StderrBytes int64
