@@ -40,7 +40,7 @@ type Cleaner struct {
 }
 
 const (
-	lookTime = 5 * time.Second  // between looks for what is due
+	lookTime = 2 * time.Second  // between looks for what is due
 	atOnce   = 4                // attempts that are cleaned up after beside each other
 	batch    = 16               // read at once: each may have a checkpoint
 	longest  = 10 * time.Minute // between two tries

@@ -18,8 +18,9 @@ type Remains struct {
 }
 
 // Cleanup has the plugin remove what an attempt may have left outside. It returns
-// nil when nothing is left; a plugin that knows no cleanup leaves nothing. While
-// the process that ran the attempt may still live, it is an error.
+// nil when nothing is left; a plugin that knows no cleanup leaves nothing. It
+// waits for a plugin that starts, as Run does. While the process that ran the
+// attempt may still live, it is an error.
 func (h *Host) Cleanup(ctx context.Context, r Remains) error {
 	if p, ok := h.strays.Load(r.AttemptID); ok {
 		if !p.(*process).dead() {
@@ -27,7 +28,7 @@ func (h *Host) Cleanup(ctx context.Context, r Remains) error {
 		}
 		h.strays.Delete(r.AttemptID)
 	}
-	p, err := h.pick(r.Plugin, r.PluginVersion)
+	p, err := h.await(ctx, r.Plugin, r.PluginVersion)
 	if err != nil {
 		return err
 	}
