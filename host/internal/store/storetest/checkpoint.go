@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,5 +210,40 @@ func testCleanup(t *testing.T, db *store.DB) {
 	}
 	if c := cleanups()[bare.JobID]; c.Tries != 2 {
 		t.Errorf("tries: got %d, want 2", c.Tries)
+	}
+}
+
+// testCheckpointRace adopts a lease while an earlier life saves checkpoints with
+// it: what was adopted is the last of them.
+func testCheckpointRace(t *testing.T, db *store.DB) {
+	for range 10 {
+		h := register(t, db, "a")
+		l := h.lease(t, newJob(0))
+		save(t, db, l, &job.Checkpoint{Format: 1})
+		var writers sync.WaitGroup
+		begun := make(chan struct{}, 4)
+		for range 4 {
+			writers.Go(func() {
+				for n := int32(2); ; n++ {
+					err := db.Checkpoint(t.Context(), l, &job.Checkpoint{Format: n})
+					if errors.Is(err, store.ErrLeaseLost) {
+						return
+					}
+					if err != nil {
+						t.Errorf("checkpoint: %v", err)
+						return
+					}
+					if n == 2 {
+						begun <- struct{}{}
+					}
+				}
+			})
+		}
+		<-begun
+		next, adopted := h.again(t)
+		writers.Wait()
+		_, later := next.again(t)
+		wantSame(t, "checkpoint after the adoption", later[0].Checkpoint, adopted[0].Checkpoint)
+		end(t, db, ended(later[0].Lease, job.Succeeded))
 	}
 }

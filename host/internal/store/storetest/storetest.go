@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"the leases of earlier epochs are adopted", testAdopt},
 		{"the leases of a host are known", testLeases},
 		{"a checkpoint is replaced, fenced and adopted", testCheckpoint},
+		{"no checkpoint comes after its lease was adopted", testCheckpointRace},
 		{"a lost attempt is followed by one that resumes", testResume},
 		{"a canceled job is not resumed", testResumeCanceled},
 		{"what may be left is known until it is cleaned up", testCleanup},
