@@ -23,6 +23,13 @@ type Ended struct {
 	Left   bool       // it has not ended: it goes on in its process without this life of the host
 	Result *Result    // nil when there is none
 
+	// Resumable says that nobody follows its outside work any more, and that nobody
+	// asked it to stop: another attempt may go on with that work.
+	Resumable bool
+	// Remains says that what it did outside is unknown: Cleanup is to be called
+	// unless another attempt goes on with it.
+	Remains bool
+
 	Build         string // digest of the plugin that ran it, hex; "" when none did
 	PluginVersion string
 
@@ -75,6 +82,7 @@ func (x *execution) end(folders Folders, err error) *Ended {
 	if e.Stop == nil && x.expired() {
 		e.Stop = x.timeUp()
 	}
+	begun := x.ended != nil || x.last > 0 || !refused(err)
 	switch failure := x.ended.GetError(); {
 	case x.ended == nil:
 		e.Error, e.Detail = x.lost(err)
@@ -88,6 +96,12 @@ func (x *execution) end(folders Folders, err error) *Ended {
 			e.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s gave a bad result: %s", p.name, err)}
 		}
 	}
+	if e.Stop != nil && e.Stop.Reason == StopFault {
+		e.Error, e.Result = &job.Error{Class: job.Internal, Message: e.Stop.Message}, nil
+	}
+	lost := e.Error != nil && e.Error.Class == job.Lost
+	e.Remains = lost || x.ended == nil && (begun || x.resumes)
+	e.Resumable = lost && e.Stop == nil && (x.ended.GetAbandoned() || x.ended == nil && p.dead())
 	return e
 }
 

@@ -37,6 +37,7 @@ type fake struct {
 	starts   int
 	epoch    int64
 	settings string // of the plugin itself
+	features []string
 }
 
 type fakeAttempt struct {
@@ -66,14 +67,20 @@ func servePlugin() {
 	})
 }
 
-func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	limit, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_LIMIT"))
+	format, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_RESUME"))
+	f.mu.Lock()
+	f.features = r.GetFeatures()
+	f.mu.Unlock()
 	return &pluginpb.DescribeResponse{
 		Name:           os.Getenv("HEIMDALL_TEST_NAME"),
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
-		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
+		Capabilities: &pluginpb.Capabilities{
+			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
+		},
 	}, nil
 }
 
@@ -196,9 +203,26 @@ func (f *fake) Ack(_ context.Context, r *pluginpb.AckRequest) (*pluginpb.AckResp
 	return &pluginpb.AckResponse{}, nil
 }
 
+// Cleanup writes down what it was asked to clean up, unless it is to fail.
+func (f *fake) Cleanup(_ context.Context, r *pluginpb.CleanupRequest) (*pluginpb.CleanupResponse, error) {
+	path := os.Getenv("HEIMDALL_TEST_CLEANUPS")
+	switch path {
+	case "":
+		return nil, status.Error(codes.Unimplemented, "no cleanup")
+	case "fails":
+		return nil, status.Error(codes.Unavailable, "cannot clean up")
+	}
+	line := fmt.Sprintf("%s %s %s %s\n", r.GetAttemptId(), r.GetCheckpoint().GetData(), r.GetSettings(), r.GetReason())
+	return &pluginpb.CleanupResponse{}, os.WriteFile(path, []byte(line), 0o600)
+}
+
 // perform does what the input says.
 func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Started{Started: &pluginpb.Started{}}})
+	f.act(a, r, do, input)
+}
+
+func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	switch do {
 	case "hello", "miss":
 		a.text("Hello, " + r.GetUser().GetName() + "!")
@@ -224,6 +248,29 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 			<-a.next()
 		}
 		a.text("saved")
+	case "save": // the text of "data", and goes on by "then"
+		data := []byte(input["data"].(string))
+		n := a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Format: 2, Data: data}}})
+		for input["then"] != "hello" && !a.isAcked(n) {
+			select {
+			case <-a.next():
+			case <-a.canceled:
+				a.canceledEnd()
+				return
+			}
+		}
+		f.act(a, r, input["then"].(string), input)
+	case "load":
+		f.mu.Lock()
+		features := strings.Join(f.features, " ")
+		f.mu.Unlock()
+		a.text(fmt.Sprintf("%s %d %s of a host with %s", r.GetMode(), r.GetCheckpoint().GetFormat(), r.GetCheckpoint().GetData(), features))
+	case "lost":
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "it is gone"})
+	case "abandoned":
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Ended{Ended: &pluginpb.Ended{
+			Error: &pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "no host"}, Abandoned: true,
+		}}})
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
 		a.result(&pluginpb.Result{ContentType: "text/csv", Content: &pluginpb.Result_File{File: file}})

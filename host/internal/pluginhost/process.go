@@ -198,12 +198,18 @@ func (p *process) greet(ctx context.Context, h *Host) error {
 	return nil
 }
 
+// featureCheckpoints tells plugins that this host keeps checkpoints.
+const featureCheckpoints = "checkpoints"
+
 // introduce connects to a process that listens and has it describe itself.
 func (p *process) introduce(ctx context.Context, h *Host) error {
 	if err := p.connect(); err != nil {
 		return p.broken("connect", err)
 	}
-	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: h.config.HostVersion})
+	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{
+		HostVersion: h.config.HostVersion,
+		Features:    []string{featureCheckpoints},
+	})
 	if err != nil {
 		return p.broken("describe itself", err)
 	}
@@ -276,6 +282,16 @@ func (p *process) alive() bool {
 		return false
 	default:
 		return true
+	}
+}
+
+// dead reports whether the process is known to have ended.
+func (p *process) dead() bool {
+	select {
+	case <-p.child.exited:
+		return true
+	default:
+		return false
 	}
 }
 
