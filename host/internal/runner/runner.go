@@ -43,6 +43,8 @@ type Config struct {
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
+	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
+	MaxResultBytes int64         // 0: any
 	Log            hclog.Logger
 }
 
@@ -89,7 +91,7 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	}
 	request := pluginhost.Request{
 		AttemptID: attemptID(c), Attempt: c.Lease.Attempt,
-		Folders: r.folders(c), Grace: r.CancelGrace,
+		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(),
 	}
 	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	if command != nil {
@@ -125,7 +127,9 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "error", ended.Error, "detail", ended.Detail)
 	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
-	kept := r.keep(context.WithoutCancel(ctx), folder, c, ended.Result, &o)
+	ctx = context.WithoutCancel(ctx)
+	r.keepResult(ctx, c, ended.Result, &o)
+	kept := r.keep(ctx, folder, c, &o)
 	return o, func() {
 		ended.Ack()
 		if kept {
@@ -147,7 +151,7 @@ func (r *Runner) Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done f
 		EndedAt:   time.Now(),
 	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
-	kept := r.keep(ctx, folder, c, nil, &o)
+	kept := r.keep(ctx, folder, c, &o)
 	return o, func() {
 		if kept {
 			r.remove(folder)
@@ -190,12 +194,18 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Input:         j.Context,
 		User:          j.User,
 		Folders:       r.folders(c),
-		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
+		Limits:        r.limits(),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
 	}
 	return request, nil
+}
+
+func (r *Runner) limits() pluginhost.Limits {
+	return pluginhost.Limits{
+		LogBytes: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
+	}
 }
 
 func (r *Runner) folder(id job.ID, attempt int) string {
