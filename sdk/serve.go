@@ -31,7 +31,8 @@ const (
 //
 // The name is the part of the binary's file name after "heimdall-plugin-".
 // SIGTERM stops all jobs and then the process; SIGINT is ignored, because it
-// reaches whole process groups. From the start on, os.Stdout is os.Stderr.
+// reaches whole process groups. From the start on, os.Stdout is os.Stderr. Started
+// by hand with --debug it serves without a host, for jobs under a debugger.
 func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Option) {
 	s, err := New(name, create, opts...)
 	if err != nil {
@@ -39,8 +40,15 @@ func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Opt
 		os.Exit(1)
 	}
 	if os.Getenv(handshake.Config.MagicCookieKey) != handshake.Config.MagicCookieValue {
-		fmt.Fprintf(os.Stderr, usage, name, s.description.GetVersion(), name)
-		os.Exit(1)
+		if len(os.Args) != 2 || os.Args[1] != debugFlag {
+			fmt.Fprintf(os.Stderr, usage, name, s.description.GetVersion(), name)
+			os.Exit(1)
+		}
+		if err := s.debug(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 
 	s.serve()
@@ -49,7 +57,8 @@ func Serve[P Plugin[Input], Input any](name string, create func() P, opts ...Opt
 
 const usage = `This is %s %s, a plugin of Heimdall. It does nothing by itself.
 Put it into the plugin folder of a Heimdall server as heimdall-plugin-%s
-(see [plugins] directory in its configuration); the server starts it.
+(see [plugins] directory in its configuration); the server starts it. To run
+jobs on it below a debugger, start it with --debug.
 `
 
 func (s *Server) serve() {

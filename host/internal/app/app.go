@@ -103,6 +103,8 @@ func (h *host) open(ctx context.Context) (err error) {
 		StartTimeout:     c.Plugins.StartTimeout,
 		Environment:      c.Plugins.Environment,
 		RequireChecksums: c.Plugins.RequireChecksums,
+		RequireCheck:     c.Plugins.RequireCheck,
+		CheckKey:         c.Plugins.CheckKey,
 		Settings: func(plugin string) (json.RawMessage, map[string][]byte, error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},

@@ -21,15 +21,23 @@ import (
 )
 
 func (a *app) pluginRunCommand() *cobra.Command {
-	var settings, input, user string
+	var settings, input, user, socket string
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use:   "run BINARY",
+		Use:   "run BINARY | --attach SOCKET",
 		Short: "Run one job on a plugin, without a host",
 		Long: `Run one job on a plugin, without a host: stdout and stderr of the job are those
 of this command while it runs, its result follows on stdout, and its exit code
-is that of the job. The log of the plugin goes to stderr with --verbose.`,
-		Args: oneArg("binary"),
+is that of the job. The log of the plugin goes to stderr with --verbose.
+
+With --attach the job runs in a process that was started by hand, such as below
+a debugger, with the flag --debug: it tells its socket.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if socket != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return oneArg("binary")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pluginhost.Request{User: user}
 			for _, part := range []struct {
@@ -48,36 +56,44 @@ is that of the job. The log of the plugin goes to stderr with --verbose.`,
 			verbose, _ := cmd.Flags().GetBool("verbose")
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 			defer stop()
-			return a.runPlugin(ctx, args[0], request, timeout, verbose)
+			return a.runPlugin(ctx, strings.Join(args, ""), socket, request, timeout, verbose)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&settings, "settings", "{}", "settings: a JSON object, @FILE, or - for stdin")
 	f.StringVar(&input, "input", "{}", "input: a JSON object, @FILE, or - for stdin")
+	f.StringVar(&socket, "attach", "", "run the job in the process that serves at this socket")
 	f.StringVar(&user, "user", a.env("HEIMDALL_USER", "test"), "user that the plugin is told")
 	f.DurationVar(&timeout, "timeout", 0, "stop the job after so long (default never)")
 	f.BoolP("verbose", "v", false, "show the log of the plugin")
 	return c
 }
 
-// runPlugin performs one job on a binary with the plugin host of the server.
-func (a *app) runPlugin(ctx context.Context, binary string, request pluginhost.Request, timeout time.Duration, verbose bool) (err error) {
+// runPlugin performs one job with the plugin host of the server, on a binary or on
+// the process that serves at a socket.
+func (a *app) runPlugin(ctx context.Context, binary, socket string, request pluginhost.Request, timeout time.Duration, verbose bool) (err error) {
 	failed := func(err error) error { return &codeError{code: ExitServer, err: err} }
 	scratch, err := os.MkdirTemp("", "h")
 	if err != nil {
 		return failed(err)
 	}
 	defer os.RemoveAll(scratch)
-	name, err := onlyPlugin(binary, filepath.Join(scratch, "plugins"))
-	if err != nil {
-		return usagef("%w", err)
+	folder := filepath.Join(scratch, "plugins")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return failed(err)
+	}
+	var name string
+	if socket == "" {
+		if name, err = onlyPlugin(binary, folder); err != nil {
+			return usagef("%w", err)
+		}
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: a.Stderr, Level: hclog.Debug})
 	if !verbose {
 		log = hclog.NewNullLogger()
 	}
 	plugins, err := pluginhost.New(pluginhost.Config{
-		Directory: filepath.Join(scratch, "plugins"), DataDir: scratch, HostVersion: a.Version,
+		Directory: folder, DataDir: scratch, HostVersion: a.Version,
 		StartWait: time.Minute, Log: log,
 	})
 	if err != nil {
@@ -85,6 +101,12 @@ func (a *app) runPlugin(ctx context.Context, binary string, request pluginhost.R
 	}
 	if err := plugins.Start(ctx); err != nil {
 		return failed(err)
+	}
+	if socket != "" {
+		if name, err = plugins.Attach(ctx, socket); err != nil {
+			plugins.Close()
+			return failed(err)
+		}
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
@@ -97,9 +119,9 @@ func (a *app) runPlugin(ctx context.Context, binary string, request pluginhost.R
 	request.Plugin, request.Attempt = name, 1
 	request.AttemptID = uuid.NewString()
 	request.Job = pluginhost.JobInfo{ID: job.NewID(), Name: "run", Created: time.Now()}
-	folder := filepath.Join(scratch, "job")
+	files := filepath.Join(scratch, "job")
 	request.Folders = pluginhost.Folders{
-		Work: filepath.Join(folder, "work"), Logs: filepath.Join(folder, "logs"), Result: filepath.Join(folder, "result"),
+		Work: filepath.Join(files, "work"), Logs: filepath.Join(files, "logs"), Result: filepath.Join(files, "result"),
 	}
 	request.Timeout, request.Grace = timeout, 10*time.Second
 	ctx, cancel := stoppable(ctx)
@@ -121,8 +143,8 @@ func (a *app) runPlugin(ctx context.Context, binary string, request pluginhost.R
 	return a.printContent(ended.Result)
 }
 
-// onlyPlugin makes a folder that holds nothing but the binary and returns the
-// name of its plugin.
+// onlyPlugin puts the binary into an empty folder and returns the name of its
+// plugin.
 func onlyPlugin(binary, folder string) (name string, err error) {
 	binary, err = filepath.Abs(binary)
 	if err != nil {
@@ -133,9 +155,6 @@ func onlyPlugin(binary, folder string) (name string, err error) {
 		return "", fmt.Errorf("%s is not named as plugins are: heimdall-plugin-NAME", binary)
 	}
 	name, _, _ = strings.Cut(name, "_v")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return "", err
-	}
 	return name, os.Symlink(binary, filepath.Join(folder, filepath.Base(binary)))
 }
 

@@ -81,6 +81,14 @@ type Plugins struct {
 	// RequireChecksums runs only binaries that the file SHA256SUMS in the
 	// directory lists with their digest. Default: false.
 	RequireChecksums bool `toml:"require_checksums"`
+	// RequireCheck runs only binaries that have passed heimdall plugin check: the
+	// report <file>.check.json beside them says so of their digest. Default:
+	// false.
+	RequireCheck bool `toml:"require_check"`
+	// CheckKey is a file with the public key of ed25519 (PEM) that these reports
+	// must be signed with, in <file>.check.json.sig. Default: empty, no signature
+	// is needed.
+	CheckKey string `toml:"check_key"`
 	// Environment names variables of the host that plugins are given besides
 	// the few that every program needs. Default: none.
 	Environment []string `toml:"environment"`

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 )
 
 // prefix begins the name of every plugin binary.
@@ -40,7 +42,7 @@ func discover(dir string) ([]found, error) {
 	var list []found
 	for _, entry := range entries {
 		base, ok := strings.CutPrefix(entry.Name(), prefix)
-		if !ok {
+		if !ok || strings.HasSuffix(base, checkreport.Suffix) || strings.HasSuffix(base, checkreport.Suffix+signatureSuffix) {
 			continue
 		}
 		path := filepath.Join(dir, entry.Name())

@@ -30,10 +30,12 @@ func stampOf(info fs.FileInfo) stamp {
 
 // file is a file of the plugin folder and the builds that come of it.
 type file struct {
-	found  found // as it was taken in
-	seen   stamp // at the last look
-	taken  stamp // whose content was taken in
-	absent bool  // at the last look
+	found  found    // as it was taken in
+	seen   stamp    // at the last look
+	taken  stamp    // whose content was taken in
+	absent bool     // at the last look
+	fixed  bool     // it is no file of the folder, and stays
+	proof  [2]stamp // of the report of its check, at the last look
 	serves *supervisor
 	next   *supervisor // is to serve once it has proven that it works; nil: none
 	err    string      // why its content cannot be a build
@@ -59,7 +61,7 @@ func (h *Host) reconcile(ctx context.Context, first bool) {
 	}
 	for path, f := range h.files {
 		switch {
-		case present[path]:
+		case present[path], f.fixed:
 			f.absent = false
 		case f.absent: // twice: it is not just being replaced
 			h.log.Info("a plugin was removed; it ends when its jobs have", "plugin", f.found.name, "path", path)
@@ -140,7 +142,14 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 			f.seen = found.stamp
 			return // it may still be written to
 		}
-	} else if found.stamp == f.taken {
+	}
+	if proof := h.proofStamp(found.path); proof != f.proof {
+		f.proof = proof
+		if f.err != "" {
+			f.taken = stamp{} // it may be allowed now
+		}
+	}
+	if found.stamp == f.taken {
 		f.seen = found.stamp
 		return
 	}
@@ -167,6 +176,9 @@ func (h *Host) take(ctx context.Context, f *file, found found) error {
 	if err == nil {
 		err = h.verify(found, b)
 	}
+	if err == nil {
+		err = h.checked(found, b)
+	}
 	if err != nil {
 		f.next = nil
 		return err
@@ -174,7 +186,7 @@ func (h *Host) take(ctx context.Context, f *file, found found) error {
 	if f.serves == nil {
 		// The last build that worked serves until this one has shown that it does.
 		if good := h.good[filepath.Base(found.path)]; good != "" && good != b.digest {
-			if last := found.build(h.storeDir(), good); last.kept() {
+			if last := found.build(h.storeDir(), good); last.kept() && h.vouched(last) {
 				f.serves = h.supervisor(ctx, last)
 			}
 		}

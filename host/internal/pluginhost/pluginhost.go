@@ -5,6 +5,7 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,12 @@ type Config struct {
 	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
 	// them lists with their digest.
 	RequireChecksums bool
+	// RequireCheck lets only binaries run that have passed the conformance check:
+	// the report of it lies beside them.
+	RequireCheck bool
+	// CheckKey is a file with a public key of ed25519 in PEM that these reports
+	// must be signed with; empty: they need no signature.
+	CheckKey string
 
 	Log hclog.Logger // default none
 }
@@ -46,6 +53,7 @@ type Host struct {
 	sockets string // folder that socket folders are made in
 	times   times
 	right   right
+	key     ed25519.PublicKey // of reports; nil: they need no signature
 
 	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
 	inherited inherited
@@ -130,6 +138,12 @@ func New(config Config) (*Host, error) {
 		files:  map[string]*file{},
 		builds: map[*supervisor]bool{},
 		looks:  make(chan struct{}, 1),
+	}
+	if config.CheckKey != "" {
+		var err error
+		if h.key, err = readKey(config.CheckKey); err != nil {
+			return nil, err
+		}
 	}
 	h.serving.Store(&map[string][]*service{})
 	return h, nil

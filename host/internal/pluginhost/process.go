@@ -59,6 +59,9 @@ type process struct {
 // launch starts a process and leads it to where it can work, or ends it and
 // says in one sentence why it cannot.
 func (h *Host) launch(ctx context.Context, b build) (*process, error) {
+	if b.path == "" {
+		return nil, permanent{errors.New("the process that the host was attached to has ended")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
 	p, err := h.newProcess(b)

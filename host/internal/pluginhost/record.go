@@ -25,13 +25,20 @@ type record struct {
 	StartTime uint64 `json:"start_time"` // clock ticks after boot
 	Boot      string `json:"boot_id"`
 	Namespace string `json:"pid_namespace"`
+	Folder    string `json:"folder"`           // that this record was written into
+	Inode     uint64 `json:"folder_inode"`     // of that folder: a copy has another
 	Sockets   string `json:"sockets"`          // the folder of its socket
 	Socket    string `json:"socket,omitempty"` // "" before the handshake
 }
 
-// identify completes the record of a process that has not been waited for yet.
-func (r *record) identify() error {
+// identify completes the record of a process that has not been waited for yet and
+// whose files are in a folder.
+func (r *record) identify(folder string) error {
 	var err error
+	r.Folder = folder
+	if r.Inode, err = inode(folder); err != nil {
+		return fmt.Errorf("record process %d: %w", r.PID, err)
+	}
 	if r.StartTime, err = startTime(r.PID); err != nil {
 		return fmt.Errorf("record process %d: %w", r.PID, err)
 	}
@@ -113,4 +120,19 @@ func startTime(pid int) (uint64, error) {
 		return 0, fmt.Errorf("/proc/%d/stat makes no sense", pid)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// copied reports whether the record was not written into this folder but came
+// here in a copy of it: its process belongs to the host of the original.
+func (r *record) copied(folder string) bool {
+	n, err := inode(folder)
+	return err != nil || n != r.Inode
+}
+
+func inode(folder string) (uint64, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(folder, &stat); err != nil {
+		return 0, fmt.Errorf("look at folder %s: %w", folder, err)
+	}
+	return stat.Ino, nil
 }

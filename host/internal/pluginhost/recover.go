@@ -78,6 +78,10 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		}
 		return h.forgetProcess(folder)
 	}
+	if r.copied(folder) {
+		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
+		return h.forgetProcess(folder)
+	}
 	fd := r.lives()
 	if fd < 0 {
 		return h.forgetProcess(folder)
@@ -87,7 +91,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		h.log.Info("a plugin process goes on with this life of the host", "plugin", r.Plugin, "pid", r.PID, "digest", r.Digest[:min(12, len(r.Digest))])
 		return nil
 	}
-	h.log.Warn("a plugin process of an earlier life does not answer and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
+	h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
 	if p == nil {
 		defer unix.Close(fd)
 		if err := killHeld(fd, r, h.times.kill); err != nil {
@@ -116,6 +120,9 @@ func (h *Host) forgetProcess(folder string) error {
 func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (*process, error) {
 	if r.Socket == "" {
 		return nil, errors.New("it had not shaken hands")
+	}
+	if r.Folder != folder {
+		return nil, fmt.Errorf("data_dir was moved here from %s, where it still writes the files of its jobs", filepath.Dir(filepath.Dir(r.Folder)))
 	}
 	b := found{name: r.Plugin, version: r.Version, path: r.Plugin}.build(h.storeDir(), r.Digest)
 	p := &process{name: r.Plugin, build: b, times: h.times, log: h.log.With("plugin", r.Plugin), gone: make(chan struct{})}

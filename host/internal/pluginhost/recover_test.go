@@ -2,6 +2,7 @@ package pluginhost_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -292,4 +293,92 @@ func socketFolder(t *testing.T, pid int) string {
 	}
 	t.Fatal("the plugin was not told where to listen")
 	return ""
+}
+
+// Nothing that only looks like a process of an earlier life is taken over, or
+// harmed: its number was given to another, the machine was started again, or the
+// record came with a copy of data_dir, whose original has a host of its own.
+func TestRecordsOfOthersAreOnlyRemoved(t *testing.T) {
+	for name, change := range map[string]func(record map[string]any){
+		"another process has the number":  func(r map[string]any) { r["start_time"] = 1 },
+		"the machine was started again":   func(r map[string]any) { r["boot_id"] = "another" },
+		"it is a number of another world": func(r map[string]any) { r["pid_namespace"] = "pid:[1]" },
+		"data_dir is a copy":              nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good)
+			pid, _ := killedHost(t, f)
+			original := f.data
+			if change == nil {
+				f.data += "-copy"
+				if out, err := exec.Command("cp", "-a", original, f.data).CombinedOutput(); err != nil {
+					t.Fatalf("cp: %v: %s", err, out)
+				}
+			} else {
+				changeRecord(t, f, change)
+			}
+			h := f.start(t)
+			if got := h.Recall("a1"); got != pluginhost.Unknown {
+				t.Errorf("Recall = %v, want that nothing is known of the attempt", got)
+			}
+			for _, p := range h.Plugins() {
+				if p.PID == pid {
+					t.Error("the process was taken over")
+				}
+			}
+			if !alive(pid) {
+				t.Error("the process was killed")
+			}
+		})
+	}
+}
+
+// Processes of a data_dir that was moved write their jobs' files to where it was:
+// they are ended, and their attempts are unknown.
+func TestMovedDataDir(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	pid, _ := killedHost(t, f)
+	moved := f.data + "-moved"
+	if err := os.Rename(f.data, moved); err != nil {
+		t.Fatal(err)
+	}
+	f.data = moved
+	h := f.start(t)
+	if got := h.Recall("a1"); got != pluginhost.Unknown {
+		t.Errorf("Recall = %v, want that nothing is known of the attempt", got)
+	}
+	if alive(pid) {
+		t.Error("the process lives on")
+	}
+	if ended, _ := run(t, h, "good", "a2", "hello"); ended.Error != nil {
+		t.Errorf("a new attempt: %v", ended.Error)
+	}
+}
+
+// changeRecord changes the record of the one process there is.
+func changeRecord(t *testing.T, f fixture, change func(map[string]any)) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(f.data, "run", "*", "process.json"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("records = %v, %v, want one", paths, err)
+	}
+	content, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.UseNumber()
+	if err := decoder.Decode(&record); err != nil {
+		t.Fatal(err)
+	}
+	change(record)
+	if content, err = json.Marshal(record); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(paths[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

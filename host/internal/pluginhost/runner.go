@@ -32,6 +32,7 @@ type child struct {
 
 	cmd       *exec.Cmd // nil when an earlier life of the host has started it
 	held      int       // pidfd of such a process
+	foreign   bool      // somebody else has started it, and ends it
 	stderr    lines
 	handshake chan string // the first line of stdout, if there was one; then closed
 	greeted   bool        // handshake is closed; only follow and what it calls use it
@@ -69,7 +70,7 @@ func (c *child) Start(context.Context) error {
 	c.pid = c.cmd.Process.Pid
 	doomed := c.doomed
 	c.mu.Unlock()
-	if err = c.record.identify(); err == nil {
+	if err = c.record.identify(c.folder); err == nil {
 		err = c.record.write(c.folder)
 	}
 	if doomed {
@@ -211,6 +212,7 @@ func (c *child) signal(sig unix.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.foreign:
 	case c.pid == 0:
 		c.doomed = true
 	case !c.reaped:

@@ -83,17 +83,9 @@ func (h *Host) removeSockets() {
 // the one that was started, or belongs to its session: file permissions alone
 // do not say who made a socket.
 func checkPeer(conn net.Conn, pid int) error {
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	peer, err := peerOf(conn)
 	if err != nil {
 		return err
-	}
-	var peer *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		peer, credErr = unix.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return fmt.Errorf("ask who serves the plugin's socket: %w", err)
 	}
 	if int(peer.Pid) == pid {
 		return nil
@@ -102,4 +94,20 @@ func checkPeer(conn net.Conn, pid int) error {
 		return nil
 	}
 	return fmt.Errorf("the plugin's socket is served by process %d, not by process %d that was started", peer.Pid, pid)
+}
+
+// peerOf says who is at the other end of a unix socket.
+func peerOf(conn net.Conn) (peer *unix.Ucred, err error) {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		peer, credErr = unix.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return nil, fmt.Errorf("ask who serves the plugin's socket: %w", err)
+	}
+	return peer, nil
 }

@@ -2,7 +2,6 @@ package pluginhost_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -161,22 +160,6 @@ func TestBinaryRunsFromTheStore(t *testing.T) {
 	if err != nil || len(left) != 2 {
 		t.Errorf("the store has %d entries (%v), want the build and the list of those that work", len(left), err)
 	}
-}
-
-func TestRecordsOfOthersAreOnlyRemoved(t *testing.T) {
-	f := newFixture(t)
-	folder := filepath.Join(f.data, "run", "01234567")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	// This process has the number, but another start time.
-	record := fmt.Sprintf(`{"plugin":"good","pid":%d,"start_time":1,"boot_id":"x"}`, os.Getpid())
-	if err := os.WriteFile(filepath.Join(folder, "process.json"), []byte(record), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	os.MkdirAll(filepath.Join(f.data, "run", "89abcdef"), 0o700)
-	os.WriteFile(filepath.Join(f.data, "run", "89abcdef", "process.json"), []byte("{"), 0o600)
-	f.start(t)
 }
 
 // alive reports whether a process runs; a zombie does not.
