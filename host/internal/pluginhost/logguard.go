@@ -70,7 +70,7 @@ func cutOff(folder, name string, most int64) bool {
 		return true
 	}
 	defer root.Close()
-	file, err := root.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, err := root.OpenFile(name, os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return true
 	}

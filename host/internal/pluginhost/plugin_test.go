@@ -46,6 +46,7 @@ type fakeAttempt struct {
 	changed  chan struct{}
 	canceled chan pluginpb.CancelMode
 	message  string
+	watch    func(*pluginpb.WatchRequest, grpc.ServerStreamingServer[pluginpb.WatchResponse]) error // nil: as it should
 }
 
 func servePlugin() {
@@ -68,12 +69,17 @@ func servePlugin() {
 
 func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	limit, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_LIMIT"))
+	docs, err := wildDocs()
+	if err != nil {
+		return nil, err
+	}
 	return &pluginpb.DescribeResponse{
 		Name:           os.Getenv("HEIMDALL_TEST_NAME"),
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
 		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
+		Docs:           docs,
 	}, nil
 }
 
@@ -100,7 +106,10 @@ func (f *fake) Renew(_ context.Context, r *pluginpb.RenewRequest) (*pluginpb.Ren
 func (f *fake) List(context.Context, *pluginpb.ListRequest) (*pluginpb.ListResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	response := &pluginpb.ListResponse{HostEpoch: f.epoch}
+	response := &pluginpb.ListResponse{HostEpoch: f.epoch, Attempts: wildAttempts()}
+	if os.Getenv("HEIMDALL_TEST_LIST") == "omits" {
+		return response, nil
+	}
 	for id := range f.attempts {
 		response.Attempts = append(response.Attempts, &pluginpb.AttemptInfo{AttemptId: id})
 	}
@@ -135,6 +144,9 @@ func (f *fake) Start(r *pluginpb.StartRequest, stream grpc.ServerStreamingServer
 	if do == "refuse" {
 		return status.Error(codes.InvalidArgument, "this will not do")
 	}
+	if wild := wilds()[do]; wild.start != nil {
+		return f.startWild(wild, r, input, stream)
+	}
 	f.mu.Lock()
 	f.starts++
 	if do == "miss" && f.starts == 1 {
@@ -159,6 +171,9 @@ func (f *fake) Watch(r *pluginpb.WatchRequest, stream grpc.ServerStreamingServer
 	f.mu.Unlock()
 	if a == nil {
 		return status.Error(codes.NotFound, "no such attempt")
+	}
+	if a.watch != nil {
+		return a.watch(r, stream)
 	}
 	return a.follow(stream.Context(), r.GetFrom(), false, func(events []*pluginpb.Event) error {
 		return stream.Send(&pluginpb.WatchResponse{Events: events})
@@ -227,6 +242,12 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
 		a.result(&pluginpb.Result{ContentType: "text/csv", Content: &pluginpb.Result_File{File: file}})
+	case "result":
+		result, err := wildResult(input["result"])
+		if err != nil {
+			panic(err)
+		}
+		a.result(result)
 	case "environment":
 		stdin, _ := os.Readlink("/proc/self/fd/0")
 		nothing, err := io.ReadAll(os.Stdin)

@@ -126,7 +126,7 @@ func (r *Result) open(folder string, file *pluginpb.ResultFile) error {
 		return fmt.Errorf("open its folder: %w", err)
 	}
 	defer root.Close()
-	r.file, err = root.OpenFile(file.GetPath(), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	r.file, err = root.OpenFile(file.GetPath(), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open its file: %w", err)
 	}

@@ -66,9 +66,9 @@ func (r *Runner) keepResult(ctx context.Context, c job.Claimed, result *pluginho
 // keepFile stores a regular file of the folder, up to the limit of logs; a
 // missing or empty one has no key.
 func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, file, name string) (key string, size int64, err error) {
-	// The plugin can still write here: a link must not be followed and a pipe
-	// must not block.
-	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	// The plugin can still write here: a link must not lead out, which root sees
+	// to, and a pipe must not block.
+	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", 0, nil
 	}
