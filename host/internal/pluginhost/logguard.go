@@ -13,10 +13,8 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
-const (
-	logLook = time.Second            // between looks at how much an attempt has written
-	logTrim = 100 * time.Millisecond // the same once it has written too much
-)
+// logTrim is the time between looks at an attempt that has written too much.
+const logTrim = 50 * time.Millisecond
 
 // guardLogs stops the attempt by abort when one of its streams grows beyond the
 // limit, and cuts the stream off there until the attempt is over: what its
@@ -31,9 +29,9 @@ func (x *execution) guardLogs(folder string, abort func(*Stop)) (end func()) {
 	over := make(chan struct{})
 	var guard sync.WaitGroup
 	guard.Add(1)
-	timer := time.AfterFunc(logLook, func() { // most attempts are over by then
+	timer := time.AfterFunc(x.process.times.logs, func() { // most attempts are over by then
 		defer guard.Done()
-		tick := time.NewTicker(logLook)
+		tick := time.NewTicker(x.process.times.logs)
 		defer tick.Stop()
 		for {
 			for _, stream := range []job.Stream{job.Stdout, job.Stderr} {

@@ -74,7 +74,9 @@ func (r *right) tell(ctx context.Context, p *process) {
 	switch status.Code(err) {
 	case codes.DeadlineExceeded, codes.Unavailable: // it hangs, or has closed its socket
 		now := time.Now()
-		p.silent.CompareAndSwap(nil, &now)
+		if !p.silent.CompareAndSwap(nil, &now) {
+			return // it was said before
+		}
 	default:
 		p.silent.Store(nil)
 	}

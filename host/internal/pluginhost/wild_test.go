@@ -163,10 +163,11 @@ func wilds() map[string]wild {
 			if err := w.send(begun(1)); err != nil {
 				return err
 			}
+			<-w.canceled // so that the event has arrived
 			return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		}},
 		"socket unlinked": {start: func(w *wildAttempt) error {
-			sockets, _ := filepath.Glob(filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin*"))
+			sockets, _ := filepath.Glob(filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin[0-9]*"))
 			for _, socket := range sockets {
 				os.Remove(socket)
 			}
