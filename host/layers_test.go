@@ -36,8 +36,9 @@ var layers = map[string]int{
 	"internal/jobs":  3,
 	"internal/queue": 3,
 
-	"internal/runner": 2,
-	"internal/watch":  2,
+	"internal/runner":      2,
+	"internal/watch":       2,
+	"internal/conformance": 2,
 
 	"internal/store":       1,
 	"internal/pluginhost":  1,
@@ -80,18 +81,19 @@ var apart = []string{"internal/demo"}
 // only says who in the host may import what has a single owner. A prefix
 // covers what lies below it.
 var only = map[string][]string{
-	sdkRoot + "/pluginpb":            {"internal/pluginhost"},
-	sdkRoot + "/handshake":           {"internal/pluginhost"},
-	sdkRoot + "/client":              {"internal/cli", "internal/demo"},
-	sdkRoot:                          {"internal/pluginhost"},
-	"github.com/hashicorp/go-plugin": {"internal/pluginhost"},
-	"database/sql":                   {"internal/store"},
-	"github.com/jackc/pgx":           {"internal/store"},
-	"github.com/pressly/goose":       {"internal/store"},
-	"modernc.org/sqlite":             {"internal/store"},
-	"github.com/gorilla/mux":         {"internal/api"},
-	"github.com/spf13/cobra":         {"internal/cli"},
-	"github.com/BurntSushi/toml":     {"internal/config"},
+	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance"},
+	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance"},
+	sdkRoot + "/client":                     {"internal/cli", "internal/demo"},
+	sdkRoot:                                 {"internal/pluginhost"},
+	"github.com/hashicorp/go-plugin":        {"internal/pluginhost"},
+	"database/sql":                          {"internal/store"},
+	"github.com/jackc/pgx":                  {"internal/store"},
+	"github.com/pressly/goose":              {"internal/store"},
+	"modernc.org/sqlite":                    {"internal/store"},
+	"github.com/gorilla/mux":                {"internal/api"},
+	"github.com/spf13/cobra":                {"internal/cli"},
+	"github.com/BurntSushi/toml":            {"internal/config"},
+	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -39,13 +39,14 @@ func (a *attempt) save(v any) error {
 	return a.log.durable(a.ctx, number)
 }
 
-// loadCheckpoint reads a checkpoint into v and reports whether there is one.
+// loadCheckpoint reads a checkpoint into v and reports whether there is one. What
+// became of the work of one that cannot be read is unknown.
 func loadCheckpoint(checkpoint *pluginpb.Checkpoint, v any) (bool, error) {
 	if checkpoint == nil {
 		return false, nil
 	}
 	if err := json.Unmarshal(checkpoint.GetData(), v); err != nil {
-		return false, Errorf(Internal, "checkpoint of format %d: %w", checkpoint.GetFormat(), err)
+		return false, Errorf(Lost, "checkpoint of format %d: %w", checkpoint.GetFormat(), err)
 	}
 	return true, nil
 }

@@ -38,7 +38,7 @@ func (a *attempt) command(name string, args []string) *Cmd {
 
 	cmd.Dir = dir
 	cmd.Env = a.environment()
-	cmd.Stdout, cmd.Stderr = &a.stdout, &a.stderr
+	cmd.Stdout, cmd.Stderr = a.stdout.forPrograms(), a.stderr.forPrograms()
 	limits := a.request.GetLimits()
 	cmd.Limits = child.Limits{
 		OpenFiles: limits.GetOpenFiles(),

@@ -74,6 +74,17 @@ func TestLogLimit(t *testing.T) {
 	}
 }
 
+func TestLogLimitHoldsForPrograms(t *testing.T) {
+	t.Parallel()
+
+	got := run(t, func(_ context.Context, job *rawJob) error {
+		return job.Exec("sh", "-c", "seq 100000; seq 100000 >&2").Run()
+	}, sdktest.Request(func(r *pluginpb.StartRequest) { r.Limits.LogBytes = 8 }))
+	if got.Err != nil || got.Stdout != "1\n2\n3\n4\n" || got.Stderr != got.Stdout {
+		t.Errorf("got %q, %q and %v, want the first 8 bytes of both", got.Stdout, got.Stderr, got.Err)
+	}
+}
+
 func TestOutputsAndUsage(t *testing.T) {
 	t.Parallel()
 
@@ -268,6 +279,11 @@ func TestResume(t *testing.T) {
 	got := sdktest.Run(t, load, nil, nil, sdktest.Resume("q1"), sdktest.Plugin(sdk.Resume()))
 	if got.Text != "q1" {
 		t.Errorf("got %q and %v, want the checkpoint", got.Text, got.Err)
+	}
+	strict := script(func(_ context.Context, job *rawJob) error { _, err := job.Load(new(string)); return err })
+	got = sdktest.Run(t, strict, nil, nil, sdktest.Resume([]int{1}), sdktest.Plugin(sdk.Resume()))
+	if got.Err == nil || got.Err.Class != sdk.Lost {
+		t.Errorf("from a checkpoint of another form: Err = %v, want class lost", got.Err)
 	}
 	got = sdktest.Run(t, load, nil, nil, sdktest.Resume("q1"))
 	if got.Err == nil || got.Err.Class != sdk.Lost {

@@ -3,6 +3,7 @@ package sdk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,6 +65,15 @@ func (s *Stream) File() (*os.File, error) {
 	defer s.mu.Unlock()
 	err := s.open()
 	return s.file, err
+}
+
+// forPrograms returns what programs write to: the file itself, or, where the
+// stream has a limit, what counts and cuts.
+func (s *Stream) forPrograms() io.Writer {
+	if s.limit > 0 {
+		return struct{ io.Writer }{s} // without File
+	}
+	return s
 }
 
 func (s *Stream) open() error {

@@ -42,16 +42,21 @@ func (a *app) printRows(head []string, rows [][]string) error {
 
 // color paints the name of a final status, for a terminal that may be painted.
 func (a *app) color(cell string) string {
-	if a.env("NO_COLOR", "") != "" || a.env("TERM", "") == "dumb" || !isTerminal(a.Stdout) {
-		return cell
-	}
 	switch client.Status(cell) {
 	case client.StatusSucceeded:
-		return "\x1b[32m" + cell + "\x1b[0m"
+		return a.paint(cell, "32")
 	case client.StatusFailed, client.StatusKilled, client.StatusCanceled:
-		return "\x1b[31m" + cell + "\x1b[0m"
+		return a.paint(cell, "31")
 	}
 	return cell
+}
+
+// paint gives text a color of ANSI, for a terminal that may be painted.
+func (a *app) paint(text, color string) string {
+	if a.env("NO_COLOR", "") != "" || a.env("TERM", "") == "dumb" || !isTerminal(a.Stdout) {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
 // clean makes text of others fit to show: what would steer the terminal becomes

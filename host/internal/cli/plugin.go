@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	return group("plugin", "Work with plugins", a.pluginListCommand(), a.pluginNewCommand(), a.pluginRunCommand())
+	return group("plugin", "Work with plugins", a.pluginListCommand(), a.pluginNewCommand(),
+		a.pluginRunCommand(), a.pluginCheckCommand(), a.pluginCheckHostCommand())
 }
 
 func (a *app) pluginListCommand() *cobra.Command {

@@ -1,0 +1,211 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+)
+
+// process is a running process of the plugin with a connection to it.
+type process struct {
+	*plan
+	pid      int
+	born     uint64
+	socket   string
+	conn     *grpc.ClientConn
+	plugins  pluginpb.PluginServiceClient
+	commands pluginpb.CommandServiceClient
+
+	patience time.Duration
+	cmd      *exec.Cmd     // nil when another process started it
+	gone     chan struct{} // closed when it has ended
+	doomed   bool          // its end was wanted
+	jobs     int
+}
+
+// spawn starts a process; it does not wait for its handshake.
+func spawn(p *plan, patience time.Duration) (*process, error) {
+	cmd, err := p.start()
+	if err != nil {
+		return nil, saw("%v", err).want("an executable for this machine")
+	}
+	out := &process{plan: p, pid: cmd.Process.Pid, cmd: cmd, patience: patience, gone: make(chan struct{})}
+	if r, ok := readStat(out.pid); ok {
+		out.born = r.born
+	}
+	go func() { // close waits for it
+		_ = cmd.Wait() // how it ended is in ProcessState
+		close(out.gone)
+	}()
+	return out, nil
+}
+
+// adopt takes over a process that another one has started.
+func adopt(p *plan, pid int, socket string, patience time.Duration) (*process, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, saw("the plugin process is gone: %v", err).want("a process that lives")
+	}
+	out := &process{plan: p, pid: pid, socket: socket, patience: patience, gone: make(chan struct{})}
+	if r, ok := readStat(pid); ok {
+		out.born = r.born
+	}
+	go func() { // close waits for it
+		defer close(out.gone)
+		defer unix.Close(fd)
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for {
+			if _, err := unix.Poll(poll, -1); err != unix.EINTR {
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// shake waits for the handshake and takes the socket from it.
+func (p *process) shake(ctx context.Context, within time.Duration) error {
+	err := until(ctx, within, func() bool {
+		line, whole := readLine(p.stdout())
+		return whole || len(line) >= maxLine || !p.alive()
+	})
+	line, whole := readLine(p.stdout())
+	switch {
+	case errors.Is(err, errLate):
+		return saw("no line on stdout after %s", within).want("the handshake")
+	case err != nil:
+		return err
+	case !whole && !p.alive():
+		return saw("the process ended before its handshake: %s", p.how()).want("a handshake on stdout")
+	}
+	p.socket, err = parseLine(line)
+	return err
+}
+
+// connect makes the connection.
+func (p *process) connect() (err error) {
+	p.conn, err = dial(p.socket)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", p.socket, err)
+	}
+	p.plugins = pluginpb.NewPluginServiceClient(p.conn)
+	p.commands = pluginpb.NewCommandServiceClient(p.conn)
+	return nil
+}
+
+// alive reports whether the process runs.
+func (p *process) alive() bool {
+	select {
+	case <-p.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// ends waits until the process has ended.
+func (p *process) ends(ctx context.Context, within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-p.gone:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// how says how the process ended.
+func (p *process) how() string {
+	if p.cmd == nil || p.alive() {
+		return "it is not known how"
+	}
+	return p.cmd.ProcessState.String()
+}
+
+// family returns the processes that came from this one.
+func (p *process) family() []int { return family(p.pid, p.Folder) }
+
+// kill kills the process, and only it.
+func (p *process) kill() {
+	p.doomed = true
+	if r, ok := readStat(p.pid); ok && r.born == p.born {
+		kill(p.pid, unix.SIGKILL)
+	}
+}
+
+// signal sends a signal to the process.
+func (p *process) signal(signal unix.Signal) {
+	if p.alive() {
+		kill(p.pid, signal)
+	}
+}
+
+// close ends the process and all that came from it, whatever state it is in.
+func (p *process) close() {
+	if p.conn != nil {
+		_ = p.conn.Close() // there is nothing to do about it
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		p.kill()
+		left := p.family()
+		for _, pid := range left {
+			kill(pid, unix.SIGKILL)
+		}
+		if len(left) == 0 && !p.alive() {
+			return
+		}
+	}
+}
+
+// lastWords returns the end of what the process wrote to stderr.
+func (p *process) lastWords() string {
+	text, err := os.ReadFile(p.stderr())
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines = lines[max(0, len(lines)-4):]
+	for i := range lines {
+		lines[i] = clip(lines[i], 200)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// errLate is the end of a wait that was in vain.
+var errLate = errors.New("the time was up")
+
+// until polls a condition of another process, which tells nobody.
+func until(ctx context.Context, within time.Duration, condition func() bool) error {
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	wait := time.Millisecond
+	for !condition() {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-deadline.C:
+			timer.Stop()
+			if condition() {
+				return nil
+			}
+			return errLate
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+		wait = min(2*wait, 50*time.Millisecond)
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package conformance
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+)
+
+func resumeCases() []testCase {
+	const (
+		look  = "StartMode in proto/heimdall/plugin/v1/command.proto; Checkpoint in event.proto"
+		clean = "rpc Cleanup in proto/heimdall/plugin/v1/command.proto"
+	)
+	withLong := append([]string{"long"}, anyEnd...)
+	job := []string{afterEnd}
+	return []testCase{
+		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
+		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesGarbage},
+		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: job, run: resumesOwn},
+		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: job, run: checkpointsFit},
+		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: job, run: cleansAgain},
+		{id: "cleanup-fresh", title: "Cleanup works in a process that never ran the attempt", look: clean, needs: withLong, after: job, run: cleansFresh},
+		{id: "cleanup-unknown", title: "Cleanup of an attempt that left nothing is in order", look: clean, needs: withLong, after: job, run: cleansUnknown},
+	}
+}
+
+// resumes starts an attempt that must not begin new work, and returns how it
+// ended.
+func (k *check) resumes(ctx context.Context, checkpoint *pluginpb.Checkpoint) error {
+	e, err := k.example(append([]string{"long"}, anyEnd...)...)
+	if err != nil {
+		return err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	request := p.request(e)
+	request.Mode, request.Checkpoint, request.AttemptNumber = pluginpb.StartMode_START_MODE_RESUME, checkpoint, 2
+	_, ended, err := k.finish(ctx, p, request)
+	if err != nil {
+		return err
+	}
+	return isClass(ended, pluginpb.ErrorClass_ERROR_CLASS_LOST, pluginpb.ErrorClass_ERROR_CLASS_INVALID)
+}
+
+func resumesNothing(ctx context.Context, k *check) error { return k.resumes(ctx, nil) }
+
+func resumesGarbage(ctx context.Context, k *check) error {
+	format := int32(1)
+	if formats := k.description.GetCapabilities().GetCheckpointFormats(); len(formats) > 0 {
+		format = formats[0]
+	}
+	for _, c := range []*pluginpb.Checkpoint{
+		{Format: format, Data: []byte("\x00this is no checkpoint\xff")},
+		{Format: format},
+		{Format: 1 << 30, Data: []byte(`{}`)},
+	} {
+		if err := k.resumes(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpoints begins jobs until one reports a checkpoint.
+func (k *check) checkpoints(ctx context.Context) (*process, *Example, *pluginpb.StartRequest, *stream, *pluginpb.Event, error) {
+	if !k.description.GetCapabilities().GetResume() {
+		return nil, nil, nil, nil, nil, skip("it does not say that it can resume")
+	}
+	examples, err := k.examples(append([]string{"long"}, anyEnd...)...)
+	if err != nil {
+		return nil, nil, nil, nil, nil, err
+	}
+	for _, e := range examples {
+		p, err := k.launch(ctx)
+		if err != nil {
+			return nil, nil, nil, nil, nil, err
+		}
+		if _, err := p.describe(ctx, "0.1.0"); err != nil { // it says that this host keeps checkpoints
+			return nil, nil, nil, nil, nil, err
+		}
+		request := p.request(e)
+		s := k.start(ctx, p, request)
+		var found *pluginpb.Event
+		_ = until(ctx, k.Patience/10, func() bool { // most examples make none
+			events, over, _ := s.state()
+			for _, event := range events {
+				if event.GetCheckpoint() != nil {
+					found = event
+				}
+			}
+			return found != nil || over
+		})
+		if found != nil {
+			return p, e, request, s, found, nil
+		}
+		p.close()
+	}
+	return nil, nil, nil, nil, nil, skip("no example makes a checkpoint")
+}
+
+func checkpointsFit(ctx context.Context, k *check) error {
+	const most = 64 << 10
+	p, _, request, s, event, err := k.checkpoints(ctx)
+	if err != nil {
+		return err
+	}
+	checkpoint := event.GetCheckpoint()
+	if n := len(checkpoint.GetData()); n > most {
+		return saw("a checkpoint of %d bytes", n).want("at most %d", most)
+	}
+	known := false
+	for _, format := range k.description.GetCapabilities().GetCheckpointFormats() {
+		known = known || format == checkpoint.GetFormat()
+	}
+	if !known {
+		return saw("a checkpoint of format %d", checkpoint.GetFormat()).want("one of the formats %v that it says it can go on from", k.description.GetCapabilities().GetCheckpointFormats())
+	}
+	if err := p.ack(ctx, request.GetAttemptId(), event.GetNumber()); err != nil {
+		return err
+	}
+	if err := k.stop(ctx, p, request); err != nil {
+		return err
+	}
+	_, err = s.ended(ctx, grace+k.Patience)
+	return err
+}
+
+func resumesOwn(ctx context.Context, k *check) error {
+	p, e, request, _, event, err := k.checkpoints(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.ack(ctx, request.GetAttemptId(), event.GetNumber()); err != nil {
+		return err
+	}
+	p.kill()
+	if !p.ends(ctx, k.Patience) {
+		return saw("the process cannot be killed").want("that it can")
+	}
+	fresh, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := fresh.describe(ctx, "0.1.0"); err != nil {
+		return err
+	}
+	again := fresh.request(e)
+	again.Job, again.AttemptNumber = request.GetJob(), 2
+	again.Mode, again.Checkpoint = pluginpb.StartMode_START_MODE_RESUME, event.GetCheckpoint()
+	s := k.start(ctx, fresh, again)
+	if err := until(ctx, k.Patience, func() bool { events, over, _ := s.state(); return over || len(events) > 0 }); err != nil {
+		return saw("the attempt that was to go on reports nothing").want("that it begins or ends")
+	}
+	if err := k.stop(ctx, fresh, again); err != nil {
+		return err
+	}
+	ended, err := s.ended(ctx, grace+k.Patience)
+	if err != nil || ended.GetError() == nil {
+		return err
+	}
+	return isClass(ended, pluginpb.ErrorClass_ERROR_CLASS_CANCELED, pluginpb.ErrorClass_ERROR_CLASS_LOST)
+}
+
+// cleanup returns the request to clean up after an attempt.
+func cleanup(request *pluginpb.StartRequest) *pluginpb.CleanupRequest {
+	return &pluginpb.CleanupRequest{
+		AttemptId: request.GetAttemptId(), Job: request.GetJob(), Settings: request.GetSettings(),
+		Secrets: request.GetSecrets(), Folders: request.GetFolders(), Reason: "the check wants to see it clean up",
+	}
+}
+
+// cleans calls Cleanup on a process. It may say UNAVAILABLE for a cluster that is
+// not there, which is for the host to try again.
+func (k *check) cleans(ctx context.Context, p *process, request *pluginpb.CleanupRequest, what string) error {
+	ctx, cancel := p.within(ctx)
+	defer cancel()
+	_, err := p.commands.Cleanup(ctx, request)
+	if unimplemented(err) {
+		return optional("Cleanup", err)
+	}
+	if err != nil {
+		return saw("Cleanup %s answered %s: %s", what, status.Code(err), clip(told(err), 200)).want("an answer")
+	}
+	return p.answers(ctx, "Cleanup "+what)
+}
+
+func cleansAgain(ctx context.Context, k *check) error {
+	p, request, s, err := k.begin(ctx, append([]string{"long"}, anyEnd...)...)
+	if err != nil {
+		return err
+	}
+	if err := k.stop(ctx, p, request); err != nil {
+		return err
+	}
+	if _, err := s.ended(ctx, grace+k.Patience); err != nil {
+		return err
+	}
+	if err := k.cleans(ctx, p, cleanup(request), "after the end"); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Dir(request.GetFolders().GetWork())); err != nil {
+		return err
+	}
+	return k.cleans(ctx, p, cleanup(request), "a second time, without folders")
+}
+
+func cleansFresh(ctx context.Context, k *check) error {
+	p, request, _, err := k.begin(ctx, append([]string{"long"}, anyEnd...)...)
+	if err != nil {
+		return err
+	}
+	p.kill()
+	if !p.ends(ctx, k.Patience) {
+		return saw("the process cannot be killed").want("that it can")
+	}
+	fresh, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	return k.cleans(ctx, fresh, cleanup(request), "in a fresh process")
+}
+
+func cleansUnknown(ctx context.Context, k *check) error {
+	e, err := k.example(append([]string{"long"}, anyEnd...)...)
+	if err != nil {
+		return err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	return k.cleans(ctx, p, cleanup(p.request(e)), "of an attempt that never began")
+}

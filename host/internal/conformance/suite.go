@@ -1,0 +1,286 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
+	"github.com/heimdall-run/heimdall/sdk/pluginpb"
+)
+
+// caseTime bounds a case, whatever it waits for.
+const caseTime = 2 * time.Minute
+
+// suite is one run of the check.
+type suite struct {
+	Config
+	name    string // of the plugin
+	named   string // the version that the file's name says; "": none
+	digest  string
+	scratch string
+	binary  string // the copy that is run
+	done    map[string]*outcomeOf
+
+	// What the plugin said of itself. The case describe-answers sets it, and all
+	// that read it come after that one.
+	description *pluginpb.DescribeResponse
+	settings    *schema
+	input       *schema
+	all         []Example
+}
+
+// testCase is one thing that must hold.
+type testCase struct {
+	id, group, title string
+	look             string   // where people read about it
+	needs            []string // kinds of examples, of which one is needed
+	after            []string // ids of cases without which this one says nothing
+	run              func(ctx context.Context, k *check) error
+}
+
+// outcomeOf is what became of a case that others wait for.
+type outcomeOf struct {
+	checkreport.Case
+	known chan struct{} // closed when the rest is set
+}
+
+// run runs cases and returns their results in their order.
+func (s *suite) run(ctx context.Context, cases []testCase) []checkreport.Case {
+	results := make([]checkreport.Case, len(cases))
+	for _, c := range cases {
+		s.done[c.id] = &outcomeOf{known: make(chan struct{})}
+	}
+	slots := make(chan struct{}, s.Parallel)
+	var group sync.WaitGroup
+	for i, c := range cases {
+		group.Go(func() {
+			own := s.done[c.id]
+			own.Case = s.await(ctx, c, i, slots)
+			results[i] = own.Case
+			close(own.known)
+		})
+	}
+	for i, c := range cases {
+		<-s.done[c.id].known
+		if s.Ended != nil && ctx.Err() == nil {
+			s.Ended(results[i])
+		}
+	}
+	group.Wait()
+	return results
+}
+
+// await runs a case when those that it comes after have passed.
+func (s *suite) await(ctx context.Context, c testCase, number int, slots chan struct{}) checkreport.Case {
+	out := checkreport.Case{ID: c.id, Group: c.group, Title: c.title, Result: checkreport.NotExercised}
+	for _, id := range c.after {
+		before := s.done[id]
+		<-before.known
+		switch {
+		case before.Result == checkreport.Failed:
+			out.Detail = "the case " + id + " comes before it and failed"
+			return out
+		case before.Result == checkreport.NotExercised && id != afterEnd: // jobs that run long need no end of their own
+			out.Detail = before.Detail
+			return out
+		}
+	}
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	begun := time.Now()
+	err := s.exercise(ctx, c, number)
+	out.MS = time.Since(begun).Milliseconds()
+	if err == nil {
+		out.Result = checkreport.Passed
+		return out
+	}
+	reason, exercised := verdict(err)
+	out.Detail = reason
+	if exercised {
+		out.Result = checkreport.Failed
+		out.Detail += "\nlook at: " + c.look
+	}
+	return out
+}
+
+// exercise runs a case in a place of its own, and ends what it has started.
+func (s *suite) exercise(ctx context.Context, c testCase, number int) (err error) {
+	if len(c.needs) > 0 {
+		if _, err := s.example(c.needs...); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, caseTime, fmt.Errorf("the case was not over after %s", caseTime))
+	k := &check{suite: s, folder: filepath.Join(s.scratch, fmt.Sprintf("%02d", number))}
+	if err := os.Mkdir(k.folder, 0o700); err != nil {
+		cancel()
+		return fmt.Errorf("make a place to work: %w", err)
+	}
+	defer os.RemoveAll(k.folder)
+	defer k.group.Wait()
+	defer k.close()
+	defer cancel()
+	err = c.run(ctx, k)
+	return k.explain(err)
+}
+
+// check is what one case works with.
+type check struct {
+	*suite
+	folder    string
+	group     sync.WaitGroup
+	processes []*process
+	planned   int
+}
+
+// newPlan prepares a process of the plugin.
+func (k *check) newPlan() (*plan, error) {
+	k.planned++
+	return newPlan(k.binary, filepath.Join(k.folder, fmt.Sprintf("p%d", k.planned)), variables(k.all))
+}
+
+// spawn starts a process that need not answer.
+func (k *check) spawn(p *plan) (*process, error) {
+	out, err := spawn(p, k.Patience)
+	if err == nil {
+		k.processes = append(k.processes, out)
+	}
+	return out, err
+}
+
+// launch starts a process and connects to it.
+func (k *check) launch(ctx context.Context) (*process, error) {
+	p, err := k.newPlan()
+	if err != nil {
+		return nil, err
+	}
+	return k.launchPlan(ctx, p)
+}
+
+func (k *check) launchPlan(ctx context.Context, p *plan) (*process, error) {
+	out, err := k.spawn(p)
+	if err != nil {
+		return nil, err
+	}
+	// Whether it is quick enough is a case of its own.
+	if err := out.shake(ctx, 2*k.StartTimeout); err != nil {
+		return nil, err
+	}
+	return out, k.connect(ctx, out)
+}
+
+// connect makes the connection to a process, as a host does.
+func (k *check) connect(ctx context.Context, p *process) error {
+	if err := p.connect(); err != nil {
+		return err
+	}
+	conn := p.conn
+	k.group.Go(func() { discard(ctx, conn) })
+	return nil
+}
+
+// start begins an attempt and follows it.
+func (k *check) start(ctx context.Context, p *process, request *pluginpb.StartRequest) *stream {
+	ctx, stop := context.WithCancel(ctx)
+	call, err := p.commands.Start(ctx, request)
+	return follow(&k.group, stop, func() ([]*pluginpb.Event, error) {
+		if err != nil {
+			return nil, err
+		}
+		batch, err := call.Recv()
+		return batch.GetEvents(), err
+	})
+}
+
+// watch follows an attempt from a number on.
+func (k *check) watch(ctx context.Context, p *process, id string, from uint64) *stream {
+	ctx, stop := context.WithCancel(ctx)
+	call, err := p.commands.Watch(ctx, &pluginpb.WatchRequest{AttemptId: id, From: from})
+	return follow(&k.group, stop, func() ([]*pluginpb.Event, error) {
+		if err != nil {
+			return nil, err
+		}
+		batch, err := call.Recv()
+		return batch.GetEvents(), err
+	})
+}
+
+// finish runs an example to its end on a process and returns all its events.
+func (k *check) finish(ctx context.Context, p *process, request *pluginpb.StartRequest) ([]*pluginpb.Event, *pluginpb.Ended, error) {
+	s := k.start(ctx, p, request)
+	ended, err := s.ended(ctx, k.Patience)
+	events, _, _ := s.state()
+	return events, ended, err
+}
+
+// succeed runs an example to its end, which must be good.
+func (k *check) succeed(ctx context.Context, p *process, request *pluginpb.StartRequest) ([]*pluginpb.Event, error) {
+	events, ended, err := k.finish(ctx, p, request)
+	if err == nil && ended.GetError() != nil {
+		err = saw("%s", outcome(ended)).want("an example of this kind to end well")
+	}
+	return events, err
+}
+
+// begin starts a process and a job of an example of some kinds, and waits until
+// its work has begun.
+func (k *check) begin(ctx context.Context, kinds ...string) (*process, *pluginpb.StartRequest, *stream, error) {
+	e, err := k.example(kinds...)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	request := p.request(e)
+	s := k.start(ctx, p, request)
+	return p, request, s, s.started(ctx, k.Patience)
+}
+
+// close ends all processes of the case.
+func (k *check) close() {
+	var group sync.WaitGroup
+	for _, p := range k.processes {
+		group.Go(p.close)
+	}
+	group.Wait()
+}
+
+// explain adds to an error what the processes said, and finds those that ended by
+// themselves.
+func (k *check) explain(err error) error {
+	if _, ok := errors.AsType[*unexercised](err); ok {
+		return err
+	}
+	var notes []string
+	for _, p := range k.processes {
+		if p.doomed || p.alive() {
+			continue
+		}
+		if err == nil {
+			err = saw("the process ended by itself: %s", p.how()).want("that it lives until it is told to end")
+		} else {
+			notes = append(notes, "the process has ended: "+p.how())
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	for _, p := range k.processes {
+		if words := p.lastWords(); words != "" {
+			notes = append(notes, "the log of the process ends with:\n"+words)
+			break
+		}
+	}
+	if len(notes) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, strings.Join(notes, "\n"))
+}
