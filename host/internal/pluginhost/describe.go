@@ -21,6 +21,7 @@ type Description struct {
 	MaxConcurrency int         // most attempts at once in one process; 0: no limit
 	ReadOnly       bool        // no job changes anything outside
 	RetrySafe      bool        // a job may be started again after an unknown outcome
+	Resume         []int32     // formats of checkpoints that it can go on from
 	Examples       []Example
 	Docs           string // Markdown
 }
@@ -71,6 +72,9 @@ func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, err
 		ReadOnly:       d.GetCapabilities().GetReadOnly(),
 		RetrySafe:      d.GetCapabilities().GetRetrySafe(),
 		Docs:           d.GetDocs(),
+	}
+	if d.GetCapabilities().GetResume() {
+		described.Resume = d.GetCapabilities().GetCheckpointFormats()
 	}
 	for _, e := range d.GetExamples() {
 		described.Examples = append(described.Examples, Example{

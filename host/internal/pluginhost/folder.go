@@ -134,8 +134,8 @@ func (h *Host) heedSums() {
 // consider takes a file in when its content is new and complete. The caller
 // holds h.mu.
 func (h *Host) consider(ctx context.Context, found found, first bool) {
-	f, known := h.files[found.path]
-	if !known {
+	f := h.files[found.path]
+	if f == nil {
 		f = &file{found: found}
 		h.files[found.path] = f
 		if !first {
@@ -149,7 +149,8 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 			f.taken = stamp{} // it may be allowed now
 		}
 	}
-	if known && found.stamp == f.taken { // a link that leads nowhere has the stamp of none
+	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
+	if known && found.stamp == f.taken {
 		f.seen = found.stamp
 		return
 	}
