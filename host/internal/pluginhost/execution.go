@@ -78,13 +78,17 @@ func newExecution(p *process, r *Request, sink Sink) *execution {
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
-	p, err := h.enter(ctx, request.Plugin, request.PluginVersion)
+	p, err := h.enter(ctx, &request)
 	if err == nil {
 		defer p.leave()
+		if request.Resume {
+			err = p.resumes(request.Checkpoint.Format)
+		}
+		if err != nil || ctx.Err() != nil {
+			p.release()
+		}
 	}
-	if err == nil && request.Resume {
-		err = p.resumes(request.Checkpoint.Format)
-	}
+	over, tooMuch := errors.AsType[*overLimit](err)
 	switch {
 	case ctx.Err() != nil:
 		ended := stoppedBefore(ctx)
@@ -92,6 +96,8 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		return ended
 	case err != nil && request.Resume:
 		return notResumed(err)
+	case tooMuch:
+		return notStartable(over.excess)
 	case err != nil:
 		return notStarted(job.Unavailable, err.Error())
 	}
@@ -166,11 +172,21 @@ type follower func(ctx context.Context, cut func()) error
 // enter waits until an attempt may begin in a process of the plugin, and counts
 // it there until leave. Of a process that ends meanwhile nothing is expected: the
 // attempt was not begun, so another process may have it.
-func (h *Host) enter(ctx context.Context, plugin, constraint string) (*process, error) {
+func (h *Host) enter(ctx context.Context, request *Request) (*process, error) {
 	for {
-		p, err := h.await(ctx, plugin, constraint)
+		p, err := h.await(ctx, request.Plugin, request.PluginVersion)
 		if err != nil {
 			return nil, err
+		}
+		if p.isolation == PerJob {
+			p, err = p.supervisor.start(ctx, request)
+			if errors.Is(err, errRetired) {
+				continue
+			}
+			if err == nil {
+				p.running.Add(1)
+			}
+			return p, err
 		}
 		if p.slots != nil {
 			select {
