@@ -24,14 +24,14 @@ func cancelCases() []testCase {
 	return []testCase{
 		{id: "examples-long", title: "an example of kind long runs for ten seconds", look: "ExampleKind in proto/heimdall/plugin/v1/plugin.proto", needs: long, after: job, run: runsLong},
 		{id: afterCancel, title: "an orderly cancel ends a job within the grace time, as canceled", look: look, needs: long, after: job, run: cancelsGracefully},
-		{id: "cancel-forced", title: "a forced cancel ends a job soon", look: look, needs: long, after: job, run: cancelsByForce},
-		{id: "cancel-abandon", title: "an attempt that is abandoned ends", look: look, needs: long, after: job, run: abandons},
+		{id: "cancel-forced", title: "a forced cancel ends a job soon", look: look, needs: long, after: stopped, run: cancelsByForce},
+		{id: "cancel-abandon", title: "an attempt that is abandoned ends", look: look, needs: long, after: stopped, run: abandons},
 		{id: "cancel-twice", title: "a cancel can be repeated, and become stronger; the job ends once", look: look, needs: long, after: stopped, run: cancelsTwice},
-		{id: "cancel-early", title: "a cancel that overtakes its start, and another one after it, leave a canceled job", look: look, needs: long, after: stopped, run: cancelsEarly},
-		{id: "cancel-late", title: "a cancel after the end is not accepted and changes nothing", look: look, needs: anyEnd, after: job, run: cancelsLate},
+		{id: "cancel-early", title: "a cancel that overtakes its start, and another one after it, leave a canceled job", look: look, needs: long, after: []string{afterCancel, "cancel-unknown"}, run: cancelsEarly},
+		{id: "cancel-late", title: "a cancel after the end is not accepted and changes nothing", look: look, needs: anyEnd, after: []string{"list-running", "cancel-forced", "cancel-abandon"}, run: cancelsLate},
 		{id: "cancel-unknown", title: "a cancel of an unknown attempt is not accepted", look: look, run: cancelsUnknown},
 		{id: "cancel-reasons", title: "the class of the end tells the reason of the cancel", look: look, needs: long, after: stopped, run: tellsReasons},
-		{id: "cancel-children", title: "after a cancel no process is left of the job", look: look, needs: long, after: stopped, run: leavesNoChildren},
+		{id: "cancel-children", title: "after a cancel no process is left of the job", look: look, needs: long, after: []string{"cancel-forced"}, run: leavesNoChildren},
 		{id: "deadline", title: "a job ends with the class timeout when its deadline passes", look: "StartRequest.deadline in proto/heimdall/plugin/v1/command.proto", needs: long, after: stopped, run: keepsDeadline},
 	}
 }

@@ -31,14 +31,14 @@ func dataCases() []testCase {
 		{id: "result-table", title: "an example of kind table ends with a table of several rows and columns, whose values fit their types", look: look, needs: []string{"table"}, after: job, run: bringsTable},
 		{id: "result-file", title: "a large result is a file in the job's folder, with the size, sha256 and rows that it says", look: look, needs: []string{"big"}, after: job, run: bringsFile},
 		{id: "result-memory", title: "a large result takes little memory", look: look, needs: []string{"big"}, after: job, run: needsLittleMemory},
-		{id: "result-inline", title: "a result larger than inline_result_bytes is not inline", look: look, needs: []string{"big", "table", "quick"}, after: job, run: keepsInlineLimit},
+		{id: "result-inline", title: "a result larger than inline_result_bytes is not inline", look: look, needs: []string{"table", "quick", "big"}, after: []string{"result-file"}, run: keepsInlineLimit},
 		{id: "result-limit", title: "a result larger than result_bytes ends the job with the class quota", look: look, needs: []string{"big", "table"}, after: job, run: keepsResultLimit},
 		{id: "unicode", title: "names, users and input keep every character", look: starts, needs: anyEnd, after: job, run: keepsUnicode},
 		{id: "large-start", title: "a start of 5 MiB is taken", look: "docs/plugin-authors.md, Other languages: messages have up to 64 MiB", needs: anyEnd, after: job, run: takesLargeStart},
 		{id: "slow-reader", title: "a job ends although nobody reads its events", look: "docs/plugin-authors.md, Other languages: an attempt belongs to no call", needs: anyEnd, after: job, run: endsUnread},
 		{id: "folders", title: "folders are made when first needed, for this user alone", look: "Folders in proto/heimdall/plugin/v1/command.proto", needs: append([]string{"logs", "big"}, anyEnd...), after: job, run: makesPrivateFolders},
 		{id: "logs", title: "an example of kind logs writes to both streams, which are regular files", look: "Folders in proto/heimdall/plugin/v1/command.proto", needs: []string{"logs"}, after: job, run: writesLogs},
-		{id: "log-limit", title: "log_bytes bounds each stream, log_truncated says so, and the job goes on", look: "Limits and LogTruncated in proto/heimdall/plugin/v1", needs: []string{"logs"}, after: job, run: keepsLogLimit},
+		{id: "log-limit", title: "log_bytes bounds each stream, log_truncated says so, and the job goes on", look: "Limits and LogTruncated in proto/heimdall/plugin/v1", needs: []string{"logs"}, after: []string{"logs"}, run: keepsLogLimit},
 	}
 }
 
@@ -139,7 +139,7 @@ func needsLittleMemory(ctx context.Context, k *check) error {
 
 func keepsInlineLimit(ctx context.Context, k *check) error {
 	const limit = 8
-	request, r, err := k.produces(ctx, &pluginpb.Limits{InlineResultBytes: limit}, "big", "table", "quick")
+	request, r, err := k.produces(ctx, &pluginpb.Limits{InlineResultBytes: limit}, "table", "quick", "big")
 	if err != nil {
 		return err
 	}

@@ -14,24 +14,25 @@ func eventCases() []testCase {
 	const look = "rpc Start, Watch and Ack in proto/heimdall/plugin/v1/command.proto; Event in event.proto"
 	withFails := append(slices.Clone(anyEnd), "fails")
 	job, closed := []string{afterEnd}, []string{"events-close"}
+	ordered := []string{"events-order"} // and so numbered
 	return []testCase{
 		{id: afterEnd, title: "a job reports its end", look: look, needs: withFails, run: reportsItsEnd},
 		{id: "events-close", title: "the stream closes after the event ended", look: look, needs: withFails, after: job, run: closesStream},
 		{id: "events-numbers", title: "events are numbered from 1 and strictly upwards", look: look, needs: withFails, after: closed, run: numbersIncrease},
-		{id: "events-order", title: "started comes first, ended last and once, a result in between, and each has its time", look: look, needs: anyEnd, after: closed, run: eventsInOrder},
+		{id: "events-order", title: "started comes first, ended last and once, a result in between, and each has its time", look: look, needs: anyEnd, after: []string{"events-numbers"}, run: eventsInOrder},
 		{id: "events-failed", title: "an example of kind fails ends with a class and a sentence, and without result", look: look, needs: []string{"fails"}, after: job, run: failsWithReason},
-		{id: "start-again", title: "a second start of an attempt follows the first and starts nothing", look: look, needs: anyEnd, after: closed, run: startsOnce},
-		{id: "start-after-ack", title: "a start of an attempt whose end was acknowledged is answered with ALREADY_EXISTS", look: look, needs: withFails, after: job, run: refusesAckedStart},
+		{id: "start-again", title: "a second start of an attempt follows the first and starts nothing", look: look, needs: anyEnd, after: ordered, run: startsOnce},
+		{id: "start-after-ack", title: "a start of an attempt whose end was acknowledged is answered with ALREADY_EXISTS", look: look, needs: withFails, after: []string{"start-again", "ack-end"}, run: refusesAckedStart},
 		{id: "start-many", title: "64 attempts run at once, or as many as it says", look: look, needs: anyEnd, after: job, run: startsMany},
-		{id: "start-too-many", title: "an attempt beyond max_concurrency is answered with RESOURCE_EXHAUSTED", look: look, needs: []string{"long"}, after: job, run: refusesTooMany},
-		{id: "start-cut", title: "a job goes on when its stream is cut", look: look, needs: []string{"long"}, after: job, run: outlivesStream},
-		{id: "watch-from", title: "Watch brings the same events again from every number on", look: look, needs: withFails, after: closed, run: watchesFromEveryNumber},
-		{id: "watch-running", title: "Watch of a running attempt brings what was and what comes", look: look, needs: []string{"long"}, after: []string{afterCancel}, run: watchesRunning},
+		{id: "start-too-many", title: "an attempt beyond max_concurrency is answered with RESOURCE_EXHAUSTED", look: look, needs: []string{"long"}, after: []string{"start-many"}, run: refusesTooMany},
+		{id: "start-cut", title: "a job goes on when its stream is cut", look: look, needs: []string{"long"}, after: []string{"watch-running"}, run: outlivesStream},
+		{id: "watch-from", title: "Watch brings the same events again from every number on", look: look, needs: withFails, after: ordered, run: watchesFromEveryNumber},
+		{id: "watch-running", title: "Watch of a running attempt brings what was and what comes", look: look, needs: []string{"long"}, after: []string{"events-order", afterCancel}, run: watchesRunning},
 		{id: "watch-unknown", title: "Watch of an unknown attempt is answered with NOT_FOUND", look: look, run: watchUnknown},
-		{id: "ack-part", title: "an acknowledgement of some events keeps the rest and the attempt", look: look, needs: withFails, after: closed, run: acksPart},
-		{id: "ack-end", title: "an attempt whose end is acknowledged is forgotten", look: look, needs: withFails, after: job, run: forgetsAcked},
+		{id: "ack-part", title: "an acknowledgement of some events keeps the rest and the attempt", look: look, needs: withFails, after: ordered, run: acksPart},
+		{id: "ack-end", title: "an attempt whose end is acknowledged is forgotten", look: look, needs: withFails, after: []string{"events-order", "watch-unknown"}, run: forgetsAcked},
 		{id: "ack-unknown", title: "acknowledgements of unknown attempts and numbers are passed over", look: look, run: acksUnknown},
-		{id: "list-running", title: "List tells the job, the state and the last event of an attempt", look: look, needs: []string{"long"}, after: []string{afterCancel}, run: listsRunning},
+		{id: "list-running", title: "List tells the job, the state and the last event of an attempt", look: look, needs: []string{"long"}, after: []string{"events-order", afterCancel}, run: listsRunning},
 	}
 }
 
