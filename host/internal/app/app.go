@@ -160,6 +160,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
+		MaxLogBytes:    c.Queue.MaxLogBytes,
+		MaxResultBytes: c.Queue.MaxResultBytes,
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{

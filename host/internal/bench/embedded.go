@@ -86,7 +86,7 @@ func (s *sink) Started(time.Time)               { s.at = time.Now(); close(s.beg
 func (*sink) Progress(float64, float64, string) {}
 func (*sink) Output(job.Output)                 {}
 func (*sink) Usage(string, float64)             {}
-func (*sink) Checkpoint(int32, []byte) error    { return nil }
+func (*sink) Checkpoint(context.Context, int32, []byte) error    { return nil }
 func (*sink) Truncated(job.Stream, int64)       {}
 
 // copyPlugin makes a folder that holds one plugin.

@@ -164,7 +164,7 @@ func (l *openLog) live() (source, error) {
 		return nil, odd(err)
 	}
 	defer root.Close()
-	f, err := root.OpenFile("logs/"+string(l.stream), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := root.OpenFile("logs/"+string(l.stream), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -54,9 +54,11 @@ type execution struct {
 	asked context.Context         // done when the attempt is asked to stop
 	abort context.CancelCauseFunc // asks it to, with a *Stop
 
-	last   uint64 // number of the last event
-	result *pluginpb.Result
-	ended  *pluginpb.Ended // nil before the end event
+	last    uint64 // number of the last event
+	working bool   // it has said so
+	reports reports
+	result  *pluginpb.Result
+	ended   *pluginpb.Ended // nil before the end event
 
 	stopped atomic.Pointer[Stop] // why it was asked to stop
 	saved   atomic.Bool          // it has a checkpoint
@@ -122,6 +124,7 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 		defer cancel()
 	}
 	x.asked = ctx
+	defer x.guardLogs(folders.Logs, func(stop *Stop) { x.abort(stop) })()
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -197,7 +200,7 @@ func (p *process) leave() {
 // the stream. It returns nil after the end event, else why it was not reached.
 func (x *execution) follow(ctx context.Context, cut func(), begin follower) error {
 	err := begin(ctx, cut)
-	for try, last := 1, x.last; x.ended == nil && !refused(err) && !x.leave.Load(); try++ {
+	for try, last := 1, x.last; x.ended == nil && !refused(err) && !breached(err) && !x.leave.Load(); try++ {
 		if x.last > last {
 			try, last = 1, x.last
 		}
@@ -236,45 +239,51 @@ func (x *execution) watch(ctx context.Context, cut func()) error {
 // receive takes in batches until the end event. Then it lets the plugin close
 // the stream, which costs both sides less than to cut it.
 func receive[B interface{ GetEvents() []*pluginpb.Event }](x *execution, next func() (B, error), cut func()) error {
+	var before uint64 // number of the event before, in this stream
 	for {
 		batch, err := next()
-		if errors.Is(err, io.EOF) {
-			return io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return errNoEnd
+		case tooLarge(err):
+			return &breach{"its events are too large: " + sentence(err)}
+		case err != nil:
 			return err
 		}
 		for _, event := range batch.GetEvents() {
+			if event.GetNumber() <= before {
+				return &breach{fmt.Sprintf("event %d came after event %d", event.GetNumber(), before)}
+			}
+			before = event.GetNumber()
 			x.take(event)
-		}
-		if x.ended != nil {
-			timer := time.AfterFunc(closeTimeout, cut)
-			_, _ = next()
-			timer.Stop()
-			return nil
+			if x.ended != nil {
+				timer := time.AfterFunc(closeTimeout, cut)
+				_, _ = next()
+				timer.Stop()
+				return nil // what else there may be is about nothing
+			}
 		}
 	}
 }
 
 // take takes in one event. Those that came before a break may come again.
 func (x *execution) take(event *pluginpb.Event) {
-	if event.GetNumber() <= x.last || x.ended != nil {
+	if event.GetNumber() <= x.last {
 		return
 	}
 	x.last = event.GetNumber()
 	switch kind := event.GetKind().(type) {
 	case *pluginpb.Event_Started:
-		x.sink.Started(event.GetTime().AsTime())
-	case *pluginpb.Event_Progress:
-		x.sink.Progress(kind.Progress.GetDone(), kind.Progress.GetTotal(), kind.Progress.GetMessage())
-	case *pluginpb.Event_Output:
-		output := job.Output{Key: kind.Output.GetKey(), Value: kind.Output.GetValue(), Kind: "text"}
-		if kind.Output.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK {
-			output.Kind = "link"
+		if !x.working {
+			x.working = true
+			x.sink.Started(event.GetTime().AsTime())
 		}
-		x.sink.Output(output)
+	case *pluginpb.Event_Progress:
+		x.progress(kind.Progress)
+	case *pluginpb.Event_Output:
+		x.output(kind.Output)
 	case *pluginpb.Event_Usage:
-		x.sink.Usage(kind.Usage.GetUnit(), kind.Usage.GetAmount())
+		x.usage(kind.Usage)
 	case *pluginpb.Event_Checkpoint:
 		x.checkpoint(kind.Checkpoint)
 	case *pluginpb.Event_LogTruncated:
@@ -287,6 +296,9 @@ func (x *execution) take(event *pluginpb.Event) {
 		x.result = kind.Result
 	case *pluginpb.Event_Ended:
 		x.ended = kind.Ended
+		if x.ended == nil {
+			x.ended = &pluginpb.Ended{}
+		}
 	}
 }
 

@@ -47,6 +47,7 @@ type fakeAttempt struct {
 	changed  chan struct{}
 	canceled chan pluginpb.CancelMode
 	message  string
+	watch    func(*pluginpb.WatchRequest, grpc.ServerStreamingServer[pluginpb.WatchResponse]) error // nil: as it should
 }
 
 func servePlugin() {
@@ -73,6 +74,10 @@ func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*plugin
 	f.mu.Lock()
 	f.features = r.GetFeatures()
 	f.mu.Unlock()
+	docs, err := wildDocs()
+	if err != nil {
+		return nil, err
+	}
 	return &pluginpb.DescribeResponse{
 		Name:           os.Getenv("HEIMDALL_TEST_NAME"),
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
@@ -81,6 +86,7 @@ func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*plugin
 		Capabilities: &pluginpb.Capabilities{
 			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
 		},
+		Docs: docs,
 	}, nil
 }
 
@@ -107,7 +113,10 @@ func (f *fake) Renew(_ context.Context, r *pluginpb.RenewRequest) (*pluginpb.Ren
 func (f *fake) List(context.Context, *pluginpb.ListRequest) (*pluginpb.ListResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	response := &pluginpb.ListResponse{HostEpoch: f.epoch}
+	response := &pluginpb.ListResponse{HostEpoch: f.epoch, Attempts: wildAttempts()}
+	if os.Getenv("HEIMDALL_TEST_LIST") == "omits" {
+		return response, nil
+	}
 	for id := range f.attempts {
 		response.Attempts = append(response.Attempts, &pluginpb.AttemptInfo{AttemptId: id})
 	}
@@ -142,6 +151,9 @@ func (f *fake) Start(r *pluginpb.StartRequest, stream grpc.ServerStreamingServer
 	if do == "refuse" {
 		return status.Error(codes.InvalidArgument, "this will not do")
 	}
+	if wild := wilds()[do]; wild.start != nil {
+		return f.startWild(wild, r, input, stream)
+	}
 	f.mu.Lock()
 	f.starts++
 	if do == "miss" && f.starts == 1 {
@@ -166,6 +178,9 @@ func (f *fake) Watch(r *pluginpb.WatchRequest, stream grpc.ServerStreamingServer
 	f.mu.Unlock()
 	if a == nil {
 		return status.Error(codes.NotFound, "no such attempt")
+	}
+	if a.watch != nil {
+		return a.watch(r, stream)
 	}
 	return a.follow(stream.Context(), r.GetFrom(), false, func(events []*pluginpb.Event) error {
 		return stream.Send(&pluginpb.WatchResponse{Events: events})
@@ -274,6 +289,12 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
 		a.result(&pluginpb.Result{ContentType: "text/csv", Content: &pluginpb.Result_File{File: file}})
+	case "result":
+		result, err := wildResult(input["result"])
+		if err != nil {
+			panic(err)
+		}
+		a.result(result)
 	case "environment":
 		stdin, _ := os.Readlink("/proc/self/fd/0")
 		nothing, err := io.ReadAll(os.Stdin)

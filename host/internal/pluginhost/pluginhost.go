@@ -91,6 +91,7 @@ type times struct {
 	silent  time.Duration // without an answer, before a process is taken to hang
 	crashes int           // in a row, before a build is quarantined
 	look    time.Duration // between looks at the plugin folder
+	logs    time.Duration // between looks at how much an attempt has written
 	proven  time.Duration // that a new build must have worked for to displace one that works
 }
 
@@ -134,6 +135,7 @@ func New(config Config) (*Host, error) {
 			silent:  15 * time.Second,
 			crashes: 12,
 			look:    300 * time.Millisecond,
+			logs:    time.Second,
 			proven:  300 * time.Millisecond,
 		},
 		files:  map[string]*file{},

@@ -49,6 +49,8 @@ type Config struct {
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
+	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
+	MaxResultBytes int64         // 0: any
 	Log            hclog.Logger
 }
 
@@ -115,7 +117,7 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	request := pluginhost.Request{
 		AttemptID: attemptID(c), Attempt: c.Lease.Attempt,
 		Checkpoint: checkpoint(c.Checkpoint), Resume: c.Resume,
-		Folders: r.folders(c), Grace: r.CancelGrace,
+		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(),
 	}
 	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	if command != nil {
@@ -156,7 +158,9 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		return job.Outcome{}, func() {}
 	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
-	kept := r.keep(context.WithoutCancel(ctx), folder, c, ended.Result, &o)
+	ctx = context.WithoutCancel(ctx)
+	r.keepResult(ctx, c, ended.Result, &o)
+	kept := r.keep(ctx, folder, c, &o)
 	return o, func() {
 		ended.Ack()
 		if kept {
@@ -195,7 +199,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Input:         j.Context,
 		User:          j.User,
 		Folders:       r.folders(c),
-		Limits:        pluginhost.Limits{InlineResultBytes: inlineResult},
+		Limits:        r.limits(),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
@@ -214,6 +218,12 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 		return nil, nil, fmt.Errorf("the settings of command %q and cluster %q cannot be resolved: %w", command.ID, cluster.ID, err)
 	}
 	return settings, secrets, nil
+}
+
+func (r *Runner) limits() pluginhost.Limits {
+	return pluginhost.Limits{
+		LogBytes: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
+	}
 }
 
 func (r *Runner) folder(id job.ID, attempt int) string {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -172,8 +173,8 @@ func TestFilesAreKeptAndTheFolderGoes(t *testing.T) {
 		folders = r.Folders
 		write(t, r.Folders.Logs, "stdout", "to stdout\n")
 		write(t, r.Folders.Logs, "stderr", "")
-		file := write(t, r.Folders.Work, "result.json", `{"columns":[],"data":[]}`)
-		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, File: file}}
+		content := strings.NewReader(`{"columns":[],"data":[]}`)
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, Bytes: 24, Content: content}}
 	}))
 	o, done := r.Run(t.Context(), f.claimed(), func(time.Time) {})
 	if o.Status != job.Succeeded {
@@ -205,14 +206,25 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		if err := os.Symlink(secret, filepath.Join(r.Folders.Logs, "stdout")); err != nil {
 			t.Fatal(err)
 		}
-		link := filepath.Join(r.Folders.Logs, "result")
-		if err := os.Symlink(secret, link); err != nil {
-			t.Fatal(err)
-		}
-		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, File: link}}
+		return &pluginhost.Ended{}
 	})
-	if o.Logs.Stdout != "" || o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal {
-		t.Errorf("outcome = %+v, want a failed job without the file's content", o)
+	if o.Logs.Stdout != "" || o.Status != job.Succeeded {
+		t.Errorf("outcome = %+v, want a job without the file's content", o)
+	}
+}
+
+// A result is there whole or not at all.
+func TestAResultThatIsNotWhatItWasSaidToBeFailsTheJob(t *testing.T) {
+	f := newFixture(t)
+	o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
+		broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("its file is another one")))
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: "text/plain", Bytes: 8, Content: broken}}
+	})
+	if o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal || !strings.Contains(o.Error.Message, "its file is another one") {
+		t.Errorf("outcome = %+v, error %v, want a failed job that says why", o, o.Error)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(f.folder), "artifacts", "jobs", "*", "*", "*")); err != nil || len(left) > 0 {
+		t.Errorf("artifacts = %v, %v, want none", left, err)
 	}
 }
 
@@ -293,7 +305,7 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 		"the host stopped":      {pluginhost.StopShutdown, broke, job.Killed, job.Shutdown},
 		"the host lost its job": {pluginhost.StopLeaseLost, &job.Error{Class: job.Lost}, job.Failed, job.Lost},
 		"it failed by its own":  {"", broke, job.Failed, job.WorkFailed},
-		"a limit was broken":    {pluginhost.StopLimit, &job.Error{Class: job.Quota}, job.Failed, job.Quota},
+		"a limit was broken":    {pluginhost.StopLimit, broke, job.Killed, job.Quota},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

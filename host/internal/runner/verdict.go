@@ -30,6 +30,8 @@ func verdict(e *pluginhost.Ended) (job.Status, *job.Error) {
 		ended.Class = job.TimedOut
 	case pluginhost.StopShutdown:
 		ended.Class = job.Shutdown
+	case pluginhost.StopLimit:
+		ended.Class = job.Quota
 	default:
 		return job.Failed, err
 	}
