@@ -82,12 +82,12 @@ type sink struct {
 
 func newSink() *sink { return &sink{begun: make(chan struct{})} }
 
-func (s *sink) Started(time.Time)               { s.at = time.Now(); close(s.begun) }
-func (*sink) Progress(float64, float64, string) {}
-func (*sink) Output(job.Output)                 {}
-func (*sink) Usage(string, float64)             {}
-func (*sink) Checkpoint(context.Context, int32, []byte) error    { return nil }
-func (*sink) Truncated(job.Stream, int64)       {}
+func (s *sink) Started(time.Time)                             { s.at = time.Now(); close(s.begun) }
+func (*sink) Progress(float64, float64, string)               {}
+func (*sink) Output(job.Output)                               {}
+func (*sink) Usage(string, float64)                           {}
+func (*sink) Checkpoint(context.Context, int32, []byte) error { return nil }
+func (*sink) Truncated(job.Stream, int64)                     {}
 
 // copyPlugin makes a folder that holds one plugin.
 func copyPlugin(binary, folder string) error {
