@@ -25,6 +25,7 @@ type attempt struct {
 	cancel  context.CancelCauseFunc
 	log     eventLog
 	result  result // used by Run only
+	cleaner bool   // the plugin has a method Cleanup; set before Run
 	stdout  Stream
 	stderr  Stream
 
@@ -32,7 +33,7 @@ type attempt struct {
 	over      bool // the end was reported
 	stopping  bool
 	abandoned bool
-	lasting   bool // a checkpoint was saved
+	lasting   bool // there is a checkpoint, so others can go on with the outside work
 	children  []weak.Pointer[Cmd]
 	timers    []*time.Timer
 	forcing   *time.Timer // calls force when the grace time is over; nil: not stopped yet
@@ -47,6 +48,7 @@ func newAttempt(server *Server, request *pluginpb.StartRequest) *attempt {
 		id:      request.GetAttemptId(),
 		request: request,
 		secrets: request.GetSecrets(),
+		lasting: request.GetCheckpoint() != nil,
 	}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	limit := request.GetLimits().GetLogBytes()
@@ -101,6 +103,7 @@ func (a *attempt) perform() error {
 		return err
 	}
 	defer a.server.instances.release(in)
+	_, a.cleaner = in.plugin.(Cleaner)
 	return a.server.perform(a, in.plugin)
 }
 
@@ -154,6 +157,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 func (a *attempt) report(outcome *pluginpb.Result, failure *Error) {
 	ended := &pluginpb.Ended{}
 	if failure != nil {
+		a.mu.Lock()
+		ended.Abandoned = a.abandoned && a.lasting
+		a.mu.Unlock()
 		ended.Error = failure.wire()
 	}
 

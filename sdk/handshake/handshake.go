@@ -15,8 +15,13 @@ const ProtocolVersion = 1
 // Name is the key of the one entry in the set of plugins that is dispensed.
 const Name = "heimdall"
 
-// MaxMessage is the largest message that either side accepts, in bytes.
-const MaxMessage = 64 << 20
+const (
+	// MaxMessage is the largest message that a plugin accepts, in bytes.
+	MaxMessage = 64 << 20
+	// MaxAnswer is the largest message that a host accepts, in bytes: what is
+	// larger travels in files.
+	MaxAnswer = 4 << 20
+)
 
 // Config makes sure that a plugin is started by a host and not by a person.
 var Config = plugin.HandshakeConfig{

@@ -1006,7 +1006,10 @@ func (x *ResultReference) GetUri() string {
 type Ended struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why it did not end well; unset when it did.
-	Error         *Error `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// The attempt has only stopped to follow its outside work, which may go on:
+	// another one may resume it from the last checkpoint.
+	Abandoned     bool `protobuf:"varint,2,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,6 +1049,13 @@ func (x *Ended) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *Ended) GetAbandoned() bool {
+	if x != nil {
+		return x.Abandoned
+	}
+	return false
 }
 
 // Error is why an attempt did not end well.
@@ -1201,9 +1211,10 @@ const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x17\n" +
 	"\ain_work\x18\x03 \x01(\bR\x06inWork\"#\n" +
 	"\x0fResultReference\x12\x10\n" +
-	"\x03uri\x18\x01 \x01(\tR\x03uri\"8\n" +
+	"\x03uri\x18\x01 \x01(\tR\x03uri\"V\n" +
 	"\x05Ended\x12/\n" +
-	"\x05error\x18\x01 \x01(\v2\x19.heimdall.plugin.v1.ErrorR\x05error\"\x92\x02\n" +
+	"\x05error\x18\x01 \x01(\v2\x19.heimdall.plugin.v1.ErrorR\x05error\x12\x1c\n" +
+	"\tabandoned\x18\x02 \x01(\bR\tabandoned\"\x92\x02\n" +
 	"\x05Error\x124\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x1e.heimdall.plugin.v1.ErrorClassR\x05class\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +

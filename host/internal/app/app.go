@@ -21,6 +21,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/artifacts"
 	"github.com/heimdall-run/heimdall/host/internal/auth"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
@@ -71,6 +72,7 @@ type host struct {
 	catalog   *watch.Catalog
 	jobs      *jobs.Service
 	runner    *runner.Runner
+	cleaner   *cleanup.Cleaner
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -154,10 +156,19 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Plugins:        h.plugins,
 		Catalog:        h.catalog,
 		Artifacts:      h.artifacts,
+		Checkpoints:    h.store,
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
+		MaxLogBytes:    c.Queue.MaxLogBytes,
+		MaxResultBytes: c.Queue.MaxResultBytes,
 		Log:            h.log.Named("runner"),
+	})
+	h.cleaner = cleanup.New(cleanup.Config{
+		Store:  h.store,
+		Runner: h.runner,
+		Host:   h.dir.host,
+		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
 		Store:   h.store,
@@ -171,6 +182,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Renew:   h.plugins.Renew,
 		Resumed: h.plugins.Disown,
 		Ended:   h.jobs.Ended,
+		Remains: h.cleaner.Wake,
 		Log:     h.log.Named("queue"),
 	})
 	h.jobs.Use(h.queue)

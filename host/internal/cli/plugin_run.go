@@ -1,12 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -130,7 +129,7 @@ func (a *app) runPlugin(ctx context.Context, binary, socket string, request plug
 	logs := a.copyFiles(request.Folders.Logs)
 	ended := plugins.Run(ctx, request, reporter{a.Stderr})
 	logs()
-	ended.Ack()
+	defer ended.Ack()
 	if ended.Error != nil {
 		if ended.Detail != "" {
 			fmt.Fprintln(a.Stderr, clean(ended.Detail))
@@ -211,17 +210,9 @@ func (a *app) printContent(r *pluginhost.Result) error {
 	if r == nil {
 		return nil
 	}
-	var content io.Reader = strings.NewReader(string(r.Inline))
-	if r.File != "" {
-		f, err := os.Open(r.File)
-		if errors.Is(err, fs.ErrNotExist) {
-			return &codeError{code: ExitFailed, err: errors.New("the plugin named a result file that is not there")}
-		}
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		content = f
+	content := r.Content
+	if content == nil {
+		content = bytes.NewReader(r.Inline)
 	}
 	if _, err := io.Copy(a.Stdout, content); err != nil {
 		return err
@@ -247,7 +238,8 @@ func (r reporter) Usage(unit string, amount float64) {
 	fmt.Fprintf(r.to, "usage: %g %s\n", amount, clean(unit))
 }
 
-func (r reporter) Checkpoint(format int32, data []byte) error {
+// Checkpoint needs to keep nothing: a job without a host is never resumed.
+func (r reporter) Checkpoint(_ context.Context, format int32, data []byte) error {
 	fmt.Fprintf(r.to, "checkpoint: format %d, %d bytes\n", format, len(data))
 	return nil
 }

@@ -58,6 +58,8 @@ func (c *Config) checkSettings(found *faults) {
 	checkNotNegative(found, "queue.timeout", c.Queue.Timeout)
 	checkNotNegative(found, "queue.shutdown_grace", c.Queue.ShutdownGrace)
 	checkNotNegative(found, "queue.cancel_grace", c.Queue.CancelGrace)
+	checkNotNegative(found, "queue.max_log_bytes", c.Queue.MaxLogBytes)
+	checkNotNegative(found, "queue.max_result_bytes", c.Queue.MaxResultBytes)
 	c.checkAuth(found)
 	checkOneOf(found, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "off")
 	checkOneOf(found, "log.format", c.Log.Format, "text", "json")
@@ -96,9 +98,9 @@ func checkPositive[N int | int64 | time.Duration](found *faults, key string, n N
 	}
 }
 
-func checkNotNegative(found *faults, key string, d time.Duration) {
-	if d < 0 {
-		found.add(key, "%v is too small; it must be 0s or more", d)
+func checkNotNegative[N int64 | time.Duration](found *faults, key string, n N) {
+	if n < 0 {
+		found.add(key, "%v is too small; it must be %v or more", n, N(0))
 	}
 }
 

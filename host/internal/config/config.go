@@ -107,6 +107,12 @@ type Queue struct {
 	// CancelGrace is how long a job that is told to stop may take before it is
 	// forced. Default: 10s.
 	CancelGrace time.Duration `toml:"cancel_grace"`
+	// MaxLogBytes is how much a job may write to each of stdout and stderr;
+	// what writes more is ended. 0 is no limit. Default: 2147483648.
+	MaxLogBytes int64 `toml:"max_log_bytes"`
+	// MaxResultBytes is how large a result may be; a larger one fails its job.
+	// 0 is no limit. Default: 17179869184.
+	MaxResultBytes int64 `toml:"max_result_bytes"`
 }
 
 // Auth says who callers are and what they may do.
@@ -206,6 +212,9 @@ func Default() *Config {
 			Workers:       64,
 			ShutdownGrace: 30 * time.Second,
 			CancelGrace:   10 * time.Second,
+
+			MaxLogBytes:    2 << 30,
+			MaxResultBytes: 16 << 30,
 		},
 		Auth: Auth{
 			TrustedHeaders: []string{"X-Heimdall-User", "X-Pattern-User"},

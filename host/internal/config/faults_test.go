@@ -110,7 +110,7 @@ var bad = map[string]struct {
 	},
 	"bad settings": {
 		text: "data_dir = ''\n[server]\nlisten = '9090'\nmax_body_bytes = 0\nmax_context_bytes = -1\n[store]\nurl = 'mysql://root:secret@db'\n[artifacts]\nurl = 's3:bucket'\n" +
-			"[plugins]\ndirectory = ''\nstart_timeout = '0s'\nenvironment = ['A=B']\n[queue]\nworkers = 0\nshutdown_grace = '-1s'\n[auth]\ntrusted_headers = ['X User']\n" +
+			"[plugins]\ndirectory = ''\nstart_timeout = '0s'\nenvironment = ['A=B']\n[queue]\nworkers = 0\nshutdown_grace = '-1s'\nmax_log_bytes = -1\n[auth]\ntrusted_headers = ['X User']\n" +
 			"trusted_proxies = [\n  '127.0.0.1',\n  'fd00::1',\n  'here',\n]\noperators = ['']\n[log]\nlevel = 'loud'\nformat = 'xml'\n",
 		want: `@:1: data_dir: this is empty; name a folder
 @:3: server.listen: "9090" is not host:port; write it like "127.0.0.1:9090"
@@ -123,13 +123,14 @@ var bad = map[string]struct {
 @:13: plugins.environment[0]: "A=B" is not the name of a variable
 @:15: queue.workers: 0 is too small; it must be more than 0
 @:16: queue.shutdown_grace: -1s is too small; it must be 0s or more
-@:18: auth.trusted_headers[0]: "X User" is not the name of a header
-@:20: auth.trusted_proxies[0]: "127.0.0.1" is one address; write "127.0.0.1/32"
-@:21: auth.trusted_proxies[1]: "fd00::1" is one address; write "fd00::1/128"
-@:22: auth.trusted_proxies[2]: "here" is not a range of addresses; write it like "10.0.0.0/8" or "fd00::/8"
-@:24: auth.operators[0]: this is empty; name a user
-@:26: log.level: "loud" is not one of trace, debug, info, warn, error, off
-@:27: log.format: "xml" is not one of text, json`,
+@:17: queue.max_log_bytes: -1 is too small; it must be 0 or more
+@:19: auth.trusted_headers[0]: "X User" is not the name of a header
+@:21: auth.trusted_proxies[0]: "127.0.0.1" is one address; write "127.0.0.1/32"
+@:22: auth.trusted_proxies[1]: "fd00::1" is one address; write "fd00::1/128"
+@:23: auth.trusted_proxies[2]: "here" is not a range of addresses; write it like "10.0.0.0/8" or "fd00::/8"
+@:25: auth.operators[0]: this is empty; name a user
+@:27: log.level: "loud" is not one of trace, debug, info, warn, error, off
+@:28: log.format: "xml" is not one of text, json`,
 	},
 	"a port that is none": {
 		text: "[server]\nlisten = '127.0.0.1:http'",

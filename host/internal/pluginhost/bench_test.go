@@ -51,12 +51,12 @@ func BenchmarkRun(b *testing.B) {
 // ignore is a sink that costs nothing.
 type ignore struct{}
 
-func (ignore) Started(time.Time)               {}
-func (ignore) Progress(_, _ float64, _ string) {}
-func (ignore) Output(job.Output)               {}
-func (ignore) Usage(string, float64)           {}
-func (ignore) Checkpoint(int32, []byte) error  { return nil }
-func (ignore) Truncated(job.Stream, int64)     {}
+func (ignore) Started(time.Time)                               {}
+func (ignore) Progress(_, _ float64, _ string)                 {}
+func (ignore) Output(job.Output)                               {}
+func (ignore) Usage(string, float64)                           {}
+func (ignore) Checkpoint(context.Context, int32, []byte) error { return nil }
+func (ignore) Truncated(job.Stream, int64)                     {}
 
 // BenchmarkUnary is a bare unary call on a unix socket.
 func BenchmarkUnary(b *testing.B) {

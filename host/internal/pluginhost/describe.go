@@ -16,9 +16,10 @@ type Description struct {
 	SDKVersion     string
 	SettingsSchema json.RawMessage // JSON Schema 2020-12; nil when there is none
 	InputSchema    json.RawMessage
-	MaxConcurrency int  // most attempts at once; 0: no limit
-	ReadOnly       bool // no job changes anything outside
-	RetrySafe      bool // a job may be started again after an unknown outcome
+	MaxConcurrency int     // most attempts at once; 0: no limit
+	ReadOnly       bool    // no job changes anything outside
+	RetrySafe      bool    // a job may be started again after an unknown outcome
+	Resume         []int32 // formats of checkpoints that it can go on from
 	Examples       []Example
 	Docs           string // Markdown
 }
@@ -67,6 +68,9 @@ func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, err
 		ReadOnly:       d.GetCapabilities().GetReadOnly(),
 		RetrySafe:      d.GetCapabilities().GetRetrySafe(),
 		Docs:           d.GetDocs(),
+	}
+	if d.GetCapabilities().GetResume() {
+		described.Resume = d.GetCapabilities().GetCheckpointFormats()
 	}
 	for _, e := range d.GetExamples() {
 		described.Examples = append(described.Examples, Example{

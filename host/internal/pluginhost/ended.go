@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +21,13 @@ type Ended struct {
 	Left   bool       // it has not ended: it goes on in its process without this life of the host
 	Result *Result    // nil when there is none
 
+	// Resumable says that nobody follows its outside work any more, and that nobody
+	// asked it to stop: another attempt may go on with that work.
+	Resumable bool
+	// Remains says that what it did outside is unknown: Cleanup is to be called
+	// unless another attempt goes on with it.
+	Remains bool
+
 	Build         string // digest of the plugin that ran it, hex; "" when none did
 	PluginVersion string
 
@@ -32,19 +37,10 @@ type Ended struct {
 	acked   atomic.Bool
 }
 
-// Result is what an attempt brought: inline, or in a file of one of its folders.
-type Result struct {
-	ContentType string
-	Rows        int64 // of a table
-	Bytes       int64
-	Inline      []byte // when File is empty
-	File        string // absolute path of a regular file inside the folders
-	SHA256      []byte // of the file, when the plugin computed it
-}
-
 // Ack says that the end is durable here, so that the plugin may forget the
-// attempt. It returns at once.
+// attempt, and lets go of the file of its result. It returns at once.
 func (e *Ended) Ack() {
+	e.Result.close()
 	if e.process == nil || e.acked.Swap(true) {
 		return
 	}
@@ -75,19 +71,29 @@ func (x *execution) end(folders Folders, err error) *Ended {
 	if e.Stop == nil && x.expired() {
 		e.Stop = x.timeUp()
 	}
+	begun := x.ended != nil || x.last > 0 || !refused(err)
 	switch failure := x.ended.GetError(); {
 	case x.ended == nil:
 		e.Error, e.Detail = x.lost(err)
 	case failure != nil:
 		e.event = x.last
-		e.Error, e.Detail = jobError(failure), failure.GetDetail()
+		e.Error, e.Detail = jobError(failure), clip(failure.GetDetail(), maxDetail)
 	default:
 		e.event = x.last
-		e.Result, err = result(x.result, folders)
-		if err != nil {
+		e.Result, err = result(x.result, folders, x.request.GetLimits())
+		switch {
+		case errors.Is(err, errTooLarge):
+			e.Error = &job.Error{Class: job.Quota, Message: err.Error()}
+		case err != nil:
 			e.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s gave a bad result: %s", p.name, err)}
 		}
 	}
+	if e.Stop != nil && e.Stop.Reason == StopFault {
+		e.Error, e.Result = &job.Error{Class: job.Internal, Message: e.Stop.Message}, nil
+	}
+	lost := e.Error != nil && e.Error.Class == job.Lost
+	e.Remains = lost || x.ended == nil && (begun || x.resumes)
+	e.Resumable = lost && e.Stop == nil && (x.ended.GetAbandoned() || x.ended == nil && p.dead())
 	return e
 }
 
@@ -108,6 +114,8 @@ func (x *execution) lost(err error) (*job.Error, string) {
 			Class:   stop.class(),
 			Message: fmt.Sprintf("%s; plugin %s did not stop the job, so its process was killed", stop.Error(), p.name),
 		}, ""
+	case breached(err):
+		return &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s broke the protocol: %s", p.name, err)}, ""
 	case refused(err) && x.last == 0:
 		return refusal(p.name, err), ""
 	case p.ended(p.times.kill / 4):
@@ -170,9 +178,9 @@ var classes = map[pluginpb.ErrorClass]job.Class{
 func jobError(e *pluginpb.Error) *job.Error {
 	converted := &job.Error{
 		Class:      classes[e.GetClass()],
-		Message:    e.GetMessage(),
-		Signal:     e.GetSignal(),
-		RetryAfter: e.GetRetryAfter().AsDuration(),
+		Message:    clip(e.GetMessage(), maxMessage),
+		Signal:     clip(e.GetSignal(), maxName),
+		RetryAfter: max(e.GetRetryAfter().AsDuration(), 0),
 		RetrySafe:  e.GetRetrySafe(),
 	}
 	if converted.Class == "" {
@@ -186,44 +194,6 @@ func jobError(e *pluginpb.Error) *job.Error {
 		converted.ExitCode = &exit
 	}
 	return converted
-}
-
-// result checks a result. One in a file must be a regular file that lies in the
-// attempt's folders without a link that leads out of them.
-func result(r *pluginpb.Result, folders Folders) (*Result, error) {
-	if r == nil {
-		return nil, nil
-	}
-	checked := &Result{ContentType: r.GetContentType(), Rows: r.GetRows(), Bytes: r.GetBytes()}
-	switch content := r.GetContent().(type) {
-	case *pluginpb.Result_Inline:
-		checked.Inline, checked.Bytes = content.Inline, int64(len(content.Inline))
-		return checked, nil
-	case *pluginpb.Result_File:
-		folder := folders.Result
-		if content.File.GetInWork() {
-			folder = folders.Work
-		}
-		root, err := os.OpenRoot(folder)
-		if err != nil {
-			return nil, fmt.Errorf("look at its file: %w", err)
-		}
-		defer root.Close()
-		info, err := root.Stat(content.File.GetPath())
-		if err != nil {
-			return nil, fmt.Errorf("look at its file: %w", err)
-		}
-		if !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%q is not a regular file", content.File.GetPath())
-		}
-		checked.File, checked.Bytes = filepath.Join(folder, content.File.GetPath()), info.Size()
-		checked.SHA256 = content.File.GetSha256()
-		return checked, nil
-	case *pluginpb.Result_Reference:
-		return nil, fmt.Errorf("it lies at %.200q, and this host does not fetch results", content.Reference.GetUri())
-	default:
-		return nil, errors.New("it has no content")
-	}
 }
 
 func unimplemented(err error) bool { return status.Code(err) == codes.Unimplemented }

@@ -26,8 +26,10 @@ type Sink interface {
 	// Usage takes the sum of one unit since the attempt began.
 	Usage(unit string, amount float64)
 	// Checkpoint takes what lets another process go on with the work. The
-	// plugin waits until it returns nil, which means that it is durable.
-	Checkpoint(format int32, data []byte) error
+	// plugin waits until it returns nil, which means that it is durable, with all
+	// that was reported before. It gives up when ctx is done, because the attempt
+	// is to stop. Any other error stops it: a *Stop says how.
+	Checkpoint(ctx context.Context, format int32, data []byte) error
 	// Truncated says that a stream lacks the text from an offset on.
 	Truncated(stream job.Stream, offset int64)
 }
@@ -47,10 +49,16 @@ type execution struct {
 	begun   time.Time
 	timeout time.Duration // from then; 0: none
 	grace   time.Duration // when that is up
+	resumes bool          // it goes on with the outside work of an earlier attempt
 
-	last   uint64 // number of the last event
-	result *pluginpb.Result
-	ended  *pluginpb.Ended // nil before the end event
+	asked context.Context         // done when the attempt is asked to stop
+	abort context.CancelCauseFunc // asks it to, with a *Stop
+
+	last    uint64 // number of the last event
+	working bool   // it has said so
+	reports reports
+	result  *pluginpb.Result
+	ended   *pluginpb.Ended // nil before the end event
 
 	stopped atomic.Pointer[Stop] // why it was asked to stop
 	saved   atomic.Bool          // it has a checkpoint
@@ -59,9 +67,11 @@ type execution struct {
 }
 
 func newExecution(p *process, r *Request, sink Sink) *execution {
-	return &execution{
-		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+	x := &execution{
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace, resumes: r.Resume,
 	}
+	x.saved.Store(r.Checkpoint != nil)
+	return x
 }
 
 // Run runs an attempt to its end and reports what happens to the sink. How it
@@ -72,25 +82,49 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	if err == nil {
 		defer p.leave()
 	}
-	if ctx.Err() != nil {
-		return stoppedBefore(ctx)
+	if err == nil && request.Resume {
+		err = p.resumes(request.Checkpoint.Format)
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		ended := stoppedBefore(ctx)
+		ended.Remains = request.Resume
+		return ended
+	case err != nil && request.Resume:
+		return notResumed(err)
+	case err != nil:
 		return notStarted(job.Unavailable, err.Error())
 	}
 	p.owed.Add(1)
 	x := newExecution(p, &request, sink)
-	return x.run(ctx, request.Folders, x.start)
+	return h.note(x, x.run(ctx, request.Folders, x.start))
+}
+
+// note remembers an attempt that was given up while its process may still run it,
+// until that has ended.
+func (h *Host) note(x *execution, ended *Ended) *Ended {
+	switch {
+	case ended.Left:
+	case x.ended != nil, x.process.dead():
+		h.strays.Delete(x.attempt)
+	default:
+		h.strays.Store(x.attempt, x.process)
+	}
+	return ended
 }
 
 // run follows an attempt that begin begins, or finds, to its end.
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
 	x.begun = time.Now()
+	ctx, x.abort = context.WithCancelCause(ctx)
+	defer x.abort(nil)
 	if x.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, x.timeUp())
 		defer cancel()
 	}
+	x.asked = ctx
+	defer x.guardLogs(folders.Logs, func(stop *Stop) { x.abort(stop) })()
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -166,7 +200,7 @@ func (p *process) leave() {
 // the stream. It returns nil after the end event, else why it was not reached.
 func (x *execution) follow(ctx context.Context, cut func(), begin follower) error {
 	err := begin(ctx, cut)
-	for try, last := 1, x.last; x.ended == nil && !refused(err) && !x.leave.Load(); try++ {
+	for try, last := 1, x.last; x.ended == nil && !refused(err) && !breached(err) && !x.leave.Load(); try++ {
 		if x.last > last {
 			try, last = 1, x.last
 		}
@@ -205,45 +239,51 @@ func (x *execution) watch(ctx context.Context, cut func()) error {
 // receive takes in batches until the end event. Then it lets the plugin close
 // the stream, which costs both sides less than to cut it.
 func receive[B interface{ GetEvents() []*pluginpb.Event }](x *execution, next func() (B, error), cut func()) error {
+	var before uint64 // number of the event before, in this stream
 	for {
 		batch, err := next()
-		if errors.Is(err, io.EOF) {
-			return io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return errNoEnd
+		case tooLarge(err):
+			return &breach{"its events are too large: " + sentence(err)}
+		case err != nil:
 			return err
 		}
 		for _, event := range batch.GetEvents() {
+			if event.GetNumber() <= before {
+				return &breach{fmt.Sprintf("event %d came after event %d", event.GetNumber(), before)}
+			}
+			before = event.GetNumber()
 			x.take(event)
-		}
-		if x.ended != nil {
-			timer := time.AfterFunc(closeTimeout, cut)
-			_, _ = next()
-			timer.Stop()
-			return nil
+			if x.ended != nil {
+				timer := time.AfterFunc(closeTimeout, cut)
+				_, _ = next()
+				timer.Stop()
+				return nil // what else there may be is about nothing
+			}
 		}
 	}
 }
 
 // take takes in one event. Those that came before a break may come again.
 func (x *execution) take(event *pluginpb.Event) {
-	if event.GetNumber() <= x.last || x.ended != nil {
+	if event.GetNumber() <= x.last {
 		return
 	}
 	x.last = event.GetNumber()
 	switch kind := event.GetKind().(type) {
 	case *pluginpb.Event_Started:
-		x.sink.Started(event.GetTime().AsTime())
-	case *pluginpb.Event_Progress:
-		x.sink.Progress(kind.Progress.GetDone(), kind.Progress.GetTotal(), kind.Progress.GetMessage())
-	case *pluginpb.Event_Output:
-		output := job.Output{Key: kind.Output.GetKey(), Value: kind.Output.GetValue(), Kind: "text"}
-		if kind.Output.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK {
-			output.Kind = "link"
+		if !x.working {
+			x.working = true
+			x.sink.Started(event.GetTime().AsTime())
 		}
-		x.sink.Output(output)
+	case *pluginpb.Event_Progress:
+		x.progress(kind.Progress)
+	case *pluginpb.Event_Output:
+		x.output(kind.Output)
 	case *pluginpb.Event_Usage:
-		x.sink.Usage(kind.Usage.GetUnit(), kind.Usage.GetAmount())
+		x.usage(kind.Usage)
 	case *pluginpb.Event_Checkpoint:
 		x.checkpoint(kind.Checkpoint)
 	case *pluginpb.Event_LogTruncated:
@@ -256,6 +296,9 @@ func (x *execution) take(event *pluginpb.Event) {
 		x.result = kind.Result
 	case *pluginpb.Event_Ended:
 		x.ended = kind.Ended
+		if x.ended == nil {
+			x.ended = &pluginpb.Ended{}
+		}
 	}
 }
 
@@ -270,11 +313,30 @@ func (x *execution) disown() {
 	})
 }
 
+// checkpoint has a checkpoint kept and acknowledges it. While it is not, only this
+// attempt waits: its plugin waits too.
 func (x *execution) checkpoint(checkpoint *pluginpb.Checkpoint) {
-	x.saved.Store(true)
-	if err := x.sink.Checkpoint(checkpoint.GetFormat(), checkpoint.GetData()); err != nil {
-		x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+	if size := len(checkpoint.GetData()); size > job.MaxCheckpoint {
+		x.abort(&Stop{
+			Reason:  StopFault,
+			Message: fmt.Sprintf("plugin %s saved a checkpoint of %d bytes; this host keeps %d at most", x.process.name, size, job.MaxCheckpoint),
+			Grace:   x.grace,
+		})
 		return
 	}
-	x.process.acks.add(x.attempt, x.last, true)
+	x.saved.Store(true)
+	err := x.sink.Checkpoint(x.asked, checkpoint.GetFormat(), checkpoint.GetData())
+	if err == nil {
+		x.process.acks.add(x.attempt, x.last, true)
+		return
+	}
+	if x.asked.Err() != nil {
+		return
+	}
+	x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+	stop, ok := errors.AsType[*Stop](err)
+	if !ok {
+		stop = &Stop{Reason: StopFault, Message: fmt.Sprintf("a checkpoint of the job cannot be kept: %v", err), Grace: x.grace}
+	}
+	x.abort(stop)
 }

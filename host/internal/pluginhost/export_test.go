@@ -12,6 +12,7 @@ func (h *Host) Hurry() {
 	h.times.silent = 2 * time.Second
 	h.times.crashes = 1000
 	h.times.look = 50 * time.Millisecond
+	h.times.logs = 50 * time.Millisecond
 	h.times.proven = 100 * time.Millisecond
 }
 

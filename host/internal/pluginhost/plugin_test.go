@@ -37,6 +37,7 @@ type fake struct {
 	starts   int
 	epoch    int64
 	settings string // of the plugin itself
+	features []string
 }
 
 type fakeAttempt struct {
@@ -46,6 +47,7 @@ type fakeAttempt struct {
 	changed  chan struct{}
 	canceled chan pluginpb.CancelMode
 	message  string
+	watch    func(*pluginpb.WatchRequest, grpc.ServerStreamingServer[pluginpb.WatchResponse]) error // nil: as it should
 }
 
 func servePlugin() {
@@ -66,14 +68,25 @@ func servePlugin() {
 	})
 }
 
-func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	limit, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_LIMIT"))
+	format, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_RESUME"))
+	f.mu.Lock()
+	f.features = r.GetFeatures()
+	f.mu.Unlock()
+	docs, err := wildDocs()
+	if err != nil {
+		return nil, err
+	}
 	return &pluginpb.DescribeResponse{
 		Name:           os.Getenv("HEIMDALL_TEST_NAME"),
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
-		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
+		Capabilities: &pluginpb.Capabilities{
+			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
+		},
+		Docs: docs,
 	}, nil
 }
 
@@ -100,7 +113,10 @@ func (f *fake) Renew(_ context.Context, r *pluginpb.RenewRequest) (*pluginpb.Ren
 func (f *fake) List(context.Context, *pluginpb.ListRequest) (*pluginpb.ListResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	response := &pluginpb.ListResponse{HostEpoch: f.epoch}
+	response := &pluginpb.ListResponse{HostEpoch: f.epoch, Attempts: wildAttempts()}
+	if os.Getenv("HEIMDALL_TEST_LIST") == "omits" {
+		return response, nil
+	}
 	for id := range f.attempts {
 		response.Attempts = append(response.Attempts, &pluginpb.AttemptInfo{AttemptId: id})
 	}
@@ -135,6 +151,9 @@ func (f *fake) Start(r *pluginpb.StartRequest, stream grpc.ServerStreamingServer
 	if do == "refuse" {
 		return status.Error(codes.InvalidArgument, "this will not do")
 	}
+	if wild := wilds()[do]; wild.start != nil {
+		return f.startWild(wild, r, input, stream)
+	}
 	f.mu.Lock()
 	f.starts++
 	if do == "miss" && f.starts == 1 {
@@ -159,6 +178,9 @@ func (f *fake) Watch(r *pluginpb.WatchRequest, stream grpc.ServerStreamingServer
 	f.mu.Unlock()
 	if a == nil {
 		return status.Error(codes.NotFound, "no such attempt")
+	}
+	if a.watch != nil {
+		return a.watch(r, stream)
 	}
 	return a.follow(stream.Context(), r.GetFrom(), false, func(events []*pluginpb.Event) error {
 		return stream.Send(&pluginpb.WatchResponse{Events: events})
@@ -196,9 +218,26 @@ func (f *fake) Ack(_ context.Context, r *pluginpb.AckRequest) (*pluginpb.AckResp
 	return &pluginpb.AckResponse{}, nil
 }
 
+// Cleanup writes down what it was asked to clean up, unless it is to fail.
+func (f *fake) Cleanup(_ context.Context, r *pluginpb.CleanupRequest) (*pluginpb.CleanupResponse, error) {
+	path := os.Getenv("HEIMDALL_TEST_CLEANUPS")
+	switch path {
+	case "":
+		return nil, status.Error(codes.Unimplemented, "no cleanup")
+	case "fails":
+		return nil, status.Error(codes.Unavailable, "cannot clean up")
+	}
+	line := fmt.Sprintf("%s %s %s %s\n", r.GetAttemptId(), r.GetCheckpoint().GetData(), r.GetSettings(), r.GetReason())
+	return &pluginpb.CleanupResponse{}, os.WriteFile(path, []byte(line), 0o600)
+}
+
 // perform does what the input says.
 func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Started{Started: &pluginpb.Started{}}})
+	f.act(a, r, do, input)
+}
+
+func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	switch do {
 	case "hello", "miss":
 		a.text("Hello, " + r.GetUser().GetName() + "!")
@@ -224,9 +263,38 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 			<-a.next()
 		}
 		a.text("saved")
+	case "save": // the text of "data", and goes on by "then"
+		data := []byte(input["data"].(string))
+		n := a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Format: 2, Data: data}}})
+		for input["then"] != "hello" && !a.isAcked(n) {
+			select {
+			case <-a.next():
+			case <-a.canceled:
+				a.canceledEnd()
+				return
+			}
+		}
+		f.act(a, r, input["then"].(string), input)
+	case "load":
+		f.mu.Lock()
+		features := strings.Join(f.features, " ")
+		f.mu.Unlock()
+		a.text(fmt.Sprintf("%s %d %s of a host with %s", r.GetMode(), r.GetCheckpoint().GetFormat(), r.GetCheckpoint().GetData(), features))
+	case "lost":
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "it is gone"})
+	case "abandoned":
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Ended{Ended: &pluginpb.Ended{
+			Error: &pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "no host"}, Abandoned: true,
+		}}})
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
 		a.result(&pluginpb.Result{ContentType: "text/csv", Content: &pluginpb.Result_File{File: file}})
+	case "result":
+		result, err := wildResult(input["result"])
+		if err != nil {
+			panic(err)
+		}
+		a.result(result)
 	case "environment":
 		stdin, _ := os.Readlink("/proc/self/fd/0")
 		nothing, err := io.ReadAll(os.Stdin)

@@ -57,6 +57,7 @@ type Host struct {
 
 	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
 	inherited inherited
+	strays    sync.Map           // processes that may still run attempts which nobody follows, by their ids
 	cancel    context.CancelFunc // ends all supervisors; nil before Start
 	running   context.Context    // until then
 	wait      sync.WaitGroup     // for the supervisors, and what runs beside them
@@ -90,6 +91,7 @@ type times struct {
 	silent  time.Duration // without an answer, before a process is taken to hang
 	crashes int           // in a row, before a build is quarantined
 	look    time.Duration // between looks at the plugin folder
+	logs    time.Duration // between looks at how much an attempt has written
 	proven  time.Duration // that a new build must have worked for to displace one that works
 }
 
@@ -133,6 +135,7 @@ func New(config Config) (*Host, error) {
 			silent:  15 * time.Second,
 			crashes: 12,
 			look:    300 * time.Millisecond,
+			logs:    time.Second,
 			proven:  300 * time.Millisecond,
 		},
 		files:  map[string]*file{},

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 )
 
@@ -122,6 +123,9 @@ func (p *process) begin(ctx context.Context) error {
 	if address.Network() != "unix" {
 		return permanent{fmt.Errorf("plugin %s listens on %s: a plugin must listen on a unix socket", p.name, address)}
 	}
+	if fields := strings.Split(strings.TrimSpace(p.child.line), "|"); len(fields) > handshakeFields && fields[handshakeFields] != "" {
+		return permanent{fmt.Errorf("plugin %s encrypts its socket: a plugin must serve plain gRPC, its folder is private", p.name)}
+	}
 	p.child.record.Socket = address.String()
 	return nil
 }
@@ -179,7 +183,7 @@ func (p *process) explain(ctx context.Context, err error) error {
 	case fields[1] != ours:
 		return permanent{fmt.Errorf("plugin %s speaks version %.20s of the plugin protocol and this host version %s: build it with a matching sdk", p.name, fields[1], ours)}
 	default:
-		return fmt.Errorf("plugin %s has a handshake of another kind: %w", p.name, err)
+		return permanent{fmt.Errorf("plugin %s has a handshake of another kind: %w", p.name, err)}
 	}
 }
 
@@ -198,12 +202,21 @@ func (p *process) greet(ctx context.Context, h *Host) error {
 	return nil
 }
 
+// featureCheckpoints tells plugins that this host keeps checkpoints.
+const featureCheckpoints = "checkpoints"
+
 // introduce connects to a process that listens and has it describe itself.
 func (p *process) introduce(ctx context.Context, h *Host) error {
 	if err := p.connect(); err != nil {
 		return p.broken("connect", err)
 	}
-	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: h.config.HostVersion})
+	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{
+		HostVersion: h.config.HostVersion,
+		Features:    []string{featureCheckpoints},
+	})
+	if tooLarge(err) {
+		return permanent{fmt.Errorf("plugin %s describes itself at too great a length: %s", p.name, sentence(err))}
+	}
 	if err != nil {
 		return p.broken("describe itself", err)
 	}
@@ -266,9 +279,10 @@ func (p *process) retire() bool {
 	return p.owed.Load() == 0 && p.running.CompareAndSwap(0, math.MinInt32) || p.running.Load() < 0
 }
 
-// alive reports whether the process can take an attempt, as far as is known.
+// alive reports whether the process can take an attempt, as far as is known. One
+// that lives but has closed its socket cannot.
 func (p *process) alive() bool {
-	if p == nil || p.stopping.Load() || p.running.Load() < 0 {
+	if p == nil || p.stopping.Load() || p.running.Load() < 0 || p.conn.GetState() == connectivity.TransientFailure {
 		return false
 	}
 	select {
@@ -276,6 +290,16 @@ func (p *process) alive() bool {
 		return false
 	default:
 		return true
+	}
+}
+
+// dead reports whether the process is known to have ended.
+func (p *process) dead() bool {
+	select {
+	case <-p.child.exited:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -151,6 +151,7 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	i.processes = append(i.processes, p)
 	for _, a := range list.GetAttempts() {
 		i.attempts[a.GetAttemptId()] = p
+		h.strays.Store(a.GetAttemptId(), p)
 	}
 	return p, nil
 }
@@ -231,7 +232,7 @@ func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
 	p.running.Add(1)
 	defer p.running.Add(-1)
 	x := newExecution(p, &request, sink)
-	return x.run(ctx, request.Folders, x.watch)
+	return h.note(x, x.run(ctx, request.Folders, x.watch))
 }
 
 // Disown ends what living processes of an earlier life still run, or keep, that
@@ -248,7 +249,7 @@ func (h *Host) Disown() {
 		p.running.Add(1)
 		h.wait.Go(func() {
 			defer p.running.Add(-1)
-			x.run(ctx, Folders{}, x.watch).Ack()
+			h.note(x, x.run(ctx, Folders{}, x.watch)).Ack()
 		})
 	}
 	clear(i.attempts)
@@ -261,5 +262,6 @@ func (ignore) Started(time.Time)                 {}
 func (ignore) Progress(float64, float64, string) {}
 func (ignore) Output(job.Output)                 {}
 func (ignore) Usage(string, float64)             {}
-func (ignore) Checkpoint(int32, []byte) error    { return nil }
 func (ignore) Truncated(job.Stream, int64)       {}
+
+func (ignore) Checkpoint(context.Context, int32, []byte) error { return nil }

@@ -71,10 +71,13 @@ func (r *right) tell(ctx context.Context, p *process) {
 		return
 	}
 	_, err := p.plugins.Renew(ctx, &pluginpb.RenewRequest{HostEpoch: epoch, ValidFor: durationpb.New(left)})
-	if status.Code(err) == codes.DeadlineExceeded {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Unavailable: // it hangs, or has closed its socket
 		now := time.Now()
-		p.silent.CompareAndSwap(nil, &now)
-	} else {
+		if !p.silent.CompareAndSwap(nil, &now) {
+			return // it was said before
+		}
+	default:
 		p.silent.Store(nil)
 	}
 	if err != nil && !unimplemented(err) && !p.stopping.Load() {

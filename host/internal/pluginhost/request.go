@@ -17,14 +17,18 @@ type Request struct {
 
 	AttemptID string // unique over all hosts and times
 	Attempt   int    // ordinal within the job, from 1
-	Job       JobInfo
-	Command   Object
-	Cluster   Object
-	Settings  json.RawMessage   // command and cluster context merged, without secrets
-	Input     json.RawMessage   // the job's context
-	Secrets   map[string][]byte // by JSON pointer into Settings
-	User      string
-	Groups    []string // of the user, sorted
+
+	Checkpoint *Checkpoint // the last one of an earlier attempt; nil when there is none
+	Resume     bool        // the outside work of that attempt is followed, and none begins
+
+	Job      JobInfo
+	Command  Object
+	Cluster  Object
+	Settings json.RawMessage   // command and cluster context merged, without secrets
+	Input    json.RawMessage   // the job's context
+	Secrets  map[string][]byte // by JSON pointer into Settings
+	User     string
+	Groups   []string // of the user, sorted
 
 	Folders       Folders
 	Limits        Limits
@@ -97,6 +101,12 @@ func (r *Request) message() *pluginpb.StartRequest {
 		Retryable:   r.Retryable,
 	}
 	m.Secrets = secretMessages(r.Secrets)
+	if r.Checkpoint != nil {
+		m.Checkpoint = &pluginpb.Checkpoint{Format: r.Checkpoint.Format, Data: r.Checkpoint.Data}
+	}
+	if r.Resume {
+		m.Mode = pluginpb.StartMode_START_MODE_RESUME
+	}
 	if !r.Job.Created.IsZero() {
 		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
 	}

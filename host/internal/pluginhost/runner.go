@@ -42,7 +42,7 @@ type child struct {
 	reaped bool // the number may belong to another process now
 	doomed bool // killed before it was started
 
-	line   string        // the handshake, or what stood in its place; valid after exited
+	line   string        // the handshake, or what stood in its place; valid after it was read, or exited
 	dead   chan struct{} // closed when the process has ended
 	exited chan struct{} // closed when besides all that it wrote is read
 }
@@ -237,7 +237,12 @@ func (c *child) exit() (how string, chosen, well bool) {
 	return state.String(), state.Exited(), state.Success()
 }
 
-// handshakeReader gives go-plugin the first line of stdout and then its end.
+// handshakeFields is how many fields of a handshake say something to this host.
+const handshakeFields = 5
+
+// handshakeReader gives go-plugin the first line of stdout and then its end. It
+// keeps back what follows the fifth field: a certificate there, which go-plugin
+// has not asked for, would make it panic.
 type handshakeReader struct {
 	line <-chan string
 	rest strings.Reader
@@ -250,7 +255,8 @@ func (r *handshakeReader) Read(b []byte) (int, error) {
 		if !ok {
 			return 0, io.EOF
 		}
-		r.rest.Reset(line[:min(len(line), 4<<10)] + "\n")
+		fields := strings.SplitN(line[:min(len(line), 4<<10)], "|", handshakeFields+1)
+		r.rest.Reset(strings.Join(fields[:min(len(fields), handshakeFields)], "|") + "\n")
 	}
 	return r.rest.Read(b)
 }

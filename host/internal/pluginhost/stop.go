@@ -23,6 +23,7 @@ const (
 	StopClientGone StopReason = "client gone" // the caller that waited for it has gone
 	StopLeaseLost  StopReason = "lease lost"  // the host may no longer run it
 	StopLimit      StopReason = "limit"       // it broke a limit
+	StopFault      StopReason = "fault"       // what its plugin reports cannot be taken in
 	StopDetach     StopReason = "detach"      // it is left alone, for a later life of the host to follow
 )
 
@@ -66,6 +67,8 @@ func (s *Stop) class() job.Class {
 		return job.Quota
 	case StopLeaseLost:
 		return job.Lost
+	case StopFault:
+		return job.Internal
 	default:
 		return job.Shutdown
 	}

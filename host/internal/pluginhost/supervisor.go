@@ -138,6 +138,7 @@ func (s *supervisor) activate(p *process) {
 	s.last = p.description
 	s.mu.Unlock()
 	s.set(Active, "")
+	time.AfterFunc(s.host.times.proven, s.host.look) // it may displace another one from then on
 	p.log.Info("a plugin is active", "version", p.description.Version, "digest", p.build.digest[:12], "pid", p.child.record.PID)
 }
 

@@ -52,6 +52,9 @@ func openTail(path string, each func(string)) (*tail, error) {
 		f.Close()
 		return nil, err
 	}
+	if end > maxFile && f.Truncate(0) == nil { // nobody did while there was no host
+		end = 0
+	}
 	return &tail{file: f, each: each, offset: end}, nil
 }
 

@@ -19,19 +19,10 @@ type Artifacts interface {
 	Keep(ctx context.Context, id job.ID, attempt int, name string, r io.Reader) (key string, size int64, err error)
 }
 
-// keep moves what the attempt has left in its folder to where it lasts, and
-// puts the keys into the outcome. It reports whether the folder may go: logs
-// that could not be stored stay where they are. A result that cannot be stored
-// fails the job.
-func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, result *pluginhost.Result, o *job.Outcome) bool {
-	if result != nil && o.Status == job.Succeeded {
-		o.Result = &job.Result{
-			ContentType: result.ContentType,
-			Rows:        result.Rows,
-			Bytes:       result.Bytes,
-			Inline:      result.Inline,
-		}
-	}
+// keep moves the logs that the attempt has left in its folder to where they last,
+// and puts the keys into the outcome. It reports whether the folder may go: logs
+// that could not be stored stay where they are.
+func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, o *job.Outcome) bool {
 	root, err := os.OpenRoot(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false // small jobs make no folder
@@ -49,33 +40,35 @@ func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, result 
 	if err := errors.Join(stdoutErr, stderrErr); err != nil {
 		r.Log.Error("the logs of a job could not be stored and stay in its folder", "job", c.Job.ID, "folder", folder, "error", err)
 	}
-	if o.Result != nil && result.File != "" {
-		if err := r.keepResult(ctx, root, folder, c, result.File, o.Result); err != nil {
-			o.Status, o.Result = job.Failed, nil
-			o.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("the result could not be stored: %v", err)}
-		}
-	}
 	return stdoutErr == nil && stderrErr == nil
 }
 
-func (r *Runner) keepResult(ctx context.Context, root *os.Root, folder string, c job.Claimed, file string, result *job.Result) error {
-	name, err := filepath.Rel(folder, file)
-	if err != nil {
-		return err
+// keepResult puts the result of a job that ended well into the outcome, and the
+// content of a large one to where it lasts. A result that cannot be stored fails
+// the job.
+func (r *Runner) keepResult(ctx context.Context, c job.Claimed, result *pluginhost.Result, o *job.Outcome) {
+	if result == nil || o.Status != job.Succeeded {
+		return
 	}
-	result.Object, result.Bytes, err = r.keepFile(ctx, root, c, name, "result")
-	if err == nil && result.Object == "" {
-		return fmt.Errorf("the plugin named %s, which is empty or not there", name)
+	kept := &job.Result{ContentType: result.ContentType, Rows: result.Rows, Bytes: result.Bytes, Inline: result.Inline}
+	if result.Content != nil {
+		var err error
+		kept.Object, kept.Bytes, err = r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, "result", result.Content)
+		if err != nil {
+			o.Status = job.Failed
+			o.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("the result could not be stored: %v", err)}
+			return
+		}
 	}
-	return err
+	o.Result = kept
 }
 
-// keepFile stores a regular file of the folder; a missing or empty one has no
-// key.
+// keepFile stores a regular file of the folder, up to the limit of logs; a
+// missing or empty one has no key.
 func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, file, name string) (key string, size int64, err error) {
-	// The plugin can still write here: a link must not be followed and a pipe
-	// must not block.
-	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	// The plugin can still write here: a link must not lead out, which root sees
+	// to, and a pipe must not block.
+	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", 0, nil
 	}
@@ -93,7 +86,11 @@ func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, fil
 	if info.Size() == 0 {
 		return "", 0, nil
 	}
-	return r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, name, f)
+	size = info.Size() // what the job has left behind may still write
+	if r.MaxLogBytes > 0 {
+		size = min(size, r.MaxLogBytes)
+	}
+	return r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, name, io.NewSectionReader(f, 0, size))
 }
 
 // remove deletes the folder of an attempt, and that of its job when it is the

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,12 +36,29 @@ func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhos
 	return p(ctx, r, sink)
 }
 
+func (p plugin) CanResume(context.Context, string, string, int32) error { return nil }
+
+func (p plugin) Cleanup(context.Context, pluginhost.Remains) error { return nil }
+
 type fixture struct {
 	commands []*catalog.Command
 	clusters []*catalog.Cluster
 	folder   string
 	kept     *artifacts.Store
 	job      *job.Job
+	saved    []*job.Checkpoint
+	refuse   []error // what the next checkpoints are answered
+}
+
+// Checkpoint keeps a checkpoint in memory.
+func (f *fixture) Checkpoint(_ context.Context, _ job.Lease, c *job.Checkpoint) error {
+	if len(f.refuse) > 0 {
+		err := f.refuse[0]
+		f.refuse = f.refuse[1:]
+		return err
+	}
+	f.saved = append(f.saved, c)
+	return nil
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -74,9 +92,9 @@ func (f *fixture) Snapshot() *catalog.Snapshot {
 	return s
 }
 
-func (f *fixture) runner(p plugin) *runner.Runner {
+func (f *fixture) runner(p runner.Plugins) *runner.Runner {
 	return runner.New(runner.Config{
-		Plugins: p, Catalog: f, Artifacts: f.kept, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
+		Plugins: p, Catalog: f, Artifacts: f.kept, Checkpoints: f, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
 	})
 }
 
@@ -151,13 +169,13 @@ func TestInlineResultAndReports(t *testing.T) {
 func TestFilesAreKeptAndTheFolderGoes(t *testing.T) {
 	f := newFixture(t)
 	var folders pluginhost.Folders
-	r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+	r := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 		folders = r.Folders
 		write(t, r.Folders.Logs, "stdout", "to stdout\n")
 		write(t, r.Folders.Logs, "stderr", "")
-		file := write(t, r.Folders.Work, "result.json", `{"columns":[],"data":[]}`)
-		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, File: file}}
-	})
+		content := strings.NewReader(`{"columns":[],"data":[]}`)
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, Bytes: 24, Content: content}}
+	}))
 	o, done := r.Run(t.Context(), f.claimed(), func(time.Time) {})
 	if o.Status != job.Succeeded {
 		t.Fatalf("outcome = %+v", o)
@@ -188,14 +206,25 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		if err := os.Symlink(secret, filepath.Join(r.Folders.Logs, "stdout")); err != nil {
 			t.Fatal(err)
 		}
-		link := filepath.Join(r.Folders.Logs, "result")
-		if err := os.Symlink(secret, link); err != nil {
-			t.Fatal(err)
-		}
-		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, File: link}}
+		return &pluginhost.Ended{}
 	})
-	if o.Logs.Stdout != "" || o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal {
-		t.Errorf("outcome = %+v, want a failed job without the file's content", o)
+	if o.Logs.Stdout != "" || o.Status != job.Succeeded {
+		t.Errorf("outcome = %+v, want a job without the file's content", o)
+	}
+}
+
+// A result is there whole or not at all.
+func TestAResultThatIsNotWhatItWasSaidToBeFailsTheJob(t *testing.T) {
+	f := newFixture(t)
+	o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
+		broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("its file is another one")))
+		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: "text/plain", Bytes: 8, Content: broken}}
+	})
+	if o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal || !strings.Contains(o.Error.Message, "its file is another one") {
+		t.Errorf("outcome = %+v, error %v, want a failed job that says why", o, o.Error)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(f.folder), "artifacts", "jobs", "*", "*", "*")); err != nil || len(left) > 0 {
+		t.Errorf("artifacts = %v, %v, want none", left, err)
 	}
 }
 
@@ -276,7 +305,7 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 		"the host stopped":      {pluginhost.StopShutdown, broke, job.Killed, job.Shutdown},
 		"the host lost its job": {pluginhost.StopLeaseLost, &job.Error{Class: job.Lost}, job.Failed, job.Lost},
 		"it failed by its own":  {"", broke, job.Failed, job.WorkFailed},
-		"a limit was broken":    {pluginhost.StopLimit, &job.Error{Class: job.Quota}, job.Failed, job.Quota},
+		"a limit was broken":    {pluginhost.StopLimit, broke, job.Killed, job.Quota},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -311,12 +340,12 @@ func TestWhoseTimeoutHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.job.Timeout, f.commands[0].Timeout = tt.job, tt.command
-			r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+			r := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 				if r.Timeout != tt.want || r.Grace != time.Second {
 					t.Errorf("timeout = %v with grace %v, want %v with 1s", r.Timeout, r.Grace, tt.want)
 				}
 				return &pluginhost.Ended{}
-			})
+			}))
 			r.DefaultTimeout = tt.standard
 			r.Run(t.Context(), f.claimed(), func(time.Time) {})
 		})
@@ -345,13 +374,13 @@ func TestFollow(t *testing.T) {
 	f := newFixture(t)
 	f.commands = nil
 	f.job.Timeout, f.job.StartedAt = time.Hour, time.Now().Add(-20*time.Minute)
-	o, done := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+	o, done := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 		if left := r.Timeout.Round(time.Minute); left != 40*time.Minute || r.AttemptID != string(f.job.ID)+".1" {
 			t.Errorf("request = %+v, want 40m for the attempt", r)
 		}
 		write(t, r.Folders.Logs, "stdout", "all of it")
 		return &pluginhost.Ended{}
-	}).Follow(t.Context(), f.claimed(), func(time.Time) {})
+	})).Follow(t.Context(), f.claimed(), func(time.Time) {})
 	done()
 	if o.Status != job.Succeeded || !o.StartedAt.Equal(f.job.StartedAt) || f.read(t, o.Logs.Stdout) != "all of it" {
 		t.Errorf("outcome = %+v", o)
