@@ -316,6 +316,7 @@ func (p *process) finish() {
 			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
 			return // its record stays for the next life of the host
 		}
+		killStrays(p.child.record.Sockets)
 		p.disconnect()
 	}
 	p.over.Store(true)

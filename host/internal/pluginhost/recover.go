@@ -84,6 +84,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	}
 	fd := r.lives()
 	if fd < 0 {
+		killStrays(r.Sockets)
 		return h.forgetProcess(folder)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
@@ -97,6 +98,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		if err := killHeld(fd, r, h.times.kill); err != nil {
 			return err
 		}
+		killStrays(r.Sockets)
 		return h.forgetProcess(folder)
 	}
 	p.child.signal(unix.SIGKILL)
@@ -142,7 +144,6 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err != nil {
 		return p, fmt.Errorf("it does not list its attempts: %s", sentence(err))
 	}
-	p.owed.Store(int64(len(list.GetAttempts())))
 	p.begun(ctx, h)
 
 	i := &h.inherited
@@ -150,7 +151,13 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	defer i.mu.Unlock()
 	i.processes = append(i.processes, p)
 	for _, a := range list.GetAttempts() {
-		i.attempts[a.GetAttemptId()] = p
+		id := a.GetAttemptId()
+		if other := i.attempts[id]; other != nil { // one of them does not tell the truth
+			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt", id, "pid", r.PID, "known_of", other.child.record.PID)
+			continue
+		}
+		i.attempts[id] = p
+		p.owed.Add(1)
 	}
 	return p, nil
 }

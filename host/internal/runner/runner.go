@@ -204,7 +204,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 
 func (r *Runner) limits() pluginhost.Limits {
 	return pluginhost.Limits{
-		LogBytes: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
+		LogCap: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
 	}
 }
 
