@@ -223,7 +223,7 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 // limits returns the bounds of an attempt of a command, which may be nil.
 func (r *Runner) limits(command *catalog.Command) pluginhost.Limits {
 	limits := pluginhost.Limits{
-		LogBytes: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
+		LogCap: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
 	}
 	if command != nil {
 		l := command.Limits
