@@ -96,8 +96,13 @@ func (a *attempt) run() {
 
 func (a *attempt) perform() error {
 	request := a.request
-	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME && !a.server.description.GetCapabilities().GetResume() {
-		return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME {
+		switch {
+		case !a.server.description.GetCapabilities().GetResume():
+			return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+		case request.GetCheckpoint() == nil:
+			return Errorf(Lost, "there is no checkpoint to go on from")
+		}
 	}
 
 	in, err := a.server.instances.acquire(a.ctx, request.GetSettings(), request.GetSecrets())

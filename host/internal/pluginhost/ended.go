@@ -150,7 +150,7 @@ func (x *execution) lost(e *Ended, err error) (*job.Error, string) {
 		}, ""
 	case breached(err):
 		return &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s broke the protocol: %s", p.name, err)}, ""
-	case refused(err) && x.last == 0:
+	case x.denied:
 		return refusal(p.name, err), ""
 	case p.ended(p.times.kill / 4):
 		text, detail := p.crash()

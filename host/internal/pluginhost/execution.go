@@ -49,6 +49,7 @@ type execution struct {
 	begun   time.Time
 	timeout time.Duration // from then; 0: none
 	grace   time.Duration // when that is up
+	logCap  int64         // bytes of each stream; 0: any
 	resumes bool          // it goes on with the outside work of an earlier attempt
 
 	asked context.Context         // done when the attempt is asked to stop
@@ -56,6 +57,7 @@ type execution struct {
 
 	last    uint64 // number of the last event
 	working bool   // it has said so
+	denied  bool   // the plugin would not begin it
 	reports reports
 	result  *pluginpb.Result
 	ended   *pluginpb.Ended // nil before the end event
@@ -68,7 +70,8 @@ type execution struct {
 
 func newExecution(p *process, r *Request, sink Sink) *execution {
 	x := &execution{
-		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace, resumes: r.Resume,
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+		logCap: r.Limits.LogCap, resumes: r.Resume,
 	}
 	x.saved.Store(r.Checkpoint != nil)
 	return x
@@ -81,27 +84,23 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	p, err := h.enter(ctx, &request)
 	if err == nil {
 		defer p.leave()
+		if request.Resume {
+			err = p.resumes(request.Checkpoint.Format)
+		}
+		if err != nil || ctx.Err() != nil {
+			p.release()
+		}
 	}
 	over, tooMuch := errors.AsType[*overLimit](err)
-	if err == nil && request.Resume {
-		if err = p.resumes(request.Checkpoint.Format); err != nil {
-			p.release()
-		}
-	}
 	switch {
 	case ctx.Err() != nil:
-		if p != nil {
-			p.release()
-		}
 		ended := stoppedBefore(ctx)
-		ended.Remains = request.Resume
-		return ended
-	case tooMuch:
-		ended := notStartable(over.excess)
 		ended.Remains = request.Resume
 		return ended
 	case err != nil && request.Resume:
 		return notResumed(err)
+	case tooMuch:
+		return notStartable(over.excess)
 	case err != nil:
 		return notStarted(job.Unavailable, err.Error())
 	}
@@ -134,7 +133,7 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 		defer cancel()
 	}
 	x.asked = ctx
-	defer x.guardLogs(folders.Logs, func(stop *Stop) { x.abort(stop) })()
+	defer x.guardLogs(folders.Logs, x.logCap, func(stop *Stop) { x.abort(stop) })()
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -242,10 +241,11 @@ func (x *execution) follow(ctx context.Context, cut func(), begin follower) erro
 
 func (x *execution) start(ctx context.Context, cut func()) error {
 	stream, err := x.process.commands.Start(ctx, x.request)
-	if err != nil {
-		return err
+	if err == nil {
+		err = receive(x, stream.Recv, cut)
 	}
-	return receive(x, stream.Recv, cut)
+	x.denied = refused(err) && x.last == 0
+	return err
 }
 
 func (x *execution) watch(ctx context.Context, cut func()) error {

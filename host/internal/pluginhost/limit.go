@@ -17,6 +17,9 @@ type Limits struct {
 	LogBytes          int64 // of each of stdout and stderr
 	ResultBytes       int64
 	InlineResultBytes int64 // of a result that is not a file
+	// LogCap is how much each of stdout and stderr may have at all. The host sees
+	// to it: plugins are not told, and the attempt that passes it is stopped.
+	LogCap int64
 }
 
 // over returns l, and the limits of processes that it does not set from base.

@@ -104,6 +104,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
 	fd := r.lives()
 	if fd < 0 {
+		killStrays(r.Sockets)
 		return h.forgetProcess(folder, r.Attempt)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
@@ -125,6 +126,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		if err := (&group{path: r.Group}).remove(h.times.kill); err != nil {
 			return err
 		}
+		killStrays(r.Sockets)
 	} else {
 		p.child.signal(unix.SIGKILL)
 		p.finish()
@@ -183,7 +185,6 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err != nil {
 		return p, err
 	}
-	p.owed.Store(int64(len(list.GetAttempts())))
 	p.begun(ctx, h)
 
 	i := &h.inherited
@@ -191,8 +192,14 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	defer i.mu.Unlock()
 	i.processes = append(i.processes, p)
 	for _, a := range list.GetAttempts() {
-		i.attempts[a.GetAttemptId()] = p
-		h.strays.Store(a.GetAttemptId(), p)
+		id := a.GetAttemptId()
+		if other := i.attempts[id]; other != nil { // one of them does not tell the truth
+			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt", id, "pid", r.PID, "known_of", other.child.record.PID)
+			continue
+		}
+		i.attempts[id] = p
+		h.strays.Store(id, p)
+		p.owed.Add(1)
 	}
 	return p, nil
 }
