@@ -86,7 +86,8 @@ func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*plugin
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
 		Capabilities: &pluginpb.Capabilities{
-			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)}, Isolation: isolation(),
+			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
+			Isolation: isolation(),
 		},
 		Docs: docs,
 	}, nil
