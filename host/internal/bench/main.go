@@ -97,7 +97,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		}
 		fmt.Printf("\n%s\n", s.name)
 		before := len(b.figures)
-		taken, err := others()
+		taken, err := others(b.ctx)
 		if err != nil {
 			return err
 		}
