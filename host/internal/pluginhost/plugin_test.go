@@ -285,6 +285,7 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 				return
 			}
 		}
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Output{Output: &pluginpb.Output{Key: "then", Value: "on"}}})
 		f.act(a, r, input["then"].(string), input)
 	case "load":
 		f.mu.Lock()
