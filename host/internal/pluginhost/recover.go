@@ -84,7 +84,6 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	}
 	fd := r.lives()
 	if fd < 0 {
-		killStrays(r.Sockets)
 		return h.forgetProcess(folder)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
