@@ -43,7 +43,7 @@ test: build ## run every test, on SQLite and on a throw-away PostgreSQL
 	@scripts/python.sh
 	@scripts/with-postgres.sh --fast scripts/test.sh $(MODULES)
 
-bench: build ## measure against limits and peers: a table, and bench/out.json (BENCH=name selects)
+bench: build $(BIN)/faulty/heimdall-plugin-faulty ## measure against limits and peers: a table, and bench/out.json (BENCH=name selects)
 	@mkdir -p bench
 	@scripts/with-postgres.sh go run -trimpath ./host/internal/bench -bin '$(BIN)' -out bench/out.json -only '$(BENCH)'
 
@@ -55,7 +55,7 @@ lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod file
 
 generate: tools ## write sdk/pluginpb, and what the Python example knows, from proto/
 	cd proto && PATH='$(TOOLS)':"$$PATH" buf generate --clean
-	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/heimdall_plugin/protocol.binpb
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/protocol.binpb
 
 tools: $(TOOLS_BUILT) ## build the pinned tools into bin/tools
 
@@ -68,6 +68,10 @@ $(BIN)/heimdall: FORCE
 
 $(BIN)/plugins/heimdall-plugin-%: FORCE
 	go -C plugins/$* $(BUILD) -o $@ .
+
+# For bench: it never lies beside the plugins that are shipped.
+$(BIN)/faulty/heimdall-plugin-faulty: FORCE
+	go -C plugins/faulty $(BUILD) -o $@ .
 
 $(TOOLS_BUILT): scripts/tools/go.mod scripts/tools/go.sum
 	@echo 'building the tools: about two minutes the first time'

@@ -25,6 +25,7 @@ type attempt struct {
 	cancel  context.CancelCauseFunc
 	log     eventLog
 	result  result // used by Run only
+	cleaner bool   // the plugin has a method Cleanup; set before Run
 	stdout  Stream
 	stderr  Stream
 
@@ -32,9 +33,11 @@ type attempt struct {
 	over      bool // the end was reported
 	stopping  bool
 	abandoned bool
-	lasting   bool // a checkpoint was saved
+	lasting   bool // there is a checkpoint, so others can go on with the outside work
 	children  []weak.Pointer[Cmd]
 	timers    []*time.Timer
+	sampler   *time.Timer // looks at the memory of the children; nil: there was nothing to look at
+	exceeded  *Error      // the limit that it has gone over
 	forcing   *time.Timer // calls force when the grace time is over; nil: not stopped yet
 	secrets   []*pluginpb.Secret
 	usage     map[string]float64
@@ -47,6 +50,7 @@ func newAttempt(server *Server, request *pluginpb.StartRequest) *attempt {
 		id:      request.GetAttemptId(),
 		request: request,
 		secrets: request.GetSecrets(),
+		lasting: request.GetCheckpoint() != nil,
 	}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
 	limit := request.GetLimits().GetLogBytes()
@@ -92,8 +96,13 @@ func (a *attempt) run() {
 
 func (a *attempt) perform() error {
 	request := a.request
-	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME && !a.server.description.GetCapabilities().GetResume() {
-		return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME {
+		switch {
+		case !a.server.description.GetCapabilities().GetResume():
+			return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+		case request.GetCheckpoint() == nil:
+			return Errorf(Lost, "there is no checkpoint to go on from")
+		}
 	}
 
 	in, err := a.server.instances.acquire(a.ctx, request.GetSettings(), request.GetSecrets())
@@ -101,6 +110,7 @@ func (a *attempt) perform() error {
 		return err
 	}
 	defer a.server.instances.release(in)
+	_, a.cleaner = in.plugin.(Cleaner)
 	return a.server.perform(a, in.plugin)
 }
 
@@ -112,6 +122,9 @@ func (a *attempt) begin() {
 // finish ends the attempt with what Run returned.
 func (a *attempt) finish(err error) {
 	var outcome *pluginpb.Result
+	if over := a.overLimit(); over != nil && err == nil {
+		err = over
+	}
 	if err == nil {
 		outcome, err = a.result.close()
 	} else {
@@ -138,6 +151,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 	if a.forcing != nil {
 		timers = append(timers, a.forcing)
 	}
+	if a.sampler != nil {
+		timers = append(timers, a.sampler)
+	}
 	a.mu.Unlock()
 
 	for _, timer := range timers {
@@ -154,6 +170,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 func (a *attempt) report(outcome *pluginpb.Result, failure *Error) {
 	ended := &pluginpb.Ended{}
 	if failure != nil {
+		a.mu.Lock()
+		ended.Abandoned = a.abandoned && a.lasting
+		a.mu.Unlock()
 		ended.Error = failure.wire()
 	}
 

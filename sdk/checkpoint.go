@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -17,6 +18,12 @@ func (a *attempt) save(v any) error {
 	if a.server.forgetful.Load() {
 		return Errorf(Internal, "checkpoint: this host keeps none")
 	}
+	capabilities := a.server.description.GetCapabilities()
+	if !capabilities.GetResume() && !a.cleaner {
+		a.server.idleSaves.Do(func() {
+			a.logger().Warn("checkpoints are saved and nobody will read them: the plugin has neither the option Resume nor a method Cleanup")
+		})
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return Errorf(Internal, "checkpoint: %w", err)
@@ -26,7 +33,7 @@ func (a *attempt) save(v any) error {
 	}
 
 	checkpoint := &pluginpb.Checkpoint{Format: 1, Data: data}
-	if formats := a.server.description.GetCapabilities().GetCheckpointFormats(); len(formats) > 0 {
+	if formats := capabilities.GetCheckpointFormats(); len(formats) > 0 {
 		checkpoint.Format = formats[0]
 	}
 	a.mu.Lock()
@@ -36,7 +43,10 @@ func (a *attempt) save(v any) error {
 	if number == 0 {
 		return Errorf(Canceled, "checkpoint: the attempt has ended")
 	}
-	return a.log.durable(a.ctx, number)
+	if err := a.log.durable(a.ctx, number); err != nil {
+		return fmt.Errorf("checkpoint: the host does not hold it: %w", err)
+	}
+	return nil
 }
 
 // loadCheckpoint reads a checkpoint into v and reports whether there is one. What

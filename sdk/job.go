@@ -170,13 +170,16 @@ func (a *attempt) output(key, value string, kind pluginpb.OutputKind) {
 func (j *Job[Input]) Usage(unit string, amount float64) { j.a.addUsage(unit, amount) }
 
 // Save hands the host what another process needs to go on with the same outside
-// work, and returns when the host holds it durably, or an error when the host
-// keeps no checkpoints. It is written as JSON of at most 64 KiB and must hold no
-// secret. Save the intent before the side effect
-// wherever the other side takes an id that the client chose.
+// work, in place of what was saved before. It returns when the host holds it
+// durably, which waits while the host's database is away, or an error that says
+// why the host does not: the job is stopped, or the host keeps no checkpoints. It
+// is written as JSON of at most 64 KiB and must hold no secret. Save the intent
+// before the side effect wherever the other side takes an id that the client
+// chose.
 func (j *Job[Input]) Save(v any) error { return j.a.save(v) }
 
-// Load reads what an earlier attempt saved last and reports whether there is any.
+// Load reads what an earlier attempt saved last and reports whether there is any,
+// which is so when Resume is set. What cannot be read is an error of class Lost.
 func (j *Job[Input]) Load(v any) (bool, error) {
 	return loadCheckpoint(j.a.request.GetCheckpoint(), v)
 }

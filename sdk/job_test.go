@@ -265,6 +265,74 @@ func TestSaveEndsWithTheAttempt(t *testing.T) {
 	}
 }
 
+// A save that the host does not take says why.
+func TestSaveSaysWhyItFailed(t *testing.T) {
+	t.Parallel()
+
+	said := make(chan string, 1)
+	h := newHost(t, script(func(_ context.Context, job *rawJob) error {
+		err := job.Save("q1")
+		said <- err.Error()
+		return err
+	}))
+	s := h.start(h.request("a"))
+	s.until(func(e *pluginpb.Event) bool { return e.GetCheckpoint() != nil })
+	h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Reason: pluginpb.CancelReason_CANCEL_REASON_LIMIT, Message: "no room for it"})
+	s.end()
+	if got := <-said; !strings.HasPrefix(got, "checkpoint: ") || !strings.HasSuffix(got, "no room for it") {
+		t.Errorf("Save = %q, want the host's words", got)
+	}
+}
+
+// The end says whether the outside work was left for others to follow, which
+// takes a checkpoint.
+func TestAbandonedEnd(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		save   bool
+		resume bool
+		mode   pluginpb.CancelMode
+		want   bool
+	}{
+		"with a checkpoint":            {true, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, true},
+		"with that of an earlier one":  {false, true, pluginpb.CancelMode_CANCEL_MODE_ABANDON, true},
+		"without":                      {false, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, false},
+		"canceled with a checkpoint":   {true, false, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, false},
+		"canceled with that of others": {false, true, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			h := newHost(t, script(func(ctx context.Context, job *rawJob) error {
+				if test.save {
+					if err := job.Save("q1"); err != nil {
+						return err
+					}
+				}
+				job.Output("state", "waits")
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}), sdk.Resume())
+			request := h.request("a")
+			if test.resume {
+				request.Mode = pluginpb.StartMode_START_MODE_RESUME
+				request.Checkpoint = &pluginpb.Checkpoint{Format: 1, Data: []byte(`"q0"`)}
+			}
+			s := h.start(request)
+			if test.save {
+				h.ack("a", s.until(func(e *pluginpb.Event) bool { return e.GetCheckpoint() != nil }).GetNumber())
+			}
+			s.until(func(e *pluginpb.Event) bool { return e.GetOutput() != nil })
+			h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Mode: test.mode, Reason: pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST})
+			ended := s.until(func(e *pluginpb.Event) bool { return e.GetEnded() != nil }).GetEnded()
+			if ended.GetAbandoned() != test.want || ended.GetError().GetClass() != pluginpb.ErrorClass_ERROR_CLASS_LOST {
+				t.Errorf("ended %v, want abandoned: %t", ended, test.want)
+			}
+		})
+	}
+}
+
 func TestResume(t *testing.T) {
 	t.Parallel()
 
@@ -288,6 +356,32 @@ func TestResume(t *testing.T) {
 	got = sdktest.Run(t, load, nil, nil, sdktest.Resume("q1"))
 	if got.Err == nil || got.Err.Class != sdk.Lost {
 		t.Errorf("without the capability: Err = %v, want class lost", got.Err)
+	}
+}
+
+// Nobody can go on from nothing, or from what cannot be read.
+func TestResumeFromNothing(t *testing.T) {
+	t.Parallel()
+
+	load := script(func(_ context.Context, job *rawJob) error {
+		var id string
+		_, err := job.Load(&id)
+		return err
+	})
+	for name, checkpoint := range map[string]*pluginpb.Checkpoint{
+		"no checkpoint": nil,
+		"garbage":       {Format: 1, Data: []byte("\x00\xff")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			got := sdktest.Run(t, load, nil, nil, sdktest.Plugin(sdk.Resume()), sdktest.Request(func(r *pluginpb.StartRequest) {
+				r.Mode, r.Checkpoint = pluginpb.StartMode_START_MODE_RESUME, checkpoint
+			}))
+			if got.Err == nil || got.Err.Class != sdk.Lost || !strings.Contains(got.Err.Message, "checkpoint") {
+				t.Errorf("Err = %v, want class lost, because of the checkpoint", got.Err)
+			}
+		})
 	}
 }
 

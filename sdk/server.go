@@ -43,6 +43,7 @@ type Server struct {
 	changed   chan struct{} // closed at the next change of running; nil: nobody waits
 
 	forgetful atomic.Bool // the host has said that it keeps no checkpoints
+	idleSaves sync.Once   // warns of checkpoints that nobody reads
 
 	configMu   sync.Mutex
 	generation int64

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/sdk"
@@ -20,6 +22,10 @@ type Faulty struct {
 	CheckError string `json:"check_error"`
 	// OpenError is the error of the first use of these settings.
 	OpenError string `json:"open_error"`
+	// Cleanups is a file that gets a line "cleanup <attempt> <reason>" for each.
+	Cleanups string `json:"cleanups"`
+	// CleanupError is the error of cleanups.
+	CleanupError string `json:"cleanup_error"`
 	// Password is there to be leaked: it is written nowhere.
 	Password string `json:"password" secret:"true"`
 }
@@ -54,10 +60,10 @@ func (f *Faulty) Run(ctx context.Context, job *sdk.Job[Input]) (err error) {
 			err = werr
 		}
 	}()
-	for _, step := range []func(context.Context, *sdk.Job[Input]) error{write, report, spawn, wait, result, fail} {
+	for _, step := range []func(context.Context, *sdk.Job[Input]) error{write, report, remote, spawn, wait, result, fail} {
 		if err := step(ctx, job); err != nil {
 			outcome = "error"
-			return err
+			return errors.Join(err, stop(ctx, job))
 		}
 	}
 	outcome = "ok"
@@ -132,6 +138,9 @@ func report(_ context.Context, job *sdk.Job[Input]) error {
 	for i := range in.Progress {
 		job.Progress(float64(i+1), float64(in.Progress), fmt.Sprintf("step %d", i+1))
 	}
+	if in.SaveBytes > 0 {
+		return job.Save(strings.Repeat("x", in.SaveBytes))
+	}
 	if in.Checkpoint != "" {
 		return job.Save(in.Checkpoint)
 	}
@@ -181,6 +190,9 @@ func wait(ctx context.Context, job *sdk.Job[Input]) error {
 	}
 	if in.Hang {
 		select {}
+	}
+	if in.SaveLate != "" {
+		return job.Save(in.SaveLate)
 	}
 	return nil
 }

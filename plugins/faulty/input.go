@@ -14,10 +14,15 @@ type Input struct {
 	Output       map[string]string `json:"output" doc:"Outputs of the job."`
 	Progress     int               `json:"progress" doc:"Reports of progress."`
 	Checkpoint   string            `json:"checkpoint" doc:"Text to save."`
+	SaveBytes    int               `json:"save_bytes" doc:"Bytes of text to save."`
+	Remote       string            `json:"remote" doc:"A folder that plays a remote system. The job saves its intent, begins work there, which is a line in the file ledger, and follows it; when it resumes it only follows. A cancel and a cleanup stop the work."`
+	NoSave       bool              `json:"no_save" doc:"Whether the intent is not saved."`
+	Crash        int               `json:"crash" doc:"The attempts up to this one kill the process once the work is begun or followed."`
 	Spawn        []string          `json:"spawn" doc:"A program to start through the sdk and leave running."`
 	Exec         []string          `json:"exec" doc:"A program to run through the sdk to its end."`
 	Sleep        sdk.Duration      `json:"sleep" doc:"Time to wait."`
 	Until        string            `json:"until" doc:"A file to wait for."`
+	SaveLate     string            `json:"save_late" doc:"Text to save after the waits."`
 	IgnoreCancel bool              `json:"ignore_cancel" doc:"Whether waits go on when the job is canceled."`
 	Hang         bool              `json:"hang" doc:"Wait for ever, also when the job is canceled."`
 	Text         string            `json:"text" doc:"Text as the result."`

@@ -5,5 +5,5 @@ package main
 import "github.com/heimdall-run/heimdall/sdk"
 
 func main() {
-	sdk.Serve("faulty", func() *Faulty { return &Faulty{} })
+	sdk.Serve("faulty", func() *Faulty { return &Faulty{} }, sdk.Resume())
 }

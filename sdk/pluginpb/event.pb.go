@@ -1006,7 +1006,10 @@ func (x *ResultReference) GetUri() string {
 type Ended struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why it did not end well; unset when it did.
-	Error         *Error `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Error *Error `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// The attempt has only stopped to follow its outside work, which may go on:
+	// another one may resume it from the last checkpoint.
+	Abandoned     bool `protobuf:"varint,2,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1048,6 +1051,13 @@ func (x *Ended) GetError() *Error {
 	return nil
 }
 
+func (x *Ended) GetAbandoned() bool {
+	if x != nil {
+		return x.Abandoned
+	}
+	return false
+}
+
 // Error is why an attempt did not end well.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1064,7 +1074,10 @@ type Error struct {
 	// Name of the signal that ended that process, such as "SIGKILL".
 	Signal string `protobuf:"bytes,6,opt,name=signal,proto3" json:"signal,omitempty"`
 	// Details for the operator, such as the stack of a panic; not for callers.
-	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The limit of StartRequest.limits that the attempt was ended for, such as
+	// "memory"; empty when it was none. The class is then ERROR_CLASS_QUOTA.
+	Limit         string `protobuf:"bytes,8,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1148,6 +1161,13 @@ func (x *Error) GetDetail() string {
 	return ""
 }
 
+func (x *Error) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
 var File_heimdall_plugin_v1_event_proto protoreflect.FileDescriptor
 
 const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
@@ -1201,9 +1221,10 @@ const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\x12\x17\n" +
 	"\ain_work\x18\x03 \x01(\bR\x06inWork\"#\n" +
 	"\x0fResultReference\x12\x10\n" +
-	"\x03uri\x18\x01 \x01(\tR\x03uri\"8\n" +
+	"\x03uri\x18\x01 \x01(\tR\x03uri\"V\n" +
 	"\x05Ended\x12/\n" +
-	"\x05error\x18\x01 \x01(\v2\x19.heimdall.plugin.v1.ErrorR\x05error\"\x92\x02\n" +
+	"\x05error\x18\x01 \x01(\v2\x19.heimdall.plugin.v1.ErrorR\x05error\x12\x1c\n" +
+	"\tabandoned\x18\x02 \x01(\bR\tabandoned\"\xa8\x02\n" +
 	"\x05Error\x124\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x1e.heimdall.plugin.v1.ErrorClassR\x05class\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
@@ -1213,7 +1234,8 @@ const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
 	"retry_safe\x18\x04 \x01(\bR\tretrySafe\x12 \n" +
 	"\texit_code\x18\x05 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06signal\x18\x06 \x01(\tR\x06signal\x12\x16\n" +
-	"\x06detail\x18\a \x01(\tR\x06detailB\f\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\x12\x14\n" +
+	"\x05limit\x18\b \x01(\tR\x05limitB\f\n" +
 	"\n" +
 	"_exit_code*U\n" +
 	"\n" +

@@ -50,16 +50,21 @@ func Deadline(d time.Duration) Option {
 }
 
 // Resume makes the job go on from a checkpoint of format 1, as an earlier attempt
-// saved it. The plugin needs the option sdk.Resume.
+// saved it: a value that is written as JSON, such as the Checkpoint of an Outcome.
+// The plugin needs the option sdk.Resume.
 func Resume(checkpoint any) Option {
 	return func(s *setup) {
-		data, err := json.Marshal(checkpoint)
-		if err != nil {
-			panic(fmt.Sprintf("sdktest.Resume: %v", err))
-		}
 		s.request.Mode = pluginpb.StartMode_START_MODE_RESUME
-		s.request.Checkpoint = &pluginpb.Checkpoint{Format: 1, Data: data}
+		s.request.Checkpoint = wireCheckpoint(checkpoint)
 	}
+}
+
+func wireCheckpoint(v any) *pluginpb.Checkpoint {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("sdktest: a checkpoint cannot be written as JSON: %v", err))
+	}
+	return &pluginpb.Checkpoint{Format: 1, Data: data}
 }
 
 // Plugin adds options that the plugin passes to sdk.Serve.
@@ -83,6 +88,38 @@ func Run[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settings
 // canceled when the test ends before it.
 func Start[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settings, input any, opts ...Option) *Attempt {
 	t.Helper()
+	s := newSetup(t, settings, input, opts)
+	client := serve(t, create, s)
+	stream, err := client.Start(t.Context(), s.request)
+	if err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	return &Attempt{t: t, request: s.request, client: client, stream: stream}
+}
+
+// Cleanup calls the plugin's Cleanup after a job whose last checkpoint, written as
+// JSON, is given; nil: it saved none. A plugin without that method has nothing to
+// do. The error is not nil when the host would have to try again.
+func Cleanup[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settings, checkpoint any, opts ...Option) error {
+	t.Helper()
+	s := newSetup(t, settings, nil, opts)
+	request := &pluginpb.CleanupRequest{
+		AttemptId: s.request.GetAttemptId(),
+		Job:       s.request.GetJob(),
+		Settings:  s.request.GetSettings(),
+		Secrets:   s.request.GetSecrets(),
+		Folders:   s.request.GetFolders(),
+		Reason:    "the test says so",
+	}
+	if checkpoint != nil {
+		request.Checkpoint = wireCheckpoint(checkpoint)
+	}
+	_, err := serve(t, create, s).Cleanup(t.Context(), request)
+	return err
+}
+
+func newSetup(t testing.TB, settings, input any, opts []Option) *setup {
+	t.Helper()
 	dir := t.TempDir()
 	s := &setup{request: &pluginpb.StartRequest{
 		AttemptId:     "attempt-1",
@@ -104,17 +141,17 @@ func Start[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settin
 	for _, option := range opts {
 		option(s)
 	}
+	return s
+}
 
+// serve serves a new plugin until the test ends and returns a client of it.
+func serve[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, s *setup) pluginpb.CommandServiceClient {
+	t.Helper()
 	plugin, err := sdk.New("test", create, s.plugin...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := connect(t, plugin)
-	stream, err := client.Start(t.Context(), s.request)
-	if err != nil {
-		t.Fatalf("start: %v", err)
-	}
-	return &Attempt{t: t, request: s.request, client: client, stream: stream}
+	return connect(t, plugin)
 }
 
 // connect serves the plugin until the test ends and returns a client of it.
@@ -172,6 +209,17 @@ func (a *Attempt) Kill() {
 		Mode:   pluginpb.CancelMode_CANCEL_MODE_FORCED,
 		Reason: pluginpb.CancelReason_CANCEL_REASON_USER,
 	})
+}
+
+// Abandon stops the job as when its host has died: its outside work is to be left
+// alone (sdk.Abandoned), for another attempt to resume. It returns what it left.
+func (a *Attempt) Abandon() Outcome {
+	a.t.Helper()
+	a.cancel(&pluginpb.CancelRequest{
+		Mode:   pluginpb.CancelMode_CANCEL_MODE_ABANDON,
+		Reason: pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST,
+	})
+	return a.Wait()
 }
 
 func (a *Attempt) cancel(request *pluginpb.CancelRequest) {

@@ -2,6 +2,8 @@ package sdktest_test
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,5 +83,62 @@ func TestCheckpointIsAcknowledged(t *testing.T) {
 	got := sdktest.Run(t, create, nil, input{Save: true})
 	if got.Err != nil || string(got.Checkpoint) != `"default"` {
 		t.Errorf("got %s and %v, want the checkpoint", got.Checkpoint, got.Err)
+	}
+}
+
+// remote is a plugin whose work goes on elsewhere.
+type remote struct {
+	work *atomic.Int32 // 1: goes on; 2: was stopped
+}
+
+func (r *remote) Run(ctx context.Context, job *sdk.Job[sdk.None]) error {
+	var query string
+	if _, err := job.Load(&query); err != nil {
+		return err
+	}
+	if job.Resume {
+		return job.Text("followed " + query)
+	}
+	if err := job.Save("q1"); err != nil {
+		return err
+	}
+	r.work.Store(1)
+	job.Output("query", "q1")
+	<-ctx.Done()
+	if !sdk.Abandoned(ctx) {
+		r.work.Store(2)
+	}
+	return context.Cause(ctx)
+}
+
+func (r *remote) Cleanup(_ context.Context, remains sdk.Remains) error {
+	var query string
+	if ok, err := remains.Load(&query); err != nil || !ok {
+		return fmt.Errorf("Load: %v, %w", ok, err)
+	}
+	r.work.Store(2)
+	return nil
+}
+
+func TestAbandonResumeCleanup(t *testing.T) {
+	t.Parallel()
+
+	var work atomic.Int32
+	create := func() *remote { return &remote{&work} }
+	a := sdktest.Start(t, create, nil, nil, sdktest.Plugin(sdk.Resume()))
+	a.Until(func(e *pluginpb.Event) bool { return e.GetOutput() != nil })
+	left := a.Abandon()
+	if left.Err == nil || left.Err.Class != sdk.Lost || work.Load() != 1 {
+		t.Errorf("got %v with the work at %d, want class lost and the work going on", left.Err, work.Load())
+	}
+	got := sdktest.Run(t, create, nil, nil, sdktest.Plugin(sdk.Resume()), sdktest.Resume(left.Checkpoint))
+	if got.Text != "followed q1" {
+		t.Errorf("got %q and %v, want the same work followed", got.Text, got.Err)
+	}
+	if err := sdktest.Cleanup(t, create, nil, left.Checkpoint); err != nil || work.Load() != 2 {
+		t.Errorf("got %v with the work at %d, want it stopped", err, work.Load())
+	}
+	if err := sdktest.Cleanup(t, create, nil, nil); err == nil {
+		t.Error("got no error without a checkpoint, want that of the plugin")
 	}
 }

@@ -109,10 +109,10 @@ func TestPythonJobs(t *testing.T) {
 		exit           int
 	}{
 		{
-			name: "table", tag: "type:words", input: map[string]string{"text": "b a\nb"}, stdout: "line 1: 2 words\nline 2: 3 words\n",
-			result: `[{"name":"word","type":"string"},{"name":"count","type":"int64"}],"data":[["b",2],["a",1]]`,
+			name: "table", tag: "type:words", input: map[string]string{"text": "b a\nb"}, stdout: "line 1: 2 phrases\nline 2: 3 phrases\n",
+			result: `[{"name":"phrase","type":"string"},{"name":"count","type":"int64"}],"data":[["b",2],["a",1]]`,
 		},
-		{name: "failed", tag: "type:words", input: map[string]string{"text": "..."}, class: "failed", message: "no word"},
+		{name: "failed", tag: "type:words", input: map[string]string{"text": "..."}, class: "failed", message: "no line"},
 		{name: "missing key", tag: "type:words", class: "invalid", message: "input: /text is missing"},
 		{name: "unknown key", tag: "type:words", input: map[string]string{"text": "", "size": ""}, class: "invalid", message: "/size is not known"},
 		{name: "wrong type", tag: "type:words", input: map[string]string{"text": "", "top": "3"}, class: "invalid", message: "/top must be"},
@@ -122,6 +122,9 @@ func TestPythonJobs(t *testing.T) {
 		{name: "document", result: `"content_type":"text/plain"`},
 		{name: "program", class: "failed", message: "sh ended with status 3", stdout: "before\nstdin\n/", stderr: "oops\n", exit: 3},
 		{name: "denied", class: "denied", message: "not you"},
+		{name: "greeting", result: `"good day"`},
+		{name: "no newline", stdout: "1234567890"},
+		{name: "progress"},
 		{name: "exit", class: "internal", message: "SystemExit: 4"},
 		{name: "unheard of", class: "internal", message: "KeyError: 'unheard of'"},
 	} {
@@ -198,7 +201,7 @@ func TestPythonCancel(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.tag == "type:slow-words" {
-				if err := until("live output", func() bool { return readLog(t, c, j.ID, client.Stdout) == "line 1: 1 words\n" }); err != nil {
+				if err := until("live output", func() bool { return readLog(t, c, j.ID, client.Stdout) == "line 1: 1 phrases\n" }); err != nil {
 					t.Error(err)
 				}
 			}

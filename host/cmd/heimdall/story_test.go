@@ -22,7 +22,9 @@ import (
 // The stories run the shipped binaries as their users do. They add these
 // commands to those of testscript:
 //
-// SCRATCH names a folder outside the story's own that holds the host's data.
+// SCRATCH names a folder outside the story's own that holds the host's data, and
+// FAULTY the folder of a plugin that does what jobs tell it to, mostly something
+// bad.
 //
 //	host [flags]            starts a host with the story's heimdall.toml and waits until it is ready
 //	! host [flags]          expects that it refuses to start
@@ -47,11 +49,13 @@ func run(t *testing.T, store string) {
 			t.Fatalf("the stories need the shipped binaries: %v; run make build", err)
 		}
 	}
+	faulty := buildFaulty(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			e.Setenv("BIN", bin)
+			e.Setenv("FAULTY", faulty)
 			e.Setenv("HEIMDALL_USER", "test_user")
 			// A short path: sockets lie below it, and theirs are bounded.
 			scratch, err := os.MkdirTemp("", "h")
@@ -88,6 +92,19 @@ func run(t *testing.T, store string) {
 			"gone":       gone,
 		},
 	})
+}
+
+// buildFaulty builds the plugin that is not shipped and returns its folder.
+func buildFaulty(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-o", filepath.Join(folder, "heimdall-plugin-faulty"), ".")
+	build.Dir = checkout + "plugins/faulty"
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the plugin faulty: %v\n%s", err, out)
+	}
+	return folder
 }
 
 type hostKey struct{}

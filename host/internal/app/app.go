@@ -21,6 +21,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/artifacts"
 	"github.com/heimdall-run/heimdall/host/internal/auth"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
@@ -71,6 +72,7 @@ type host struct {
 	catalog   *watch.Catalog
 	jobs      *jobs.Service
 	runner    *runner.Runner
+	cleaner   *cleanup.Cleaner
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -108,7 +110,8 @@ func (h *host) open(ctx context.Context) (err error) {
 		Settings: func(plugin string) (json.RawMessage, map[string][]byte, error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},
-		Log: h.log.Named("plugins"),
+		Policies: policies(c.Plugins.Policy),
+		Log:      h.log.Named("plugins"),
 	})
 	if err != nil {
 		return err
@@ -154,12 +157,19 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Plugins:        h.plugins,
 		Catalog:        h.catalog,
 		Artifacts:      h.artifacts,
+		Checkpoints:    h.store,
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Log:            h.log.Named("runner"),
+	})
+	h.cleaner = cleanup.New(cleanup.Config{
+		Store:  h.store,
+		Runner: h.runner,
+		Host:   h.dir.host,
+		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
 		Store:   h.store,
@@ -173,6 +183,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Renew:   h.plugins.Renew,
 		Resumed: h.plugins.Disown,
 		Ended:   h.jobs.Ended,
+		Remains: h.cleaner.Wake,
 		Log:     h.log.Named("queue"),
 	})
 	h.jobs.Use(h.queue)
@@ -187,6 +198,20 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil
+}
+
+// policies returns what the configuration says of single plugins.
+func policies(configured map[string]config.Policy) map[string]pluginhost.Policy {
+	wanted := make(map[string]pluginhost.Policy, len(configured))
+	for name, p := range configured {
+		wanted[name] = pluginhost.Policy{
+			Isolation: pluginhost.Isolation(p.Isolation),
+			Limits: pluginhost.Limits{
+				MemoryBytes: int64(p.Memory), CPUSeconds: int64(p.CPU / time.Second), OpenFiles: p.OpenFiles, CoreBytes: int64(p.Core),
+			},
+		}
+	}
+	return wanted
 }
 
 func (h *host) loadCatalog() (*catalog.Snapshot, error) {

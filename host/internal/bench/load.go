@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -43,13 +44,19 @@ func drive(ctx context.Context, callers int, length time.Duration, fn func(conte
 }
 
 func drivePart(ctx context.Context, callers int, length time.Duration, fn func(context.Context) error) (load, error) {
+	begun := time.Now()
+	return driveUntil(ctx, callers, func() bool { return time.Since(begun) >= length }, fn)
+}
+
+// driveUntil lets callers call fn until it is over. One whose call fails ends.
+func driveUntil(ctx context.Context, callers int, over func() bool, fn func(context.Context) error) (load, error) {
 	var group sync.WaitGroup
 	took := make([][]time.Duration, callers)
 	failed := make([]error, callers)
 	begun := time.Now()
 	for i := range callers {
 		group.Go(func() {
-			for time.Since(begun) < length && ctx.Err() == nil {
+			for !over() && ctx.Err() == nil {
 				start := time.Now()
 				if failed[i] = fn(ctx); failed[i] != nil {
 					return
@@ -66,6 +73,9 @@ func drivePart(ctx context.Context, callers int, length time.Duration, fn func(c
 		}
 	}
 	all := slices.Concat(took...)
+	if len(all) == 0 {
+		return load{}, errors.New("not one call was made")
+	}
 	slices.Sort(all)
 	return load{
 		calls: len(all),
@@ -98,4 +108,53 @@ func processorTime(processes []int) (time.Duration, error) {
 		}
 	}
 	return sum, nil
+}
+
+const (
+	calm     = 10               // percent of the machine's processor time that others may take
+	calmLook = time.Second / 2  // over which that is measured
+	calmWait = 10 * time.Second // after which a busy machine is put up with
+)
+
+// others waits for a while until the machine is calm, and returns how much of
+// its processor time is taken, percent, while what is measured does nothing: a
+// run on a busy machine says less.
+func others(ctx context.Context) (percent float64, err error) {
+	for begun := time.Now(); ; {
+		busy, all, err := machineTime()
+		if err != nil {
+			return 0, err
+		}
+		time.Sleep(calmLook)
+		busyThen, allThen, err := machineTime()
+		if err != nil || ctx.Err() != nil {
+			return 0, errors.Join(err, ctx.Err())
+		}
+		percent = 100 * (busyThen - busy) / max(allThen-all, 1)
+		if percent <= calm || time.Since(begun) > calmWait {
+			return percent, nil
+		}
+	}
+}
+
+// machineTime returns the busy and the whole time of all processors since the
+// machine was started, hundredths of a second.
+func machineTime() (busy, all float64, err error) {
+	content, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	fields := strings.Fields(line)[1:] // user nice system idle iowait irq softirq steal guest guest_nice
+	for i, field := range fields[:min(len(fields), 8)] {
+		ticks, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read /proc/stat: %w", err)
+		}
+		all += ticks
+		if i != 3 && i != 4 {
+			busy += ticks
+		}
+	}
+	return busy, all, nil
 }

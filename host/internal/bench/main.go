@@ -82,6 +82,11 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		run  func() error
 	}{
 		{"start", b.start},
+		{"plugin start", b.pluginStart},
+		{"crash noticed", b.crash},
+		{"hot drop", b.hotDrop},
+		{"take over", b.takeOver},
+		{"large job", b.bulk},
 		{"round trip", b.roundTrip},
 		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
 		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
@@ -92,6 +97,11 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		}
 		fmt.Printf("\n%s\n", s.name)
 		before := len(b.figures)
+		taken, err := others(b.ctx)
+		if err != nil {
+			return err
+		}
+		b.add(Figure{Name: "taken by others before", Value: taken, Unit: "% CPU"})
 		if err := s.run(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

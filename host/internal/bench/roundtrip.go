@@ -121,18 +121,23 @@ func beside(one, other func() (load, error)) (load, load, error) {
 
 func median(loads []load) load {
 	return load{
-		rate: middle(loads, func(l load) float64 { return l.rate }),
-		p50:  middle(loads, func(l load) time.Duration { return l.p50 }),
-		p99:  middle(loads, func(l load) time.Duration { return l.p99 }),
-		cpu:  middle(loads, func(l load) time.Duration { return l.cpu }),
+		rate: middleOf(loads, func(l load) float64 { return l.rate }),
+		p50:  middleOf(loads, func(l load) time.Duration { return l.p50 }),
+		p99:  middleOf(loads, func(l load) time.Duration { return l.p99 }),
+		cpu:  middleOf(loads, func(l load) time.Duration { return l.cpu }),
 	}
 }
 
-func middle[T cmp.Ordered](loads []load, of func(load) T) T {
+func middleOf[T cmp.Ordered](loads []load, of func(load) T) T {
 	var values []T
 	for _, l := range loads {
 		values = append(values, of(l))
 	}
-	slices.Sort(values)
+	return middle(values)
+}
+
+// middle returns the median.
+func middle[T cmp.Ordered](values []T) T {
+	values = slices.Sorted(slices.Values(values))
 	return values[len(values)/2]
 }

@@ -29,33 +29,42 @@ tags = ["type:localhost"]
 
 const pingJob = `{"name":"ping-test", "version":"0.0.1", "context":{}, "command_criteria":["type:ping"], "cluster_criteria":["type:localhost"]}`
 
+// deployment is what a host is started on.
+type deployment struct {
+	config  string // content of the file
+	data    string // folder
+	store   string // URL
+	plugins string // folder
+}
+
 // server is a host in a process of its own.
 type server struct {
 	command *exec.Cmd
 	address string
-	started time.Duration // from the start of the process to ready
+	begun   time.Time     // when the process was started
+	started time.Duration // from then to ready
 }
 
-// serve starts a host on a data folder.
-func (b *bench) serve(data, store, plugins string) (*server, error) {
-	if err := os.MkdirAll(data, 0o711); err != nil {
+// serve starts a host.
+func (b *bench) serve(d deployment) (*server, error) {
+	if err := os.MkdirAll(d.data, 0o711); err != nil {
 		return nil, err
 	}
 	config := filepath.Join(b.scratch, "heimdall.toml")
-	if err := os.WriteFile(config, []byte(catalogFile), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(d.config), 0o600); err != nil {
 		return nil, err
 	}
-	address := filepath.Join(data, "address")
+	address := filepath.Join(d.data, "address")
 	_ = os.Remove(address)
-	log, err := os.Create(filepath.Join(data, "host.log"))
+	log, err := os.Create(filepath.Join(d.data, "host.log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	s := &server{command: exec.CommandContext(b.ctx, filepath.Join(b.bin, "heimdall"), "server", "--config", config,
-		"--listen", "127.0.0.1:0", "--data-dir", data, "--plugin-dir", plugins, "--store", store)}
+		"--listen", "127.0.0.1:0", "--data-dir", d.data, "--plugin-dir", d.plugins, "--store", d.store)}
 	s.command.Stdout, s.command.Stderr = log, log
-	begun := time.Now()
+	s.begun = time.Now()
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
@@ -65,12 +74,12 @@ func (b *bench) serve(data, store, plugins string) (*server, error) {
 			if answer, err := http.Get(s.address + "/readyz"); err == nil {
 				answer.Body.Close()
 				if answer.StatusCode == http.StatusOK {
-					s.started = time.Since(begun)
+					s.started = time.Since(s.begun)
 					return s, nil
 				}
 			}
 		}
-		if time.Since(begun) > 20*time.Second || b.ctx.Err() != nil {
+		if time.Since(s.begun) > 20*time.Second || b.ctx.Err() != nil {
 			content, _ := os.ReadFile(log.Name())
 			return nil, errors.Join(fmt.Errorf("the host was not ready in time:\n%s", content), s.command.Process.Kill(), s.command.Wait())
 		}
@@ -82,27 +91,19 @@ func (s *server) stop() error {
 	return errors.Join(s.command.Process.Signal(syscall.SIGTERM), s.command.Wait())
 }
 
-// anonymous returns the anonymous memory of the host's process, bytes.
-func (s *server) anonymous() (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(content)) {
-		var kilobytes float64
-		if n, _ := fmt.Sscanf(line, "RssAnon: %f kB", &kilobytes); n == 1 {
-			return kilobytes * 1024, nil
-		}
-	}
-	return 0, errors.New("the kernel does not say RssAnon")
+// kill ends the host as a fault of the machine would.
+func (s *server) kill() error {
+	err := s.command.Process.Kill()
+	_ = s.command.Wait() // says that it was killed
+	return err
 }
 
 // start measures how long a host takes until it is ready, and what it needs
 // when it has nothing to do.
 func (b *bench) start() error {
-	data := filepath.Join(b.scratch, "start")
+	d := deployment{config: catalogFile, data: filepath.Join(b.scratch, "start"), store: "sqlite", plugins: b.plugins()}
 	for _, which := range []string{"first", "second"} {
-		s, err := b.serve(data, "sqlite", b.plugins())
+		s, err := b.serve(d)
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,8 @@ func (b *bench) start() error {
 	if err != nil {
 		return err
 	}
-	s, err := b.serve(data, "sqlite", hanging)
+	d.plugins = hanging
+	s, err := b.serve(d)
 	if err != nil {
 		return err
 	}

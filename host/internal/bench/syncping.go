@@ -45,8 +45,7 @@ func (b *bench) syncPing(kind, url string) error {
 	if err != nil {
 		return err
 	}
-	data := filepath.Join(b.scratch, "sync-"+kind)
-	s, err := b.serve(data, url, b.plugins())
+	s, err := b.serve(deployment{config: catalogFile, data: filepath.Join(b.scratch, "sync-"+kind), store: url, plugins: b.plugins()})
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ type Report struct {
 	SHA256      string    `json:"sha256"`       // of the binary, small hexadecimal digits
 	HostVersion string    `json:"host_version"` // of whoever checked
 	Time        time.Time `json:"time"`
-	Passed      bool      `json:"passed"` // no case failed, and at least one passed
+	Partial     bool      `json:"partial,omitempty"` // only some cases were asked for
+	Passed      bool      `json:"passed"`            // no case failed, and at least one passed
 	Counts      Counts    `json:"counts"`
 	Cases       []Case    `json:"cases"`
 }
@@ -96,7 +97,7 @@ func Read(text []byte) (*Report, error) {
 }
 
 // Verify reads a report and refuses one that is not about the binary of a digest,
-// or that says that the binary failed.
+// that leaves out cases, or that says that the binary failed.
 func Verify(text []byte, digest string) (*Report, error) {
 	report, err := Read(text)
 	switch {
@@ -104,6 +105,8 @@ func Verify(text []byte, digest string) (*Report, error) {
 		return nil, err
 	case report.SHA256 != digest:
 		return nil, fmt.Errorf("report of a check: it is about another binary, with sha256 %.12s…, and this one has %.12s…: check this one", report.SHA256, digest)
+	case report.Partial:
+		return nil, errors.New("report of a check: only some cases were asked for: check the binary with all")
 	case report.Counts.Passed+report.Counts.Failed == 0:
 		return nil, errors.New("report of a check: no case was exercised: check the binary with examples")
 	case !report.Passed:

@@ -59,6 +59,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"nothing":              {"", "not JSON"},
 		"an empty object":      {"{}", "format 0"},
 		"more behind":          {change(func(*checkreport.Report) {}) + "{}", "more behind"},
+		"a part of a check":    {change(func(r *checkreport.Report) { r.Partial = true }), "only some cases"},
 		"another format":       {change(func(r *checkreport.Report) { r.Format = 2 }), "format 2"},
 		"another binary":       {change(func(r *checkreport.Report) { r.SHA256 = "00" }), "another binary"},
 		"a failed case":        {string(text(t, report(checkreport.Passed, checkreport.Failed))), "1 of 2 cases, first in b"},

@@ -104,7 +104,9 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 func names(cmd *cobra.Command) []string {
 	var names []string
 	for _, c := range cmd.Commands() {
-		names = append(names, c.Name())
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
 	}
 	return names
 }

@@ -238,7 +238,8 @@ func (r reporter) Usage(unit string, amount float64) {
 	fmt.Fprintf(r.to, "usage: %g %s\n", amount, clean(unit))
 }
 
-func (r reporter) Checkpoint(format int32, data []byte) error {
+// Checkpoint needs to keep nothing: a job without a host is never resumed.
+func (r reporter) Checkpoint(_ context.Context, format int32, data []byte) error {
 	fmt.Fprintf(r.to, "checkpoint: format %d, %d bytes\n", format, len(data))
 	return nil
 }

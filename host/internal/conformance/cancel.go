@@ -24,14 +24,14 @@ func cancelCases() []testCase {
 	return []testCase{
 		{id: "examples-long", title: "an example of kind long runs for ten seconds", look: "ExampleKind in proto/heimdall/plugin/v1/plugin.proto", needs: long, after: job, run: runsLong},
 		{id: afterCancel, title: "an orderly cancel ends a job within the grace time, as canceled", look: look, needs: long, after: job, run: cancelsGracefully},
-		{id: "cancel-forced", title: "a forced cancel ends a job soon", look: look, needs: long, after: job, run: cancelsByForce},
-		{id: "cancel-abandon", title: "an attempt that is abandoned ends", look: look, needs: long, after: job, run: abandons},
+		{id: "cancel-forced", title: "a forced cancel ends a job soon", look: look, needs: long, after: stopped, run: cancelsByForce},
+		{id: "cancel-abandon", title: "an attempt that is abandoned ends", look: look, needs: long, after: stopped, run: abandons},
 		{id: "cancel-twice", title: "a cancel can be repeated, and become stronger; the job ends once", look: look, needs: long, after: stopped, run: cancelsTwice},
-		{id: "cancel-early", title: "a cancel that overtakes its start, and another one after it, leave a canceled job", look: look, needs: long, after: stopped, run: cancelsEarly},
-		{id: "cancel-late", title: "a cancel after the end is not accepted and changes nothing", look: look, needs: anyEnd, after: job, run: cancelsLate},
+		{id: "cancel-early", title: "a cancel that overtakes its start, and another one after it, leave a canceled job", look: look, needs: long, after: []string{afterCancel, "cancel-unknown"}, run: cancelsEarly},
+		{id: "cancel-late", title: "a cancel after the end is not accepted and changes nothing", look: look, needs: anyEnd, after: []string{"list-running", "cancel-forced", "cancel-abandon"}, run: cancelsLate},
 		{id: "cancel-unknown", title: "a cancel of an unknown attempt is not accepted", look: look, run: cancelsUnknown},
 		{id: "cancel-reasons", title: "the class of the end tells the reason of the cancel", look: look, needs: long, after: stopped, run: tellsReasons},
-		{id: "cancel-children", title: "after a cancel no process is left of the job", look: look, needs: long, after: stopped, run: leavesNoChildren},
+		{id: "cancel-children", title: "after a cancel no process is left of the job", look: look, needs: long, after: []string{"cancel-forced"}, run: leavesNoChildren},
 		{id: "deadline", title: "a job ends with the class timeout when its deadline passes", look: "StartRequest.deadline in proto/heimdall/plugin/v1/command.proto", needs: long, after: stopped, run: keepsDeadline},
 	}
 }
@@ -245,53 +245,6 @@ func tellsReasons(ctx context.Context, k *check) error {
 		k.close() // the next one gets a process of its own
 	}
 	return nil
-}
-
-func leavesNoChildren(ctx context.Context, k *check) error {
-	examples, err := k.examples("long")
-	if err != nil {
-		return err
-	}
-	seen := 0
-	for _, e := range examples {
-		for _, mode := range []pluginpb.CancelMode{graceful, forced} {
-			n, err := k.cancelsChildren(ctx, e, mode)
-			if err != nil {
-				return fmt.Errorf("example %q, %v: %w", e.Title, mode, err)
-			}
-			seen += n
-		}
-	}
-	if seen == 0 {
-		return skip("no example of kind long starts a process")
-	}
-	return nil
-}
-
-// cancelsChildren cancels a job and returns how many processes it had.
-func (k *check) cancelsChildren(ctx context.Context, e *Example, mode pluginpb.CancelMode) (seen int, err error) {
-	p, err := k.launch(ctx)
-	if err != nil {
-		return 0, err
-	}
-	before := len(p.family())
-	request := p.request(e)
-	s := k.start(ctx, p, request)
-	if err := s.started(ctx, k.Patience); err != nil {
-		return 0, err
-	}
-	// Not every job has any, so that they cannot be waited for for long.
-	_ = until(ctx, time.Second, func() bool { seen = len(p.family()) - before; return seen > 0 })
-	if _, err := p.cancel(ctx, request.GetAttemptId(), mode, byUser); err != nil {
-		return seen, err
-	}
-	if _, err := s.ended(ctx, grace+k.Patience); err != nil {
-		return seen, err
-	}
-	if err := until(ctx, k.Patience, func() bool { return len(p.family()) <= before }); err != nil {
-		return seen, saw("after the end there were still the processes %s", tell(p.family())).want("none but those that were there before the job")
-	}
-	return seen, nil
 }
 
 func keepsDeadline(ctx context.Context, k *check) error {

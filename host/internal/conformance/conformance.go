@@ -81,7 +81,7 @@ func Check(ctx context.Context, config Config) (*checkreport.Report, error) {
 	}
 	report := &checkreport.Report{
 		Format: checkreport.Format, Plugin: s.name, SHA256: s.digest,
-		HostVersion: s.HostVersion, Time: time.Now().UTC().Truncate(time.Second),
+		HostVersion: s.HostVersion, Time: time.Now().UTC().Truncate(time.Second), Partial: len(s.Only) > 0,
 	}
 	report.Cases = s.run(ctx, cases)
 	if ctx.Err() != nil {

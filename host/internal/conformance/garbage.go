@@ -16,13 +16,12 @@ import (
 
 func garbageCases() []testCase {
 	const look = "the messages of proto/heimdall/plugin/v1"
-	job := []string{afterEnd}
 	withLong := append([]string{"long"}, anyEnd...)
 	return []testCase{
 		{id: "check-answers", title: "Check of an example's settings is answered", look: "rpc Check in proto/heimdall/plugin/v1/command.proto", needs: append(withLong, "fails"), run: checksSettings},
 		{id: "check-garbage", title: "Check of nonsense is answered, and nothing is healthy with it", look: "rpc Check in proto/heimdall/plugin/v1/command.proto", run: checksGarbage},
 		{id: "garbage-calls", title: "calls with unknown and empty ids and values do no harm", look: look, run: survivesCalls},
-		{id: "garbage-starts", title: "starts with nonsense in them are refused or end with an error, and do no harm", look: look, needs: withLong, after: job, run: survivesStarts},
+		{id: "garbage-starts", title: "starts with nonsense in them are refused or end with an error, and do no harm", look: look, needs: withLong, after: []string{afterEnd, "cancel-forced"}, run: survivesStarts},
 		{id: "garbage-bytes", title: "bytes on the socket that are no protocol do no harm", look: look, run: survivesBytes},
 	}
 }

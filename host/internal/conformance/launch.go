@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -91,13 +90,4 @@ func (p *plan) start() (*exec.Cmd, error) {
 		}
 		time.Sleep(wait)
 	}
-}
-
-// encode returns the plan as JSON.
-func (p *plan) encode() []byte {
-	text, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // strings only
-	}
-	return text
 }

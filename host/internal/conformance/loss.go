@@ -21,16 +21,16 @@ func lossCases() []testCase {
 		plugin = "rpc Watch and List in proto/heimdall/plugin/v1"
 	)
 	long := []string{"long"}
-	job, stopped := []string{afterEnd}, []string{afterCancel}
+	stopped := []string{afterCancel}
 	return []testCase{
-		{id: "host-reconnect", title: "a job outlives the connection: a new one finds it, all its events and every byte of its streams", look: look, needs: long, after: stopped, run: outlivesConnection},
-		{id: "host-killed", title: "plugin and job outlive a host that is killed, also while they write", look: look, needs: long, after: stopped, run: outlivesHost},
+		{id: "host-reconnect", title: "a job outlives the connection: a new one finds it, all its events and every byte of its streams", look: look, needs: long, after: []string{"start-cut"}, run: outlivesConnection},
+		{id: "host-killed", title: "plugin and job outlive a host that is killed, also while they write", look: look, needs: long, after: []string{"host-reconnect"}, run: outlivesHost},
 		{id: "renew-expired", title: "when the host's right to run ends, attempts that may be retried stop, and others go on", look: renew, needs: long, after: stopped, run: stopsRetryable},
 		{id: "renew-extended", title: "a renewal in time keeps attempts that may be retried", look: renew, needs: long, after: stopped, run: keepsRenewed},
 		{id: "renew-epoch", title: "a host of an older epoch is refused with FAILED_PRECONDITION, and List tells the one in force", look: renew, run: refusesOldEpoch},
 		{id: "orphan-timeout", title: "an attempt that no host follows for its orphan_timeout stops", look: renew, needs: long, after: stopped, run: stopsOrphans},
-		{id: "plugin-killed", title: "when the plugin is killed, no process is left of its jobs", look: "docs/plugin-authors.md, Programs", needs: long, after: job, run: leavesNoOrphans},
-		{id: "plugin-fresh", title: "a fresh process knows nothing of earlier attempts", look: plugin, needs: append([]string{"long"}, anyEnd...), after: job, run: knowsNothingEarlier},
+		{id: "plugin-killed", title: "when the plugin is killed, no process is left of its jobs", look: "docs/plugin-authors.md, Programs", needs: long, after: []string{"cancel-children"}, run: leavesNoOrphans},
+		{id: "plugin-fresh", title: "a fresh process knows nothing of earlier attempts", look: plugin, needs: append([]string{"long"}, anyEnd...), after: []string{afterEnd, "watch-unknown"}, run: knowsNothingEarlier},
 	}
 }
 

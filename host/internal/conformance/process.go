@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,7 +136,7 @@ func (p *process) how() string {
 }
 
 // family returns the processes that came from this one.
-func (p *process) family() []int { return family(p.pid, p.Folder) }
+func (p *process) family() []int { return family(p.pid, p.born, p.Folder) }
 
 // kill kills the process, and only it.
 func (p *process) kill() {
@@ -176,6 +177,7 @@ func (p *process) lastWords() string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, `"@level":"debug"`) })
 	lines = lines[max(0, len(lines)-4):]
 	for i := range lines {
 		lines[i] = clip(lines[i], 200)

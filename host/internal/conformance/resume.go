@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"google.golang.org/grpc/status"
 
@@ -19,7 +20,7 @@ func resumeCases() []testCase {
 	job := []string{afterEnd}
 	return []testCase{
 		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
-		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesGarbage},
+		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: []string{"resume-nothing"}, run: resumesGarbage},
 		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: job, run: resumesOwn},
 		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: job, run: checkpointsFit},
 		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: job, run: cleansAgain},
@@ -31,7 +32,7 @@ func resumeCases() []testCase {
 // resumes starts an attempt that must not begin new work, and returns how it
 // ended.
 func (k *check) resumes(ctx context.Context, checkpoint *pluginpb.Checkpoint) error {
-	e, err := k.example(append([]string{"long"}, anyEnd...)...)
+	e, err := k.example(append(slices.Clone(anyEnd), "long")...)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type schema struct {
 // draft is the dialect that schemas are written in.
 const draft = "https://json-schema.org/draft/2020-12/schema"
 
+// schemaURL is what a schema is called where nothing is looked up.
+const schemaURL = "plugin:///schema.json"
+
 // readSchema compiles a schema that stands alone. An empty text is no schema.
 func readSchema(text string) (*schema, error) {
 	if text == "" {
@@ -54,10 +57,10 @@ func compile(document any) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(nowhere{})
-	if err := c.AddResource("plugin.json", document); err != nil {
+	if err := c.AddResource(schemaURL, document); err != nil {
 		return nil, err
 	}
-	return c.Compile("plugin.json")
+	return c.Compile(schemaURL)
 }
 
 // nowhere refuses what schemas refer to elsewhere.

@@ -23,7 +23,7 @@ func settingsCases() []testCase {
 		{id: "input-unknown", title: "an unknown key of the input ends the job as invalid", look: look, needs: kinds, after: job, run: unknownInput},
 		{id: "input-wrong", title: "input of the wrong type, or without a key that is required, ends the job as invalid", look: look, needs: kinds, after: job, run: wrongInput},
 		{id: "configure-again", title: "it takes the same settings of its own again, and passes over older ones", look: configure, run: configuresAgain},
-		{id: "configure-refuses", title: "settings of its own that do not fit are refused with INVALID_ARGUMENT", look: configure, run: refusesConfiguration},
+		{id: "configure-refuses", title: "settings of its own that do not fit are refused with INVALID_ARGUMENT", look: configure, after: []string{"configure-again"}, run: refusesConfiguration},
 	}
 }
 

@@ -47,7 +47,8 @@ type testCase struct {
 // outcomeOf is what became of a case that others wait for.
 type outcomeOf struct {
 	checkreport.Case
-	known chan struct{} // closed when the rest is set
+	without string        // the case before it that has failed, so that it was not run
+	known   chan struct{} // closed when the rest is set
 }
 
 // run runs cases and returns their results in their order.
@@ -82,14 +83,15 @@ func (s *suite) await(ctx context.Context, c testCase, number int, slots chan st
 	for _, id := range c.after {
 		before := s.done[id]
 		<-before.known
-		switch {
-		case before.Result == checkreport.Failed:
-			out.Detail = "the case " + id + " comes before it and failed"
-			return out
-		case before.Result == checkreport.NotExercised && id != afterEnd: // jobs that run long need no end of their own
-			out.Detail = before.Detail
-			return out
+		if before.Result == checkreport.Failed {
+			s.done[c.id].without = id
+		} else if before.without != "" {
+			s.done[c.id].without = before.without
 		}
+	}
+	if id := s.done[c.id].without; id != "" {
+		out.Detail = "the case " + id + " comes before it and failed"
+		return out
 	}
 	slots <- struct{}{}
 	defer func() { <-slots }()

@@ -39,8 +39,9 @@ func readStat(pid int) (r relative, ok bool) {
 // family finds the processes that came from a plugin process, without itself and
 // without those that have ended: whoever descends from it, is of its session, or
 // still knows its folder. A child that was adopted by another process and has
-// left its session knows the folder by TMPDIR or by where it works.
-func family(pid int, folder string) []int {
+// left its session knows the folder by TMPDIR or by where it works. Those that are
+// older than the plugin are no kin.
+func family(pid int, born uint64, folder string) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -53,7 +54,7 @@ func family(pid int, folder string) []int {
 			continue
 		}
 		r, ok := readStat(id)
-		if !ok || r.state == 'Z' || r.state == 'X' {
+		if !ok || r.state == 'Z' || r.state == 'X' || r.born < born {
 			continue
 		}
 		all = append(all, r)

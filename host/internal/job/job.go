@@ -63,8 +63,12 @@ type Lease struct {
 
 // Claimed is a job together with the lease that allows to run it.
 type Claimed struct {
-	Job   *Job
-	Lease Lease
+	Job        *Job
+	Lease      Lease
+	Checkpoint *Checkpoint // the last one of any attempt; nil when there is none
+	// Resume says that the attempt goes on with the outside work of an earlier one
+	// from the checkpoint, and begins none.
+	Resume bool
 }
 
 // Outcome is how an attempt ended.
@@ -78,6 +82,12 @@ type Outcome struct {
 	Build     string // digest of the plugin build that ran it, hex
 	StartedAt time.Time
 	EndedAt   time.Time
+
+	Checkpoint *Checkpoint // the last one that was saved, or may have been
+	// Resumable says that the attempt was lost, and that another one can go on from
+	// the checkpoint.
+	Resumable bool
+	Remains   string // one sentence: why it may have left something outside; "" when it has not
 }
 
 // End is the end of a job.
@@ -102,7 +112,8 @@ type Result struct {
 func (r *Result) Table() bool { return r.ContentType == TableType }
 
 // Logs says where the text streams of an ended attempt are kept. The key of a
-// stream that was never written is empty.
+// stream that was never written is empty. The streams of an attempt that resumes
+// begin with those of the one before.
 type Logs struct {
 	Stdout, Stderr           string // keys of artifacts
 	StdoutBytes, StderrBytes int64

@@ -156,7 +156,7 @@ func (l *openLog) live() (source, error) {
 	odd := func(err error) error {
 		return errs.Errorf(errs.Conflict, "the job has made something of its %s that cannot be read: %w", l.stream, err)
 	}
-	root, err := os.OpenRoot(filepath.Join(l.service.Folder, string(l.id), strconv.Itoa(l.attempt)))
+	root, err := l.folder()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -183,6 +183,23 @@ func (l *openLog) live() (source, error) {
 		return nil, odd(err)
 	}
 	return f, nil
+}
+
+// folder opens the folder of the attempt, or of the latest one that has resumed
+// its work since: the streams have moved there.
+func (l *openLog) folder() (*os.Root, error) {
+	folder := filepath.Join(l.service.Folder, string(l.id))
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	latest := l.attempt
+	for _, entry := range entries {
+		if n, err := strconv.Atoi(entry.Name()); err == nil {
+			latest = max(latest, n)
+		}
+	}
+	return os.OpenRoot(filepath.Join(folder, strconv.Itoa(latest)))
 }
 
 // inline is a small content that is held in memory.

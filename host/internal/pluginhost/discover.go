@@ -59,7 +59,6 @@ func discover(dir string) ([]found, error) {
 		}
 		if err != nil {
 			f.err = fmt.Errorf("%s cannot be read: %w", path, err)
-			f.stamp = stamp{Mode: fs.ModeIrregular} // not that of a file that was never looked at
 		} else {
 			f.modified, f.stamp = info.ModTime(), stampOf(info)
 			f.err = f.check(info)

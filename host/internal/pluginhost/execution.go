@@ -26,8 +26,10 @@ type Sink interface {
 	// Usage takes the sum of one unit since the attempt began.
 	Usage(unit string, amount float64)
 	// Checkpoint takes what lets another process go on with the work. The
-	// plugin waits until it returns nil, which means that it is durable.
-	Checkpoint(format int32, data []byte) error
+	// plugin waits until it returns nil, which means that it is durable, with all
+	// that was reported before. It gives up when ctx is done, because the attempt
+	// is to stop. Any other error stops it: a *Stop says how.
+	Checkpoint(ctx context.Context, format int32, data []byte) error
 	// Truncated says that a stream lacks the text from an offset on.
 	Truncated(stream job.Stream, offset int64)
 }
@@ -48,6 +50,10 @@ type execution struct {
 	timeout time.Duration // from then; 0: none
 	grace   time.Duration // when that is up
 	logCap  int64         // bytes of each stream; 0: any
+	resumes bool          // it goes on with the outside work of an earlier attempt
+
+	asked context.Context         // done when the attempt is asked to stop
+	abort context.CancelCauseFunc // asks it to, with a *Stop
 
 	last    uint64 // number of the last event
 	working bool   // it has said so
@@ -63,41 +69,71 @@ type execution struct {
 }
 
 func newExecution(p *process, r *Request, sink Sink) *execution {
-	return &execution{
-		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace, logCap: r.Limits.LogCap,
+	x := &execution{
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+		logCap: r.Limits.LogCap, resumes: r.Resume,
 	}
+	x.saved.Store(r.Checkpoint != nil)
+	return x
 }
 
 // Run runs an attempt to its end and reports what happens to the sink. How it
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
-	p, err := h.enter(ctx, request.Plugin, request.PluginVersion)
+	p, err := h.enter(ctx, &request)
 	if err == nil {
 		defer p.leave()
+		if request.Resume {
+			err = p.resumes(request.Checkpoint.Format)
+		}
+		if err != nil || ctx.Err() != nil {
+			p.release()
+		}
 	}
-	if ctx.Err() != nil {
-		return stoppedBefore(ctx)
-	}
-	if err != nil {
+	over, tooMuch := errors.AsType[*overLimit](err)
+	switch {
+	case ctx.Err() != nil:
+		ended := stoppedBefore(ctx)
+		ended.Remains = request.Resume
+		return ended
+	case err != nil && request.Resume:
+		return notResumed(err)
+	case tooMuch:
+		return notStartable(over.excess)
+	case err != nil:
 		return notStarted(job.Unavailable, err.Error())
 	}
 	p.owed.Add(1)
 	x := newExecution(p, &request, sink)
-	return x.run(ctx, request.Folders, x.start)
+	return h.note(x, x.run(ctx, request.Folders, x.start))
+}
+
+// note remembers an attempt that was given up while its process may still run it,
+// until that has ended.
+func (h *Host) note(x *execution, ended *Ended) *Ended {
+	switch {
+	case ended.Left:
+	case x.ended != nil, x.process.dead():
+		h.strays.Delete(x.attempt)
+	default:
+		h.strays.Store(x.attempt, x.process)
+	}
+	return ended
 }
 
 // run follows an attempt that begin begins, or finds, to its end.
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
 	x.begun = time.Now()
+	ctx, x.abort = context.WithCancelCause(ctx)
+	defer x.abort(nil)
 	if x.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, x.timeUp())
 		defer cancel()
 	}
-	ctx, abort := context.WithCancelCause(ctx)
-	defer abort(nil)
-	defer x.guardLogs(folders.Logs, x.logCap, func(stop *Stop) { abort(stop) })()
+	x.asked = ctx
+	defer x.guardLogs(folders.Logs, x.logCap, func(stop *Stop) { x.abort(stop) })()
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -139,11 +175,21 @@ type follower func(ctx context.Context, cut func()) error
 // enter waits until an attempt may begin in a process of the plugin, and counts
 // it there until leave. Of a process that ends meanwhile nothing is expected: the
 // attempt was not begun, so another process may have it.
-func (h *Host) enter(ctx context.Context, plugin, constraint string) (*process, error) {
+func (h *Host) enter(ctx context.Context, request *Request) (*process, error) {
 	for {
-		p, err := h.await(ctx, plugin, constraint)
+		p, err := h.await(ctx, request.Plugin, request.PluginVersion)
 		if err != nil {
 			return nil, err
+		}
+		if p.isolation == PerJob {
+			p, err = p.supervisor.start(ctx, request)
+			if errors.Is(err, errRetired) {
+				continue
+			}
+			if err == nil {
+				p.running.Add(1)
+			}
+			return p, err
 		}
 		if p.slots != nil {
 			select {
@@ -287,11 +333,30 @@ func (x *execution) disown() {
 	})
 }
 
+// checkpoint has a checkpoint kept and acknowledges it. While it is not, only this
+// attempt waits: its plugin waits too.
 func (x *execution) checkpoint(checkpoint *pluginpb.Checkpoint) {
-	x.saved.Store(true)
-	if err := x.sink.Checkpoint(checkpoint.GetFormat(), checkpoint.GetData()); err != nil {
-		x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+	if size := len(checkpoint.GetData()); size > job.MaxCheckpoint {
+		x.abort(&Stop{
+			Reason:  StopFault,
+			Message: fmt.Sprintf("plugin %s saved a checkpoint of %d bytes; this host keeps %d at most", x.process.name, size, job.MaxCheckpoint),
+			Grace:   x.grace,
+		})
 		return
 	}
-	x.process.acks.add(x.attempt, x.last, true)
+	x.saved.Store(true)
+	err := x.sink.Checkpoint(x.asked, checkpoint.GetFormat(), checkpoint.GetData())
+	if err == nil {
+		x.process.acks.add(x.attempt, x.last, true)
+		return
+	}
+	if x.asked.Err() != nil {
+		return
+	}
+	x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+	stop, ok := errors.AsType[*Stop](err)
+	if !ok {
+		stop = &Stop{Reason: StopFault, Message: fmt.Sprintf("a checkpoint of the job cannot be kept: %v", err), Grace: x.grace}
+	}
+	x.abort(stop)
 }

@@ -149,7 +149,8 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 			f.taken = stamp{} // it may be allowed now
 		}
 	}
-	if found.stamp == f.taken {
+	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
+	if known && found.stamp == f.taken {
 		f.seen = found.stamp
 		return
 	}

@@ -61,6 +61,19 @@ func TestDropReplaceRemove(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
 }
 
+// A link that leads nowhere is told also when the host runs already.
+func TestALinkDroppedInThatLeadsNowhere(t *testing.T) {
+	f := newFixture(t)
+	h := f.start(t)
+	if err := os.Symlink("/no/such", filepath.Join(f.plugins, good)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the link is told", func() bool {
+		list := h.Plugins()
+		return len(list) == 1 && list[0].State == pluginhost.Failed && strings.Contains(list[0].Error, "cannot be read")
+	})
+}
+
 // Builds come and go under a stream of attempts, by rename and by writing over:
 // none fails, and none is run by a build that is neither the old nor the new.
 func TestReplacingNeverFailsAnAttempt(t *testing.T) {

@@ -23,7 +23,8 @@ import (
 // fixture is the folders of a host under test.
 type fixture struct {
 	plugins, data string
-	look          time.Duration // between looks at the folder; 0: as Hurry has it
+	look          time.Duration          // between looks at the folder; 0: as Hurry has it
+	change        func(*pluginhost.Host) // before Start; nil: none
 }
 
 func newFixture(t testing.TB) fixture {
@@ -64,6 +65,9 @@ func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)
 	if f.look > 0 {
 		h.Look(f.look)
 	}
+	if f.change != nil {
+		f.change(h)
+	}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatalf("Start: %v", err)
 	}
@@ -101,8 +105,9 @@ func eventually(t testing.TB, what string, condition func() bool) {
 type sink struct {
 	mu    sync.Mutex
 	lines []string
-	begun chan struct{} // closed at Started
-	saved chan struct{} // closed at Checkpoint
+	begun chan struct{}                                // closed at Started
+	saved chan struct{}                                // closed at Checkpoint
+	keep  func(ctx context.Context, data []byte) error // instead
 }
 
 func newSink() *sink { return &sink{begun: make(chan struct{}), saved: make(chan struct{})} }
@@ -123,8 +128,11 @@ func (s *sink) Usage(unit string, amount float64) { s.add("usage %s %v", unit, a
 
 func (s *sink) Truncated(stream job.Stream, offset int64) { s.add("truncated %s %d", stream, offset) }
 
-func (s *sink) Checkpoint(format int32, data []byte) error {
+func (s *sink) Checkpoint(ctx context.Context, format int32, data []byte) error {
 	s.add("checkpoint %d %s", format, data)
+	if s.keep != nil {
+		return s.keep(ctx, data)
+	}
 	close(s.saved)
 	return nil
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +39,7 @@ type fake struct {
 	starts   int
 	epoch    int64
 	settings string // of the plugin itself
+	features []string
 }
 
 type fakeAttempt struct {
@@ -67,8 +70,12 @@ func servePlugin() {
 	})
 }
 
-func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	limit, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_LIMIT"))
+	format, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_RESUME"))
+	f.mu.Lock()
+	f.features = r.GetFeatures()
+	f.mu.Unlock()
 	docs, err := wildDocs()
 	if err != nil {
 		return nil, err
@@ -78,9 +85,19 @@ func (f *fake) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.D
 		Version:        cmp.Or(os.Getenv("HEIMDALL_TEST_VERSION"), "1.0.0"),
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
-		Capabilities:   &pluginpb.Capabilities{MaxConcurrency: int32(limit)},
-		Docs:           docs,
+		Capabilities: &pluginpb.Capabilities{
+			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)}, Isolation: isolation(),
+		},
+		Docs: docs,
 	}, nil
+}
+
+// isolation returns what HEIMDALL_TEST_ISOLATION names.
+func isolation() (kinds []pluginpb.Isolation) {
+	for name := range strings.FieldsSeq(os.Getenv("HEIMDALL_TEST_ISOLATION")) {
+		kinds = append(kinds, pluginpb.Isolation(pluginpb.Isolation_value["ISOLATION_"+name]))
+	}
+	return kinds
 }
 
 func (f *fake) Configure(_ context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
@@ -211,9 +228,26 @@ func (f *fake) Ack(_ context.Context, r *pluginpb.AckRequest) (*pluginpb.AckResp
 	return &pluginpb.AckResponse{}, nil
 }
 
+// Cleanup writes down what it was asked to clean up, unless it is to fail.
+func (f *fake) Cleanup(_ context.Context, r *pluginpb.CleanupRequest) (*pluginpb.CleanupResponse, error) {
+	path := os.Getenv("HEIMDALL_TEST_CLEANUPS")
+	switch path {
+	case "":
+		return nil, status.Error(codes.Unimplemented, "no cleanup")
+	case "fails":
+		return nil, status.Error(codes.Unavailable, "cannot clean up")
+	}
+	line := fmt.Sprintf("%s %s %s %s\n", r.GetAttemptId(), r.GetCheckpoint().GetData(), r.GetSettings(), r.GetReason())
+	return &pluginpb.CleanupResponse{}, os.WriteFile(path, []byte(line), 0o600)
+}
+
 // perform does what the input says.
 func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Started{Started: &pluginpb.Started{}}})
+	f.act(a, r, do, input)
+}
+
+func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
 	switch do {
 	case "hello", "miss":
 		a.text("Hello, " + r.GetUser().GetName() + "!")
@@ -239,6 +273,29 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 			<-a.next()
 		}
 		a.text("saved")
+	case "save": // the text of "data", and goes on by "then"
+		data := []byte(input["data"].(string))
+		n := a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Format: 2, Data: data}}})
+		for input["then"] != "hello" && !a.isAcked(n) {
+			select {
+			case <-a.next():
+			case <-a.canceled:
+				a.canceledEnd()
+				return
+			}
+		}
+		f.act(a, r, input["then"].(string), input)
+	case "load":
+		f.mu.Lock()
+		features := strings.Join(f.features, " ")
+		f.mu.Unlock()
+		a.text(fmt.Sprintf("%s %d %s of a host with %s", r.GetMode(), r.GetCheckpoint().GetFormat(), r.GetCheckpoint().GetData(), features))
+	case "lost":
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "it is gone"})
+	case "abandoned":
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Ended{Ended: &pluginpb.Ended{
+			Error: &pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "no host"}, Abandoned: true,
+		}}})
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
 		a.result(&pluginpb.Result{ContentType: "text/csv", Content: &pluginpb.Result_File{File: file}})
@@ -282,14 +339,42 @@ func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, inpu
 		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Data: []byte("q")}}})
 		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: (<-a.canceled).String()})
 	case "deaf": // never stops
-	case "until": // ends when a file appears
+	case "daemon", "daemon and die": // leaves a process that has left the session
+		path := input["path"].(string)
+		_ = exec.Command("setsid", "sh", "-c", "sleep 600 & echo $! > "+path).Run()
+		if do == "daemon and die" {
+			os.Exit(4)
+		}
+		a.text("left one")
+	case "until", "until hog": // ends, or takes memory, when a file appears
 		for {
 			if _, err := os.Stat(input["path"].(string)); err == nil {
 				break
 			}
 			<-time.After(5 * time.Millisecond)
 		}
+		if do == "until hog" {
+			hog()
+		}
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
+	case "over limit": // ends as plugins do that hold the limits of what they run
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "the job used too much", Limit: "memory"})
+	case "quota": // a limit of somebody else
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "no more credits"})
+	case "hog": // takes memory and keeps it
+		hog()
+	case "hog below": // in a process that has left the session and lost its parent
+		self, _ := os.Executable()
+		go exec.Command("setsid", "sh", "-c", "HEIMDALL_TEST_ROLE=hog "+self+" & sleep 1").Run()
+	case "spin":
+		for {
+		}
+	case "limits": // those of this process, then of a child
+		own, _ := os.ReadFile("/proc/self/limits")
+		below, _ := exec.Command("cat", "/proc/self/limits").Output()
+		a.text(string(own) + "\n" + string(below))
+	case "pid":
+		a.text(strconv.Itoa(os.Getpid()))
 	case "version":
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION"))
 	}
@@ -376,6 +461,16 @@ func (a *fakeAttempt) follow(ctx context.Context, from uint64, broken bool, send
 			return ctx.Err()
 		}
 	}
+}
+
+// hog takes 400 MiB, and ends when nobody ends it.
+func hog() {
+	memory := make([]byte, 400<<20)
+	for i := 0; i < len(memory); i += 4096 {
+		memory[i] = 1
+	}
+	time.Sleep(time.Minute)
+	runtime.KeepAlive(memory)
 }
 
 // writePlugin puts a script into dir that executes this test binary as a

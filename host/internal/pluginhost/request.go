@@ -17,14 +17,18 @@ type Request struct {
 
 	AttemptID string // unique over all hosts and times
 	Attempt   int    // ordinal within the job, from 1
-	Job       JobInfo
-	Command   Object
-	Cluster   Object
-	Settings  json.RawMessage   // command and cluster context merged, without secrets
-	Input     json.RawMessage   // the job's context
-	Secrets   map[string][]byte // by JSON pointer into Settings
-	User      string
-	Groups    []string // of the user, sorted
+
+	Checkpoint *Checkpoint // the last one of an earlier attempt; nil when there is none
+	Resume     bool        // the outside work of that attempt is followed, and none begins
+
+	Job      JobInfo
+	Command  Object
+	Cluster  Object
+	Settings json.RawMessage   // command and cluster context merged, without secrets
+	Input    json.RawMessage   // the job's context
+	Secrets  map[string][]byte // by JSON pointer into Settings
+	User     string
+	Groups   []string // of the user, sorted
 
 	Folders       Folders
 	Limits        Limits
@@ -62,20 +66,6 @@ type Folders struct {
 	Result string
 }
 
-// Limits are upper bounds of an attempt; 0 means no limit.
-type Limits struct {
-	MemoryBytes       int64 // of its processes
-	CPUSeconds        int64 // of each process
-	OpenFiles         int64 // of each process
-	CoreBytes         int64
-	LogBytes          int64 // of each of stdout and stderr
-	ResultBytes       int64
-	InlineResultBytes int64 // of a result that is not a file
-	// LogCap is how much each of stdout and stderr may have at all. The host sees
-	// to it: plugins are not told, and the attempt that passes it is stopped.
-	LogCap int64
-}
-
 // message returns the request in the words of the protocol.
 func (r *Request) message() *pluginpb.StartRequest {
 	m := &pluginpb.StartRequest{
@@ -100,6 +90,12 @@ func (r *Request) message() *pluginpb.StartRequest {
 		Retryable:   r.Retryable,
 	}
 	m.Secrets = secretMessages(r.Secrets)
+	if r.Checkpoint != nil {
+		m.Checkpoint = &pluginpb.Checkpoint{Format: r.Checkpoint.Format, Data: r.Checkpoint.Data}
+	}
+	if r.Resume {
+		m.Mode = pluginpb.StartMode_START_MODE_RESUME
+	}
 	if !r.Job.Created.IsZero() {
 		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
 	}

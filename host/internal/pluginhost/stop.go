@@ -23,6 +23,7 @@ const (
 	StopClientGone StopReason = "client gone" // the caller that waited for it has gone
 	StopLeaseLost  StopReason = "lease lost"  // the host may no longer run it
 	StopLimit      StopReason = "limit"       // it broke a limit
+	StopFault      StopReason = "fault"       // what its plugin reports cannot be taken in
 	StopDetach     StopReason = "detach"      // it is left alone, for a later life of the host to follow
 )
 
@@ -66,6 +67,8 @@ func (s *Stop) class() job.Class {
 		return job.Quota
 	case StopLeaseLost:
 		return job.Lost
+	case StopFault:
+		return job.Internal
 	default:
 		return job.Shutdown
 	}
@@ -130,13 +133,16 @@ func (x *execution) cancel(life context.Context, stop *Stop, mode pluginpb.Cance
 	}
 }
 
-// stop ends the process for a reason: drain, SIGTERM, SIGKILL, each with a
-// deadline. It returns when the process has ended or cannot be killed.
+// stop ends the process for a reason: drain, unless nothing can run in it,
+// SIGTERM, SIGKILL, each with a deadline. It returns when the process has ended
+// or cannot be killed.
 func (p *process) stop(reason string, drain time.Duration) {
 	p.stopOnce.Do(func() {
 		p.reason = reason
 		p.stopping.Store(true)
-		p.drain(reason, drain)
+		if drain > 0 {
+			p.drain(reason, drain)
+		}
 		p.child.signal(unix.SIGTERM)
 		if p.ended(p.times.term) {
 			return

@@ -50,9 +50,6 @@ func (q *Queue) release(id job.ID, a *attempt) {
 // launch runs a leased job in a slot that was taken for it.
 func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) }
 
-// follow goes on with the attempt of an earlier life, likewise.
-func (q *Queue) follow(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Follow) }
-
 // performer runs an attempt to its end.
 type performer func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 
@@ -66,13 +63,17 @@ func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 	}()
 }
 
+// perform runs an attempt, and those that resume its work, to the end of the job.
 func (q *Queue) perform(ctx context.Context, c job.Claimed, run performer) {
-	var mark *time.Timer
-	outcome, done := run(ctx, c, func(time.Time) {
-		mark = time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
-	})
-	if mark != nil {
-		mark.Stop()
+	outcome, done := q.attempt(ctx, c, run)
+	for outcome.Resumable {
+		next, resumed := q.next(ctx, c, &outcome)
+		if !resumed {
+			break
+		}
+		done()
+		c = next
+		outcome, done = q.attempt(ctx, c, q.Runner.Run)
 	}
 	q.slots.give(1)
 	if outcome.Status == "" {
@@ -85,6 +86,18 @@ func (q *Queue) perform(ctx context.Context, c job.Claimed, run performer) {
 	q.finish(c, outcome, done, q.giveUp)
 }
 
+// attempt runs one attempt. The job is marked as running when that takes a while.
+func (q *Queue) attempt(ctx context.Context, c job.Claimed, run performer) (o job.Outcome, done func()) {
+	var mark *time.Timer
+	o, done = run(ctx, c, func(time.Time) {
+		mark = time.AfterFunc(startedAfter, func() { q.starts.add(c.Lease) })
+	})
+	if mark != nil {
+		mark.Stop()
+	}
+	return o, done
+}
+
 // finish records the end of an attempt, lets go of what was kept until then and
 // tells who waits. It tries again while the store is away, until giveUp is
 // closed: the work is done and must not be forgotten.
@@ -95,6 +108,9 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, done func(), giveUp <
 		case err == nil:
 			done()
 			q.publish(c, outcome)
+			if outcome.Remains != "" {
+				q.Remains()
+			}
 			return
 		case errors.Is(err, store.ErrLeaseLost):
 			q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", c.Job.ID, "attempt", c.Lease.Attempt)

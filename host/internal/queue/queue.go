@@ -5,7 +5,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,7 @@ type Store interface {
 	Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
 	Started(ctx context.Context, leases []job.Lease, at time.Time) error
 	End(ctx context.Context, end job.End) error
+	Resume(ctx context.Context, end job.End) (l job.Lease, canceledBy string, err error)
 	GiveBack(ctx context.Context, leases []job.Lease) error
 	Cancel(ctx context.Context, id job.ID, by string) (store.Cancellation, error)
 	Canceling(ctx context.Context, host string, epoch int64) ([]store.CancelWish, error)
@@ -36,13 +36,17 @@ type Store interface {
 // Runner performs attempts.
 type Runner interface {
 	// Run calls started before it returns, at most once, when the work begins. An
-	// outcome without a status is none: the attempt goes on without this host.
+	// outcome without a status is none: the attempt, or the next one, goes on
+	// without this host.
 	Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 	// Recall says what became of an attempt of an earlier life of this host.
 	Recall(c job.Claimed) pluginhost.Fate
 	// Follow goes on with an attempt that was recalled as known, as Run does.
 	Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+	// Lost returns the outcome of an attempt that no plugin knows any more.
 	Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func())
+	// Carry hands what an attempt has written to the one that resumes its work.
+	Carry(c job.Claimed)
 	// Detaches reports whether a job is to go on while the host restarts.
 	Detaches(j *job.Job) bool
 }
@@ -59,6 +63,9 @@ type Config struct {
 	Grace  time.Duration                             // for an orderly stop of one attempt
 	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
+	// Remains is called once it is recorded that an attempt may have left something
+	// outside.
+	Remains func()
 	// Resumed is called once all attempts of an earlier life were recalled.
 	Resumed func()
 	Log     hclog.Logger
@@ -229,58 +236,6 @@ func (q *Queue) look() {
 	case q.wake <- struct{}{}:
 	default:
 	}
-}
-
-// resume takes over the attempts that an earlier life of this host left behind:
-// those that a plugin still knows are followed, those that never began wait
-// again, and the others are lost.
-func (q *Queue) resume(ctx context.Context) error {
-	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
-	if ctx.Err() != nil {
-		return nil // stopped before it began
-	}
-	if err != nil {
-		return fmt.Errorf("take over what this host ran before: %w", err)
-	}
-	var followed, unbegun, lost int
-	var back []job.Lease
-	for _, c := range adopted {
-		switch q.Runner.Recall(c) {
-		case pluginhost.Known:
-			followed++
-			q.slots.force(1)
-			q.follow(q.hold(c.Job.ID), c)
-		case pluginhost.Unbegun:
-			unbegun++
-			back = append(back, c.Lease)
-		default:
-			lost++
-			q.lose(ctx, c)
-		}
-	}
-	q.Resumed()
-	if len(adopted) > 0 {
-		q.Log.Info("went on with what this host ran before", "followed", followed, "waiting_again", unbegun, "lost", lost)
-	}
-	if len(back) == 0 {
-		return nil
-	}
-	if err := q.Store.GiveBack(ctx, back); err != nil {
-		// Nobody runs them: they are given back by comparison.
-		q.Log.Warn("jobs that never began could not be given back yet", "jobs", len(back), "error", err)
-	}
-	return nil
-}
-
-// lose ends an attempt that nobody follows any more.
-func (q *Queue) lose(ctx context.Context, c job.Claimed) {
-	outcome, done := q.Runner.Lost(ctx, c)
-	if c.Job.Status == job.Canceling {
-		outcome.Status = job.Canceled
-		outcome.Error.Message = "canceled by " + c.Job.CanceledBy + "; " + outcome.Error.Message
-	}
-	q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "status", outcome.Status)
-	q.finish(c, outcome, done, ctx.Done())
 }
 
 func canceledBy(by string, reason pluginhost.StopReason) string {

@@ -148,6 +148,21 @@ func (m *memory) End(_ context.Context, end job.End) error {
 	return nil
 }
 
+func (m *memory) Resume(_ context.Context, end job.End) (job.Lease, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.away != nil:
+		return job.Lease{}, "", m.away
+	case m.leased[end.JobID] == nil:
+		return job.Lease{}, "", store.ErrLeaseLost
+	case m.wishes[end.JobID] != "":
+		return end.Lease, m.wishes[end.JobID], nil
+	}
+	end.Lease.Attempt++
+	return end.Lease, "", nil
+}
+
 func (m *memory) Cancel(_ context.Context, id job.ID, by string) (store.Cancellation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -211,7 +226,10 @@ type timed struct {
 	most    int
 	order   []job.ID
 	acked   int
-	begins  time.Duration // after the start of each attempt
+	begins  time.Duration  // after the start of each attempt
+	crashes map[job.ID]int // attempts of a job that are lost after its time, with a checkpoint
+	claims  []job.Claimed  // all that ran
+	carried []int          // attempts
 	fates   map[job.ID]pluginhost.Fate
 }
 
@@ -220,6 +238,7 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 	r.running++
 	r.most = max(r.most, r.running)
 	r.order = append(r.order, c.Job.ID)
+	r.claims = append(r.claims, c)
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
@@ -235,6 +254,15 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 	outcome := job.Outcome{Status: job.Succeeded}
 	select {
 	case <-time.After(length):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.crashes[c.Job.ID] > 0 {
+			r.crashes[c.Job.ID]--
+			if c.Checkpoint == nil {
+				c.Checkpoint = &job.Checkpoint{Attempt: c.Lease.Attempt}
+			}
+			outcome = lostOutcome(c)
+		}
 	case <-ctx.Done():
 		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
 		if stop.Reason == pluginhost.StopDetach {
@@ -257,8 +285,24 @@ func (r *timed) Follow(ctx context.Context, c job.Claimed, started func(time.Tim
 // Detaches holds for jobs of that name.
 func (r *timed) Detaches(j *job.Job) bool { return j.Name == "detach" }
 
-func (r *timed) Lost(context.Context, job.Claimed) (job.Outcome, func()) {
-	return job.Outcome{Status: job.Failed, Error: &job.Error{Class: job.Lost, Message: "lost"}}, func() {}
+func (r *timed) Lost(_ context.Context, c job.Claimed) (job.Outcome, func()) {
+	return lostOutcome(c), func() {}
+}
+
+// Carry notes which attempts were handed something.
+func (r *timed) Carry(c job.Claimed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.carried = append(r.carried, c.Lease.Attempt)
+}
+
+// lostOutcome is that of a lost attempt, which can be resumed when there is a
+// checkpoint.
+func lostOutcome(c job.Claimed) job.Outcome {
+	return job.Outcome{
+		Status: job.Failed, Error: &job.Error{Class: job.Lost, Message: "lost"},
+		Checkpoint: c.Checkpoint, Resumable: c.Checkpoint != nil, Remains: "lost",
+	}
 }
 
 const host = "this-host"
@@ -271,6 +315,7 @@ type fixture struct {
 	ended   map[job.ID]*job.Job
 	renews  int
 	resumed int
+	remains int
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -298,6 +343,7 @@ func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 		},
 		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
+		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
 	})
 	return f
 }

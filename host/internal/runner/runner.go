@@ -28,6 +28,11 @@ type Plugins interface {
 	Recall(attempt string) pluginhost.Fate
 	// Follow goes on with an attempt that was recalled as known.
 	Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
+	// CanResume returns nil when an attempt could go on from a checkpoint of this
+	// format. It waits for a plugin that starts.
+	CanResume(ctx context.Context, plugin, version string, format int32) error
+	// Cleanup removes what an attempt may have left outside.
+	Cleanup(ctx context.Context, r pluginhost.Remains) error
 }
 
 // Catalog gives the current snapshot.
@@ -40,6 +45,7 @@ type Config struct {
 	Plugins        Plugins
 	Catalog        Catalog
 	Artifacts      Artifacts
+	Checkpoints    Checkpoints
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
@@ -67,13 +73,35 @@ const orphanTimeout = 10 * time.Minute
 // to go on without this life of the host.
 func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
 	begun := time.Now()
+	if c.Resume {
+		begun = begunAt(c.Job)
+	}
+	sink := r.sink(c, started)
 	request, err := r.request(c)
 	if err != nil {
-		o = job.Outcome{Status: job.Failed, Error: err, StartedAt: begun, EndedAt: time.Now()}
-		return o, func() {}
+		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
+		return r.outcome(ctx, c, begun, ended, sink)
 	}
-	sink := &sink{started: started}
+	if c.Resume {
+		request.Timeout = left(request.Timeout, begun)
+	}
 	return r.outcome(ctx, c, begun, r.Plugins.Run(ctx, request, sink), sink)
+}
+
+// begunAt returns when the work of a job has begun, as far as is known.
+func begunAt(j *job.Job) time.Time {
+	if j.StartedAt.IsZero() {
+		return j.UpdatedAt // it was claimed then
+	}
+	return j.StartedAt
+}
+
+// left returns what is left of a timeout, which 0 is none of.
+func left(timeout time.Duration, begun time.Time) time.Duration {
+	if timeout == 0 {
+		return 0
+	}
+	return max(time.Until(begun.Add(timeout)), time.Millisecond)
 }
 
 // Recall says what became of an attempt of an earlier life of this host.
@@ -85,22 +113,18 @@ func (r *Runner) Recall(c job.Claimed) pluginhost.Fate {
 // one that it has begun. The plugin has what it needs from its start, so the
 // catalog may have changed since.
 func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
-	begun := c.Job.StartedAt
-	if begun.IsZero() {
-		begun = c.Job.UpdatedAt // it was claimed then
-	}
+	begun := begunAt(c.Job)
+	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	request := pluginhost.Request{
 		AttemptID: attemptID(c), Attempt: c.Lease.Attempt,
-		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(),
+		Checkpoint: checkpoint(c.Checkpoint), Resume: c.Resume,
+		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(command),
 	}
-	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	if command != nil {
 		request.Plugin = command.Plugin
 	}
-	if timeout := r.timeout(c.Job, command); timeout > 0 {
-		request.Timeout = max(time.Until(begun.Add(timeout)), time.Millisecond)
-	}
-	sink := &sink{started: started}
+	request.Timeout = left(r.timeout(c.Job, command), begun)
+	sink := r.sink(c, started)
 	return r.outcome(ctx, c, begun, r.Plugins.Follow(ctx, request, sink), sink)
 }
 
@@ -123,8 +147,15 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		EndedAt:   time.Now(),
 	}
 	o.Status, o.Error = verdict(ended)
+	o.Checkpoint = sink.checkpoint
+	if ended.Remains {
+		o.Remains = o.Error.Message
+	}
 	if ended.Detail != "" {
 		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "error", ended.Error, "detail", ended.Detail)
+	}
+	if ended.Resumable && o.Checkpoint != nil && !r.judge(ctx, c, begun, &o) {
+		return job.Outcome{}, func() {}
 	}
 	folder := r.folder(c.Job.ID, c.Lease.Attempt)
 	ctx = context.WithoutCancel(ctx)
@@ -138,55 +169,29 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 	}
 }
 
-// Lost returns the outcome of an attempt that an earlier life of this host ran
-// and that nobody follows any more, with the logs that it has left.
-func (r *Runner) Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done func()) {
-	o = job.Outcome{
-		Status: job.Failed,
-		Error: &job.Error{
-			Class:   job.Lost,
-			Message: "the host stopped while the job ran; whether its work was done is unknown",
-		},
-		StartedAt: c.Job.StartedAt,
-		EndedAt:   time.Now(),
-	}
-	folder := r.folder(c.Job.ID, c.Lease.Attempt)
-	kept := r.keep(ctx, folder, c, &o)
-	return o, func() {
-		if kept {
-			r.remove(folder)
-		}
-	}
-}
-
 // request puts together what the plugin is told.
 func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 	j := c.Job
 	snapshot := r.Catalog.Snapshot()
 	command, cluster := snapshot.Command(j.Pair.CommandID), snapshot.Cluster(j.Pair.ClusterID)
 	switch {
-	case command == nil || command.Status != catalog.Active:
+	case command == nil || command.Status != catalog.Active && !c.Resume: // what runs goes on
 		return pluginhost.Request{}, unavailable("command %q is not in force any more", j.Pair.CommandID)
-	case cluster == nil || cluster.Status != catalog.Active:
+	case cluster == nil || cluster.Status != catalog.Active && !c.Resume:
 		return pluginhost.Request{}, unavailable("cluster %q is not in force any more", j.Pair.ClusterID)
 	}
-	merged, err := mergeSettings(command.Context, cluster.Context)
+	settings, secrets, err := r.settings(command, cluster)
 	if err != nil {
-		return pluginhost.Request{}, unavailable("command %q and cluster %q do not go together: %v", command.ID, cluster.ID, err)
-	}
-	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
-	if err != nil {
-		return pluginhost.Request{}, unavailable("the settings of command %q and cluster %q cannot be resolved: %v", command.ID, cluster.ID, err)
+		return pluginhost.Request{}, unavailable("%v", err)
 	}
 	request := pluginhost.Request{
 		Plugin:        command.Plugin,
 		PluginVersion: command.PluginVersion,
 		AttemptID:     attemptID(c),
 		Attempt:       c.Lease.Attempt,
-		Job: pluginhost.JobInfo{
-			ID: j.ID, Name: j.Name, Version: j.Version, Description: j.Description,
-			Tags: j.Tags, Created: j.CreatedAt,
-		},
+		Checkpoint:    checkpoint(c.Checkpoint),
+		Resume:        c.Resume,
+		Job:           jobInfo(j),
 		Command:       object(&command.Object),
 		Cluster:       object(&cluster.Object),
 		Settings:      settings,
@@ -194,7 +199,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Input:         j.Context,
 		User:          j.User,
 		Folders:       r.folders(c),
-		Limits:        r.limits(),
+		Limits:        r.limits(command),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
@@ -202,10 +207,29 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 	return request, nil
 }
 
-func (r *Runner) limits() pluginhost.Limits {
-	return pluginhost.Limits{
+// settings merges the contexts of a pair and looks up what they refer to.
+func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (json.RawMessage, map[string][]byte, error) {
+	merged, err := mergeSettings(command.Context, cluster.Context)
+	if err != nil {
+		return nil, nil, fmt.Errorf("command %q and cluster %q do not go together: %w", command.ID, cluster.ID, err)
+	}
+	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the settings of command %q and cluster %q cannot be resolved: %w", command.ID, cluster.ID, err)
+	}
+	return settings, secrets, nil
+}
+
+// limits returns the bounds of an attempt of a command, which may be nil.
+func (r *Runner) limits(command *catalog.Command) pluginhost.Limits {
+	limits := pluginhost.Limits{
 		LogCap: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
 	}
+	if command != nil {
+		l := command.Limits
+		limits.MemoryBytes, limits.CPUSeconds, limits.OpenFiles, limits.CoreBytes = l.MemoryBytes, l.CPUSeconds, l.OpenFiles, l.CoreBytes
+	}
+	return limits
 }
 
 func (r *Runner) folder(id job.ID, attempt int) string {
@@ -232,6 +256,19 @@ func (r *Runner) timeout(j *job.Job, command *catalog.Command) time.Duration {
 
 func attemptID(c job.Claimed) string {
 	return string(c.Job.ID) + "." + strconv.Itoa(c.Lease.Attempt)
+}
+
+func jobInfo(j *job.Job) pluginhost.JobInfo {
+	return pluginhost.JobInfo{
+		ID: j.ID, Name: j.Name, Version: j.Version, Description: j.Description, Tags: j.Tags, Created: j.CreatedAt,
+	}
+}
+
+func checkpoint(c *job.Checkpoint) *pluginhost.Checkpoint {
+	if c == nil {
+		return nil
+	}
+	return &pluginhost.Checkpoint{Format: c.Format, Data: c.Data}
 }
 
 func object(o *catalog.Object) pluginhost.Object {

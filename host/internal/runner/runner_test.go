@@ -36,12 +36,29 @@ func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhos
 	return p(ctx, r, sink)
 }
 
+func (p plugin) CanResume(context.Context, string, string, int32) error { return nil }
+
+func (p plugin) Cleanup(context.Context, pluginhost.Remains) error { return nil }
+
 type fixture struct {
 	commands []*catalog.Command
 	clusters []*catalog.Cluster
 	folder   string
 	kept     *artifacts.Store
 	job      *job.Job
+	saved    []*job.Checkpoint
+	refuse   []error // what the next checkpoints are answered
+}
+
+// Checkpoint keeps a checkpoint in memory.
+func (f *fixture) Checkpoint(_ context.Context, _ job.Lease, c *job.Checkpoint) error {
+	if len(f.refuse) > 0 {
+		err := f.refuse[0]
+		f.refuse = f.refuse[1:]
+		return err
+	}
+	f.saved = append(f.saved, c)
+	return nil
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -75,9 +92,9 @@ func (f *fixture) Snapshot() *catalog.Snapshot {
 	return s
 }
 
-func (f *fixture) runner(p plugin) *runner.Runner {
+func (f *fixture) runner(p runner.Plugins) *runner.Runner {
 	return runner.New(runner.Config{
-		Plugins: p, Catalog: f, Artifacts: f.kept, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
+		Plugins: p, Catalog: f, Artifacts: f.kept, Checkpoints: f, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
 	})
 }
 
@@ -152,13 +169,13 @@ func TestInlineResultAndReports(t *testing.T) {
 func TestFilesAreKeptAndTheFolderGoes(t *testing.T) {
 	f := newFixture(t)
 	var folders pluginhost.Folders
-	r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+	r := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 		folders = r.Folders
 		write(t, r.Folders.Logs, "stdout", "to stdout\n")
 		write(t, r.Folders.Logs, "stderr", "")
 		content := strings.NewReader(`{"columns":[],"data":[]}`)
 		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: job.TableType, Rows: 7, Bytes: 24, Content: content}}
-	})
+	}))
 	o, done := r.Run(t.Context(), f.claimed(), func(time.Time) {})
 	if o.Status != job.Succeeded {
 		t.Fatalf("outcome = %+v", o)
@@ -288,7 +305,7 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 		"the host stopped":      {pluginhost.StopShutdown, broke, job.Killed, job.Shutdown},
 		"the host lost its job": {pluginhost.StopLeaseLost, &job.Error{Class: job.Lost}, job.Failed, job.Lost},
 		"it failed by its own":  {"", broke, job.Failed, job.WorkFailed},
-		"a limit was broken":    {pluginhost.StopLimit, broke, job.Killed, job.Quota},
+		"a limit was broken":    {pluginhost.StopLimit, &job.Error{Class: job.Lost}, job.Killed, job.Quota},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -323,12 +340,12 @@ func TestWhoseTimeoutHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.job.Timeout, f.commands[0].Timeout = tt.job, tt.command
-			r := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+			r := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 				if r.Timeout != tt.want || r.Grace != time.Second {
 					t.Errorf("timeout = %v with grace %v, want %v with 1s", r.Timeout, r.Grace, tt.want)
 				}
 				return &pluginhost.Ended{}
-			})
+			}))
 			r.DefaultTimeout = tt.standard
 			r.Run(t.Context(), f.claimed(), func(time.Time) {})
 		})
@@ -357,13 +374,13 @@ func TestFollow(t *testing.T) {
 	f := newFixture(t)
 	f.commands = nil
 	f.job.Timeout, f.job.StartedAt = time.Hour, time.Now().Add(-20*time.Minute)
-	o, done := f.runner(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+	o, done := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
 		if left := r.Timeout.Round(time.Minute); left != 40*time.Minute || r.AttemptID != string(f.job.ID)+".1" {
 			t.Errorf("request = %+v, want 40m for the attempt", r)
 		}
 		write(t, r.Folders.Logs, "stdout", "all of it")
 		return &pluginhost.Ended{}
-	}).Follow(t.Context(), f.claimed(), func(time.Time) {})
+	})).Follow(t.Context(), f.claimed(), func(time.Time) {})
 	done()
 	if o.Status != job.Succeeded || !o.StartedAt.Equal(f.job.StartedAt) || f.read(t, o.Logs.Stdout) != "all of it" {
 		t.Errorf("outcome = %+v", o)

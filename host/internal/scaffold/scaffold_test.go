@@ -1,25 +1,42 @@
 package scaffold_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
+	"github.com/heimdall-run/heimdall/host/internal/conformance"
 	"github.com/heimdall-run/heimdall/host/internal/scaffold"
 )
 
+// hostRole makes the test binary a host that the check can kill.
+const hostRole = "HEIMDALL_TEST_HOST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(hostRole) == "" {
+		os.Exit(m.Run())
+	}
+	if err := conformance.Host(context.Background(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
 const sdk = "../../../sdk"
 
-// What is written builds, is formatted, and passes its own tests, without
-// anything to be looked up.
+// What is written builds, is formatted, passes its own tests and the check,
+// without anything to be looked up.
 func TestNewStandsAlone(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "spark-submit")
 	if err := scaffold.New("spark-submit", folder, sdk); err != nil {
 		t.Fatal(err)
 	}
-	for _, arguments := range [][]string{{"vet", "./..."}, {"test", "./..."}} {
+	for _, arguments := range [][]string{{"vet", "./..."}, {"test", "./..."}, {"build", "-o", "heimdall-plugin-spark-submit", "."}} {
 		c := exec.Command("go", arguments...)
 		c.Dir = folder
 		c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "GOPROXY=off")
@@ -29,6 +46,26 @@ func TestNewStandsAlone(t *testing.T) {
 	}
 	if out, err := exec.Command("gofmt", "-l", folder).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("gofmt -l = %s, %v, want nothing", out, err)
+	}
+	passes(t, filepath.Join(folder, "heimdall-plugin-spark-submit"))
+}
+
+// passes checks the binary of a plugin.
+func passes(t *testing.T, binary string) {
+	t.Helper()
+	report, err := conformance.Check(t.Context(), conformance.Config{
+		Binary: binary, Host: []string{"/usr/bin/env", hostRole + "=1", os.Args[0]},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range report.Cases {
+		if c.Result == checkreport.Failed {
+			t.Errorf("%s = %s, want passed\n%s", c.ID, c.Result, c.Detail)
+		}
+	}
+	if !report.Passed || report.Counts.Passed < 70 {
+		t.Errorf("passed = %t with %+v, want at least 70 cases that passed", report.Passed, report.Counts)
 	}
 }
 

@@ -86,6 +86,10 @@ func endCanceled(ctx context.Context, tx transaction, id job.ID, attempt int, by
 		INSERT INTO job_end (job_id, attempt, status, cancel_by, error, ended_at)
 		VALUES ($1, $2, $3, $4, $5, $6)`,
 		string(id), attempt, string(job.Canceled), by, encode(why, false), now())
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM checkpoint WHERE job_id = $1", string(id))
 	return err
 }
 

@@ -74,6 +74,12 @@ func checkJob(j *job.Job) error {
 	return checkText(fields...)
 }
 
+// legible returns text with what PostgreSQL cannot keep replaced: it is for people,
+// and an end must not fail because a plugin has died with odd last words.
+func legible(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 // checkEnd refuses an end that cannot be recorded. Errors and outputs are kept as
 // JSON, which has a way to write any text.
 func checkEnd(e job.End) error {

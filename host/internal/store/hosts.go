@@ -108,7 +108,8 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 }
 
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was
-// started again. Claims of those epochs that are still under way are waited for.
+// started again, with the last checkpoints of the jobs. Claims of those epochs
+// that are still under way are waited for.
 func (db *DB) Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error) {
 	var adopted []job.Claimed
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
@@ -157,7 +158,8 @@ func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int6
 			adopted = append(adopted, c)
 		}
 	}
-	return adopted, nil
+	// Only now: what an earlier epoch had under way has come before, or not at all.
+	return adopted, db.addCheckpoints(ctx, tx, adopted)
 }
 
 func leasesBefore(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {

@@ -85,7 +85,8 @@ func (db *DB) Started(ctx context.Context, leases []job.Lease, at time.Time) err
 }
 
 // End records the end of a job, and consumes the lease of its last attempt in the
-// same commit. To repeat an end that was recorded is no error. It returns
+// same commit. The job's checkpoint goes; when something may remain outside, it
+// is among the Cleanups from then on. To repeat an end that was recorded is no error. It returns
 // ErrLeaseLost, and has changed nothing, when there is no such lease.
 func (db *DB) End(ctx context.Context, e job.End) error {
 	if err := checkEnd(e); err != nil {
@@ -94,6 +95,7 @@ func (db *DB) End(ctx context.Context, e job.End) error {
 	if e.EndedAt.IsZero() {
 		e.EndedAt = now()
 	}
+	e.Remains = legible(e.Remains)
 	consumed, err := db.end(ctx, e)
 	if err == nil && !consumed {
 		err = db.ended(ctx, e.Lease)
@@ -104,7 +106,8 @@ func (db *DB) End(ctx context.Context, e job.End) error {
 	return nil
 }
 
-// ended returns ErrLeaseLost unless the end of this very attempt was recorded.
+// ended returns ErrLeaseLost unless this very attempt is recorded as the one that
+// ended its job.
 func (db *DB) ended(ctx context.Context, l job.Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -112,8 +115,9 @@ func (db *DB) ended(ctx context.Context, l job.Lease) error {
 	err := db.read.QueryRowContext(ctx, `
 		SELECT EXISTS (
 			SELECT 1
-			FROM attempt
-			WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4)`,
+			FROM attempt a
+			JOIN job_end e ON e.job_id = a.job_id AND e.attempt = a.attempt
+			WHERE a.job_id = $1 AND a.attempt = $2 AND a.host_id = $3 AND a.epoch = $4)`,
 		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&found)
 	if err == nil && !found {
 		return ErrLeaseLost

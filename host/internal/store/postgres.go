@@ -81,6 +81,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			until:    "now() + $3::bigint * interval '1 microsecond'",
 			idsOf:    "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			hasTags:  "j.tags @> CAST(%s AS jsonb)",
+			keepRow:  "FOR SHARE",
 		},
 	}, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,11 +35,11 @@ WITH
 		FROM unnest(
 			$1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
 			$10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::text[], $15::bigint[], $16::bigint[], $17::bytea[], $18::text[],
-			$19::timestamptz[], $20::timestamptz[]
+			$19::timestamptz[], $20::timestamptz[], $21::text[]
 		) WITH ORDINALITY AS t (
 			job_id, attempt, host_id, epoch, status, error, outputs, usage, build,
 			stdout, stderr, stdout_bytes, stderr_bytes, result_type, result_rows, result_bytes, result_inline, result_object,
-			started_at, ended_at, n)
+			started_at, ended_at, remains, n)
 	),
 	gone AS (
 		DELETE FROM job_lease l
@@ -59,7 +60,26 @@ WITH
 		SELECT job_id, attempt, status, cancel_by, error::json, outputs::json, result_type, result_rows,
 			result_bytes, result_inline, result_object, ended_at
 		FROM gone
-	)
+	)`
+
+// dropCheckpoints goes on with insertEndsQuery for batches in which a job may
+// have a checkpoint, or something to clean up. Most have neither.
+const dropCheckpoints = `,
+	dropped AS (
+		DELETE FROM checkpoint c
+		USING gone
+		WHERE c.job_id = gone.job_id
+		RETURNING c.job_id, c.format, c.data
+	),
+	unclean AS (
+		INSERT INTO cleanup (job_id, attempt, host_id, reason, format, data, due_at, created_at)
+		SELECT g.job_id, g.attempt, g.host_id, g.remains, d.format, d.data, g.ended_at, g.ended_at
+		FROM gone g
+		LEFT JOIN dropped d ON d.job_id = g.job_id
+		WHERE g.remains <> ''
+	)`
+
+const endedMembers = `
 SELECT n
 FROM gone`
 
@@ -67,7 +87,11 @@ func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 	text := func(get func(job.End) string) []string { return list(batch, get) }
 	null := func(get func(job.End) *string) []*string { return list(batch, get) }
 	number := func(get func(job.End) int64) []int64 { return list(batch, get) }
-	work.Queue(insertEndsQuery,
+	query := insertEndsQuery + endedMembers
+	if slices.ContainsFunc(batch, func(k *call[job.End, bool]) bool { return unsettled(k.in) }) {
+		query = insertEndsQuery + dropCheckpoints + endedMembers
+	}
+	work.Queue(query,
 		list(batch, func(e job.End) [16]byte { return key(e.JobID) }),
 		list(batch, func(e job.End) int32 { return int32(e.Attempt) }),
 		text(func(e job.End) string { return e.HostID }),
@@ -88,5 +112,6 @@ func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 		text(func(e job.End) string { return resultOf(e).Object }),
 		list(batch, func(e job.End) *time.Time { return toTime(e.StartedAt) }),
 		list(batch, func(e job.End) time.Time { return orNow(e.EndedAt) }),
+		text(func(e job.End) string { return e.Remains }),
 	)
 }

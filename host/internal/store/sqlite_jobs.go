@@ -87,14 +87,10 @@ func (s *lite) end(ctx context.Context, e job.End) (bool, error) {
 			startedAt = *at
 		}
 		consumed = true
-		why := encode(e.Error, e.Error == nil)
-		_, err = tx.ExecContext(context.Background(), `
-			INSERT INTO attempt (job_id, attempt, host_id, epoch, build, error, usage, stdout, stderr,
-				stdout_bytes, stderr_bytes, started_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-			string(e.JobID), e.Attempt, e.HostID, e.Epoch, e.Build, why, encode(e.Usage, len(e.Usage) == 0),
-			e.Logs.Stdout, e.Logs.Stderr, e.Logs.StdoutBytes, e.Logs.StderrBytes, startedAt, stamp(e.EndedAt))
-		if err != nil {
+		if err := insertAttempt(context.Background(), tx, e, startedAt); err != nil {
+			return err
+		}
+		if err := dropCheckpoint(tx, e); err != nil {
 			return err
 		}
 		r := resultOf(e)
@@ -102,7 +98,7 @@ func (s *lite) end(ctx context.Context, e job.End) (bool, error) {
 			INSERT INTO job_end (job_id, attempt, status, cancel_by, error, outputs, result_type, result_rows,
 				result_bytes, result_inline, result_object, ended_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-			string(e.JobID), e.Attempt, string(e.Status), by, why, toJSON(e.Outputs), r.kind, r.Rows,
+			string(e.JobID), e.Attempt, string(e.Status), by, encode(e.Error, e.Error == nil), toJSON(e.Outputs), r.kind, r.Rows,
 			r.Bytes, r.Inline, r.Object, stamp(e.EndedAt))
 		return err
 	})
@@ -111,6 +107,31 @@ func (s *lite) end(ctx context.Context, e job.End) (bool, error) {
 	}
 	return consumed, nil
 }
+
+// dropCheckpoint removes the checkpoint of a job that ends. It goes with what is
+// left to clean up, if anything is.
+func dropCheckpoint(tx transaction, e job.End) error {
+	if e.Remains != "" {
+		_, err := tx.ExecContext(context.Background(), `
+			INSERT INTO cleanup (job_id, attempt, host_id, reason, format, data, due_at, created_at)
+			SELECT $1, $2, $3, $4, c.format, c.data, $5, $5
+			FROM (SELECT 1)
+			LEFT JOIN checkpoint c ON c.job_id = $1`,
+			string(e.JobID), e.Attempt, e.HostID, e.Remains, stamp(e.EndedAt))
+		if err != nil {
+			return err
+		}
+	}
+	if !unsettled(e) {
+		return nil
+	}
+	_, err := tx.ExecContext(context.Background(), "DELETE FROM checkpoint WHERE job_id = $1", string(e.JobID))
+	return err
+}
+
+// unsettled reports whether a job that ends may have a checkpoint, or something
+// to clean up.
+func unsettled(e job.End) bool { return e.Checkpoint != nil || e.Remains != "" }
 
 // result is a result as it is written: kind is nil when there is none.
 type result struct {

@@ -87,6 +87,7 @@ type dialect struct {
 	until    string // the database's clock and $3 microseconds
 	idsOf    string // the ids in the JSON list $1
 	hasTags  string // true when the JSON list j.tags has every member of %s
+	keepRow  string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }
 
 // Open connects to the database, brings its schema up to date and returns the

@@ -24,10 +24,16 @@ type Input struct {
 	Lines int          `json:"lines" doc:"Lines to write to each stream."`
 	Sleep sdk.Duration `json:"sleep" doc:"How long the work takes."`
 	Child bool         `json:"child" doc:"Let a child of a child sleep."`
+	Save  bool         `json:"save" doc:"Save a checkpoint first."`
 	Fail  string       `json:"fail" doc:"The error to end with."`
 	Text  string       `json:"text" doc:"Text as the result, behind the greeting."`
 	Rows  int64        `json:"rows" doc:"Rows of a table as the result."`
 	Bytes int64        `json:"bytes" doc:"Bytes of a document as the result."`
+}
+
+// Zoo are the settings of the plugin itself.
+type Zoo struct {
+	Visitors int `json:"visitors" doc:"Are counted for nothing."`
 }
 
 var _ sdk.Plugin[Input] = (*Animal)(nil)
@@ -43,6 +49,17 @@ func (a *Animal) Run(ctx context.Context, job *sdk.Job[Input]) error {
 // work is what a healthy one does.
 func (a *Animal) work(ctx context.Context, job *sdk.Job[Input]) error {
 	in := &job.Input
+	var note string
+	if found, err := job.Load(&note); err != nil {
+		return err
+	} else if job.Resume && !found {
+		return sdk.Errorf(sdk.Lost, "nothing is known of the work before")
+	}
+	if in.Save {
+		if err := job.Save("asleep"); err != nil {
+			return err
+		}
+	}
 	for n := range in.Lines {
 		fmt.Fprintf(job.Stdout, "line %d of stdout\n", n+1)
 		fmt.Fprintf(job.Stderr, "line %d of stderr\n", n+1)
@@ -99,6 +116,7 @@ func examples() []sdk.Example {
 		{Kind: sdk.Quick, Title: "Greets", Input: Input{Text: "world"}},
 		{Kind: sdk.Long, Title: "Sleeps for a minute", Input: Input{Lines: 3, Sleep: sdk.Duration(time.Minute)}},
 		{Kind: sdk.Long, Title: "Lets a child sleep for a minute", Input: Input{Sleep: sdk.Duration(time.Minute), Child: true}},
+		{Kind: sdk.Long, Title: "Sleeps for a minute, and says so first", Input: Input{Sleep: sdk.Duration(time.Minute), Save: true}},
 		{Kind: sdk.Fails, Title: "Fails", Input: Input{Fail: "this went wrong"}},
 		{Kind: sdk.Rows, Title: "Counts", Input: Input{Rows: 3}},
 		{Kind: sdk.Logs, Title: "Writes lines", Input: Input{Lines: 100}},

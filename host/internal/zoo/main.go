@@ -29,6 +29,8 @@ type breed struct {
 	call func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error)
 	// stream serves a streaming call in place of next.
 	stream func(stream grpc.ServerStream, method string, next func(grpc.ServerStream) error) error
+	// receive changes the request of a streaming call before it is served.
+	receive func(request any)
 	// send sends a batch of events of an attempt in place of next.
 	send func(events []*pluginpb.Event, next func([]*pluginpb.Event) error) error
 	// options are added to those of the healthy one.
@@ -38,7 +40,10 @@ type breed struct {
 // breeds are all that there are, by the name of the plugin.
 func breeds() map[string]breed {
 	all := map[string]breed{"healthy": {wrong: "nothing"}}
-	for _, some := range []map[string]breed{events()} {
+	for _, some := range []map[string]breed{
+		handshakes(), descriptions(), settings(), events(), attempts(), acks(), cancels(), results(), logs(),
+		hosts(), leftovers(), ends(), secrets(), robust(),
+	} {
 		for name, b := range some {
 			all[name] = b
 		}
@@ -59,6 +64,9 @@ func main() {
 	}
 	options := append([]sdk.Option{
 		sdk.Version("1.0.0"),
+		sdk.MaxConcurrency(64),
+		sdk.Resume(1),
+		sdk.Configure(func(*Zoo) error { return nil }),
 		sdk.Examples(examples()...),
 		sdk.GRPC(
 			grpc.ChainUnaryInterceptor(b.unary),
@@ -81,10 +89,28 @@ func (b *breed) streaming(service any, stream grpc.ServerStream, info *grpc.Stre
 	if b.send != nil {
 		stream = &sender{stream, b.send}
 	}
+	if b.receive != nil {
+		stream = &receiver{stream, b.receive}
+	}
 	if b.stream == nil {
 		return next(service, stream)
 	}
 	return b.stream(stream, info.FullMethod, func(stream grpc.ServerStream) error { return next(service, stream) })
+}
+
+// receiver is a stream whose requests go through receive.
+type receiver struct {
+	grpc.ServerStream
+	receive func(any)
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (r *receiver) RecvMsg(message any) error {
+	err := r.ServerStream.RecvMsg(message)
+	if err == nil {
+		r.receive(message)
+	}
+	return err
 }
 
 // sender is a stream whose events go through send.

@@ -1,37 +1,38 @@
-"""A plugin that counts the words of a text: the smallest one with all that a plugin has."""
+"""A plugin that counts the words of a text, or phrases of several words: the first one to read."""
 
 import collections
 import re
 
 from heimdall_plugin import Error, Job, serve
 
-SETTINGS = {"properties": {
+SETTINGS = {"properties": {  # what the operator writes, as the context of command and cluster
     "ignore": {"type": "array", "items": {"type": "string"}, "default": [], "description": "Words that do not count."},
-    "pause": {"type": "number", "minimum": 0, "default": 0, "description": "Seconds to wait after each line."},
-}}
-INPUT = {"required": ["text"], "properties": {
+    "pause": {"type": "number", "minimum": 0, "default": 0, "description": "Seconds to wait after each line."}}}
+INPUT = {"required": ["text"], "properties": {  # what the caller writes, as the context of the job
     "text": {"type": "string", "description": "The text to count."},
-    "top": {"type": "integer", "minimum": 1, "default": 10, "description": "How many words to show."},
-}}
-POEM = "the quick brown fox\njumps over\nthe lazy dog\n"
+    "length": {"type": "integer", "minimum": 1, "maximum": 100, "default": 1, "description": "Words of a phrase."},
+    "top": {"type": "integer", "minimum": 1, "default": 10, "description": "How many phrases to show."}}}
 
 
 def run(job: Job) -> None:
-    ignore, words, lines = set(job.settings["ignore"]), collections.Counter(), job.input["text"].splitlines()
+    phrases, length, lines = collections.Counter(), job.input["length"], job.input["text"].splitlines()
     for number, line in enumerate(lines, 1):
-        words.update(word for word in re.findall(r"\w+", line.lower()) if word not in ignore)
-        print(f"line {number}: {words.total()} words", file=job.stdout)
+        words = [word for word in re.findall(r"\w+", line.lower()) if word not in job.settings["ignore"]]
+        phrases.update(" ".join(words[i:i + length]) for i in range(len(words) - length + 1))
+        print(f"line {number}: {phrases.total()} phrases", file=job.stdout if words else job.stderr)
         job.progress(number, len(lines))
         job.wait(job.settings["pause"])
-    if not words:
-        raise Error("failed", "the text has no word that counts")
-    job.table({"word": "string", "count": "int64"}, words.most_common(job.input["top"]))
+    if not phrases:
+        raise Error("failed", f"no line of the text has {length} words that count")
+    job.table({"phrase": "string", "count": "int64"}, phrases.most_common(job.input["top"]))
 
 
-EXAMPLES = [
-    {"kind": "quick", "title": "Count two words", "input": {"text": "hello hello world"}},
-    {"kind": "table", "title": "The words of a fox", "settings": {"ignore": ["the"]}, "input": {"text": POEM}},
+POEM, MANY = "the quick brown fox\n---\njumps over the lazy dog\n", " ".join(map(str, range(1500)))
+serve("wordcount", "0.2.0", run, settings_schema=SETTINGS, input_schema=INPUT, max_concurrency=64,
+      retry_safe=True, examples=[
+    {"kind": "quick", "title": "Three words", "input": {"text": "hello hello world"}},
+    {"kind": "table", "title": "A fox and a dog", "settings": {"ignore": ["the"]}, "input": {"text": POEM}},
+    {"kind": "logs", "title": "A line without words", "input": {"text": POEM}},
     {"kind": "long", "title": "Line by line", "settings": {"pause": 1}, "input": {"text": POEM * 10}},
     {"kind": "fails", "title": "Nothing to count", "input": {"text": "..."}},
-]
-serve("wordcount", "0.1.0", run, settings_schema=SETTINGS, input_schema=INPUT, examples=EXAMPLES, retry_safe=True)
+    {"kind": "big", "title": "Long phrases", "input": {"text": MANY, "length": 50, "top": 1500}}])

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -28,10 +29,11 @@ type model struct {
 }
 
 type modelJob struct {
-	status  job.Status
-	created int
-	lease   job.Lease
-	by      string
+	status     job.Status
+	created    int
+	lease      job.Lease
+	by         string
+	checkpoint *job.Checkpoint
 }
 
 // testModel makes random histories and compares the store with the model after
@@ -57,6 +59,9 @@ func testModel(t *testing.T, db *store.DB) {
 			"end stale":   m.endStale,
 			"end again":   m.endAgain,
 			"give back":   m.giveBack,
+			"save":        m.save,
+			"save stale":  m.saveStale,
+			"resume":      m.resume,
 			"cancel":      m.cancel,
 			"start again": m.restart,
 		})
@@ -132,6 +137,7 @@ func (m *model) end(rt *rapid.T) {
 		return
 	}
 	e := ended(m.jobs[id].lease, rapid.SampledFrom(m.kinds).Draw(rt, "status"))
+	e.Checkpoint = m.jobs[id].checkpoint
 	if err := m.db.End(m.t.Context(), e); err != nil {
 		rt.Fatalf("end: %v", err)
 	}
@@ -146,6 +152,50 @@ func (m *model) endStale(rt *rapid.T) {
 	err := m.db.End(m.t.Context(), ended(rapid.SampledFrom(m.stale).Draw(rt, "lease"), job.Succeeded))
 	if !errors.Is(err, store.ErrLeaseLost) {
 		rt.Fatalf("end of a lease that is over: got %v, want %v", err, store.ErrLeaseLost)
+	}
+}
+
+func (m *model) save(rt *rapid.T) {
+	id := m.in(rt, job.Accepted, job.Running, job.Canceling)
+	if id == "" {
+		return
+	}
+	j := m.jobs[id]
+	c := &job.Checkpoint{Attempt: j.lease.Attempt, Format: 1, Data: rapid.SliceOfN(rapid.Byte(), 1, 8).Draw(rt, "data")}
+	if err := m.db.Checkpoint(m.t.Context(), j.lease, c); err != nil {
+		rt.Fatalf("checkpoint: %v", err)
+	}
+	j.checkpoint = c
+}
+
+func (m *model) saveStale(rt *rapid.T) {
+	if len(m.stale) == 0 {
+		return
+	}
+	err := m.db.Checkpoint(m.t.Context(), rapid.SampledFrom(m.stale).Draw(rt, "lease"), &job.Checkpoint{})
+	if !errors.Is(err, store.ErrLeaseLost) {
+		rt.Fatalf("checkpoint of a lease that is over: got %v, want %v", err, store.ErrLeaseLost)
+	}
+}
+
+func (m *model) resume(rt *rapid.T) {
+	id := m.in(rt, job.Accepted, job.Running, job.Canceling)
+	if id == "" {
+		return
+	}
+	j := m.jobs[id]
+	lease, by, err := m.db.Resume(m.t.Context(), ended(j.lease, job.Failed))
+	if err != nil || by != j.by {
+		rt.Fatalf("resume: got %q and error %v, want %q", by, err, j.by)
+	}
+	if by != "" {
+		return
+	}
+	m.stale = append(m.stale, j.lease)
+	j.status = job.Running
+	j.lease.Attempt++
+	if lease != j.lease {
+		rt.Fatalf("resume: got lease %+v, want %+v", lease, j.lease)
 	}
 }
 
@@ -219,6 +269,11 @@ func (m *model) restart(rt *rapid.T) {
 	slices.SortFunc(want, func(a, b job.ID) int { return m.jobs[a].created - m.jobs[b].created })
 	if got := claimedIDs(adopted); !slices.Equal(got, want) {
 		rt.Fatalf("adopt: got %v, want %v", got, want)
+	}
+	for _, c := range adopted {
+		if want := m.jobs[c.Job.ID].checkpoint; !reflect.DeepEqual(c.Checkpoint, want) {
+			rt.Fatalf("adopt: got checkpoint %+v, want %+v", c.Checkpoint, want)
+		}
 	}
 }
 

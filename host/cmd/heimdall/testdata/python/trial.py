@@ -26,6 +26,10 @@ def run(job):
     elif what == "program":
         print("before", file=job.stdout)
         job.command(["sh", "-c", "cat; pwd; echo oops >&2; exit 3"], input="stdin\n")
+    elif what == "writes":
+        job.command(["sh", "-c", "for n in 1 2 3 4 5 6; do echo to stdout; echo to stderr >&2; done"])
+    elif what == "sleep":
+        job.command(["sh", "-c", "sleep 60 & sleep 60"])
     elif what == "tree":
         job.command(["sh", "-c", "trap '' TERM; setsid sh -c \"trap '' TERM; echo \\$\\$ >>$0; while :; do sleep 1; done\" & "
                      "echo $$ >>$0; while :; do sleep 1; done", job.input["file"]])
@@ -38,6 +42,13 @@ def run(job):
                 pass
         finally:
             open(job.input["file"], "x").close()
+    elif what == "no newline":
+        job.stdout.write("1234567890")
+    elif what == "progress":
+        for n in range(20000):
+            job.progress(n)
+    elif what == "greeting":
+        job.text(job.plugin_settings["greeting"])
     elif what == "denied":
         raise Error("denied", "not you")
     elif what == "exit":
@@ -52,4 +63,7 @@ def run(job):
 
 TEXT = {"type": "string"}
 serve("trial", "0.1.0", run, input_schema={"required": ["what"], "properties": {"what": TEXT, "file": TEXT}},
-      settings_schema={"properties": {"token": TEXT}})
+      settings_schema={"properties": {"token": TEXT | {"x-heimdall-secret": True}}},
+      plugin_settings_schema={"properties": {"greeting": TEXT | {"default": "hello"}, "color": TEXT | {"enum": ["red"]}}},
+      examples=[{"kind": kind, "title": what, "input": {"what": what}} for kind, what in
+                [("quick", "greeting"), ("fails", "denied"), ("logs", "writes"), ("long", "sleep")]])

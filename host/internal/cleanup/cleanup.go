@@ -1,0 +1,124 @@
+// Package cleanup has plugins remove what attempts with an unknown outcome may
+// have left outside, in its own time and across restarts of the host.
+package cleanup
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Store knows what is left to clean up.
+type Store interface {
+	Cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error)
+	Postpone(ctx context.Context, c job.Cleanup, due time.Time) error
+	Cleaned(ctx context.Context, c job.Cleanup) error
+}
+
+// Runner removes what an attempt has left.
+type Runner interface {
+	Cleanup(ctx context.Context, c job.Cleanup) error
+}
+
+// Config is what a cleaner needs.
+type Config struct {
+	Store  Store
+	Runner Runner
+	Host   string // id of this host
+	Log    hclog.Logger
+}
+
+// Cleaner cleans up after the attempts of one host.
+type Cleaner struct {
+	Config
+	wake chan struct{}
+}
+
+const (
+	lookTime = 2 * time.Second  // between looks for what is due
+	atOnce   = 4                // attempts that are cleaned up after beside each other
+	batch    = 16               // read at once: each may have a checkpoint
+	longest  = 10 * time.Minute // between two tries
+	giveUp   = 24 * time.Hour   // after the end of the attempt
+)
+
+// New returns a cleaner. It does nothing before Serve.
+func New(c Config) *Cleaner { return &Cleaner{Config: c, wake: make(chan struct{}, 1)} }
+
+// Wake makes the cleaner look at once: something new is left.
+func (c *Cleaner) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Serve cleans up what is due until ctx is done.
+func (c *Cleaner) Serve(ctx context.Context) error {
+	tick := time.NewTicker(lookTime)
+	defer tick.Stop()
+	for {
+		for c.clean(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// clean cleans up some of what is due and reports whether there may be more.
+func (c *Cleaner) clean(ctx context.Context) bool {
+	due, err := c.Store.Cleanups(ctx, c.Host, batch)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.Log.Warn("what is left to clean up cannot be read", "error", err)
+		}
+		return false
+	}
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for _, left := range due {
+		group.Go(func() error { return c.one(ctx, left) })
+	}
+	return group.Wait() == nil && len(due) == batch
+}
+
+// one tries to clean up after one attempt, and records what came of it. It returns
+// an error when that could not be recorded.
+func (c *Cleaner) one(ctx context.Context, left job.Cleanup) error {
+	log := c.Log.With("job", left.Job.ID, "attempt", left.Attempt)
+	err := c.Runner.Cleanup(ctx, left)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err // the next start of the host tries again
+	case err == nil:
+		log.Info("what a lost job may have left outside is removed", "reason", left.Reason)
+		err = c.Store.Cleaned(ctx, left)
+	case time.Since(left.Since) > giveUp:
+		log.Error("what a lost job may have left outside stays: look after it by hand",
+			"command", left.Job.Pair.CommandID, "cluster", left.Job.Pair.ClusterID, "tries", left.Tries+1, "reason", left.Reason, "error", err)
+		err = c.Store.Cleaned(ctx, left)
+	default:
+		again := pause(left.Tries)
+		log.Warn("what a lost job may have left outside is not removed yet", "error", err, "again_in", again.Round(time.Second))
+		err = c.Store.Postpone(ctx, left, time.Now().Add(again))
+	}
+	if err != nil {
+		log.Warn("what came of a cleanup could not be recorded; it is repeated", "error", err)
+	}
+	return err
+}
+
+// pause is the time to the next try, which grows.
+func pause(tries int) time.Duration {
+	most := min(2*time.Second<<min(tries, 10), longest)
+	return most/2 + rand.N(most/2)
+}

@@ -1,0 +1,227 @@
+package conformance_test
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
+	"github.com/heimdall-run/heimdall/host/internal/conformance"
+)
+
+// broken names the breeds of the zoo and the cases that each fails.
+var broken = map[string][]string{
+	"greets-first":   {"handshake-line"},
+	"sleeps-first":   {"handshake-time"},
+	"elsewhere":      {"handshake-socket"},
+	"short-sighted":  {"handshake-long-folder"},
+	"chatty":         {"handshake-stdout"},
+	"cookieless":     {"handshake-no-cookie"},
+	"any-cookie":     {"handshake-wrong-cookie"},
+	"yes-man":        {"handshake-version"},
+	"mute":           {"describe-answers"},
+	"moody":          {"describe-again"},
+	"alias":          {"describe-name"},
+	"newest":         {"describe-version"},
+	"kindless":       {"describe-kinds"},
+	"boaster":        {"describe-capabilities"},
+	"schemeful":      {"describe-schemas"},
+	"misfit":         {"describe-examples"},
+	"lax-settings":   {"settings-unknown"},
+	"blind-settings": {"settings-wrong"},
+	"lax-input":      {"input-unknown"},
+	"blind-input":    {"input-wrong"},
+	"settled":        {"configure-again"},
+	"agreeable":      {"configure-refuses"},
+	"never-ends":     {"events-end"},
+	"open-ended":     {"events-close"},
+	"counts-down":    {"events-numbers"},
+	"repeats-events": {"events-numbers"},
+	"ends-twice":     {"events-order"},
+	"mumbles":        {"events-failed"},
+	"diligent":       {"start-again"},
+	"restless":       {"start-after-ack"},
+	"crowded":        {"start-many"},
+	"overbooked":     {"start-too-many"},
+	"devoted":        {"start-cut"},
+	"rewinds":        {"watch-from"},
+	"impatient":      {"watch-running"},
+	"polite":         {"watch-unknown"},
+	"forgetful":      {"ack-part"},
+	"keeper":         {"ack-end"},
+	"strict":         {"ack-unknown"},
+	"numb":           {"list-running"},
+	"snippy":         {"examples-long"},
+	"stubborn":       {"cancel-graceful"},
+	"unforced":       {"cancel-forced"},
+	"clingy":         {"cancel-abandon"},
+	"irritable":      {"cancel-twice"},
+	"resentful":      {"cancel-early"},
+	"retroactive":    {"cancel-late"},
+	"obliging":       {"cancel-unknown"},
+	"reasonless":     {"cancel-reasons"},
+	"crouching":      {"cancel-children"},
+	"aimless":        {"deadline"},
+	"ragged":         {"result-table"},
+	"liar":           {"result-file"},
+	"glutton":        {"result-memory"},
+	"inliner":        {"result-inline"},
+	"boundless":      {"result-limit"},
+	"ascii":          {"unicode"},
+	"small-mouthed":  {"large-start"},
+	"bound":          {"slow-reader"},
+	"open-doored":    {"folders"},
+	"hushed":         {"logs"},
+	"wordy":          {"log-limit"},
+	"faithful":       {"host-reconnect"},
+	"orphan":         {"host-killed"},
+	"tenacious":      {"renew-expired"},
+	"hasty":          {"renew-extended"},
+	"disloyal":       {"renew-epoch"},
+	"immortal":       {"orphan-timeout"},
+	"widower":        {"plugin-killed"},
+	"haunted":        {"plugin-fresh"},
+	"starts-anew":    {"resume-nothing"},
+	"gullible":       {"resume-garbage"},
+	"amnesiac":       {"resume-own"},
+	"fat":            {"checkpoint-size"},
+	"cleans-once":    {"cleanup-again"},
+	"cleans-own":     {"cleanup-fresh", "cleanup-unknown"},
+	"foldered":       {"cleanup-again", "cleanup-unknown"},
+	"endless":        {"drain-idle"},
+	"drained":        {"drain-running"},
+	"undying":        {"sigterm"},
+	"busy":           {"sigterm-running"},
+	"nervous":        {"sigint"},
+	"blabs":          {"secrets-output"},
+	"careless":       {"secrets-processes"},
+	"dismissive":     {"secrets-update"},
+	"leaky":          {"leaks"},
+	"litters":        {"leaks-processes"},
+	"speechless":     {"check-answers"},
+	"optimist":       {"check-garbage"},
+	"fragile":        {"garbage-calls"},
+	"brittle":        {"garbage-starts"},
+	"delicate":       {"garbage-bytes"},
+}
+
+func TestHealthyPassesAll(t *testing.T) {
+	report := check(t, conformance.Config{Binary: animal(t, "healthy")})
+	for _, c := range report.Cases {
+		if c.Result != checkreport.Passed {
+			t.Errorf("%s = %s, want passed\n%s", c.ID, c.Result, c.Detail)
+		}
+	}
+	if len(report.Cases) != len(conformance.Cases()) || !report.Passed || report.Version != "1.0.0" {
+		t.Errorf("got %d cases of version %s, passed = %t; want all of 1.0.0", len(report.Cases), report.Version, report.Passed)
+	}
+}
+
+// Each breed fails the case that is meant for it, and no other of those that are
+// run: by default the group of that case, with HEIMDALL_TEST_ZOO=all every one.
+func TestBrokenFailTheirCase(t *testing.T) {
+	reports := map[string]func() (*checkreport.Report, error){}
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 12) // most of the time is waiting
+	for breed, want := range broken {
+		config := conformance.Config{
+			Binary: animal(t, breed), Host: host(), Patience: 4 * time.Second, LeakTime: 4 * time.Second, Parallel: 4,
+		}
+		if breed == "sleeps-first" {
+			config.StartTimeout = 2 * time.Second
+		}
+		if os.Getenv("HEIMDALL_TEST_ZOO") != "all" {
+			config.Only = quickly(want)
+		}
+		report := sync.OnceValues(func() (*checkreport.Report, error) {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			return conformance.Check(t.Context(), config)
+		})
+		reports[breed] = report
+		group.Go(func() { _, _ = report() }) // asked for below
+	}
+	defer group.Wait()
+	for _, breed := range slices.Sorted(maps.Keys(broken)) {
+		t.Run(breed, func(t *testing.T) {
+			want := broken[breed]
+			report, err := reports[breed]()
+			if err != nil {
+				t.Fatalf("Check = %v, want a report", err)
+			}
+			var got []string
+			for _, c := range report.Cases {
+				if c.Result == checkreport.Failed {
+					got = append(got, c.ID)
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s failed %v, want %v", breed, got, want)
+			}
+			for _, c := range report.Cases {
+				if c.Result != checkreport.Failed {
+					continue
+				}
+				t.Logf("%s: %s", c.ID, c.Detail)
+				if !strings.Contains(c.Detail, "saw: ") || !strings.Contains(c.Detail, "\nlook at: ") {
+					t.Errorf("%s says %q, want what was seen, and where to look", c.ID, c.Detail)
+				}
+			}
+		})
+	}
+}
+
+// slow names the cases that take seconds although nothing is wrong.
+var slow = []string{"examples-long", "cancel-reasons", "host-killed", "leaks", "orphan-timeout", "renew-expired", "renew-extended", "resume-own", "checkpoint-size", "plugin-killed"}
+
+// quickly returns some cases and those of the group of the first that take no
+// time.
+func quickly(ids []string) []string {
+	group := ""
+	for _, c := range conformance.Cases() {
+		if c.ID == ids[0] {
+			group = c.Group
+		}
+	}
+	out := slices.Clone(ids)
+	for _, c := range conformance.Cases() {
+		if c.Group == group && !slices.Contains(slow, c.ID) {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// check runs cases; the report must make sense.
+func check(t *testing.T, config conformance.Config) *checkreport.Report {
+	t.Helper()
+	config.Host, config.HostVersion = host(), "1.2.3"
+	report, err := conformance.Check(t.Context(), config)
+	if err != nil {
+		t.Fatalf("Check = %v, want a report", err)
+	}
+	return report
+}
+
+// There is a breed for every case but those that no change of the healthy one
+// fails alone.
+func TestEveryCaseHasItsBreed(t *testing.T) {
+	var without []string
+	for _, c := range conformance.Cases() {
+		found := false
+		for _, ids := range broken {
+			found = found || slices.Contains(ids, c.ID)
+		}
+		if !found {
+			without = append(without, c.ID)
+		}
+	}
+	if len(without) > 0 {
+		t.Errorf("no breed fails %v, want one for each", without)
+	}
+}

@@ -1,0 +1,128 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// resume takes over the attempts that an earlier life of this host left behind:
+// those that a plugin still knows are followed, those that never began wait
+// again, and the others are lost, and resumed where that can be.
+func (q *Queue) resume(ctx context.Context) error {
+	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
+	if err != nil {
+		return fmt.Errorf("take over what this host ran before: %w", err)
+	}
+	var followed, unbegun, lost int
+	var back []job.Lease
+	for _, c := range adopted {
+		// A job that waits again was never marked as running; one that is resumed is.
+		c.Resume = c.Checkpoint != nil && c.Lease.Attempt > c.Checkpoint.Attempt && !c.Job.StartedAt.IsZero()
+		switch fate := q.Runner.Recall(c); {
+		case fate == pluginhost.Known:
+			followed++
+			q.takeUp(c, q.Runner.Follow)
+		case fate == pluginhost.Unbegun && c.Resume:
+			followed++
+			q.Runner.Carry(c)
+			q.takeUp(c, q.Runner.Run)
+		case fate == pluginhost.Unbegun:
+			unbegun++
+			back = append(back, c.Lease)
+		default:
+			lost++
+			q.lose(ctx, c)
+		}
+	}
+	q.Resumed()
+	if len(adopted) > 0 {
+		q.Log.Info("went on with what this host ran before", "followed", followed, "waiting_again", unbegun, "lost", lost)
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	if err := q.Store.GiveBack(ctx, back); err != nil {
+		// Nobody runs them: they are given back by comparison.
+		q.Log.Warn("jobs that never began could not be given back yet", "jobs", len(back), "error", err)
+	}
+	return nil
+}
+
+// takeUp goes on with an attempt of an earlier life, also beyond the slots.
+func (q *Queue) takeUp(c job.Claimed, run performer) {
+	q.slots.force(1)
+	q.begin(q.hold(c.Job.ID), c, run)
+}
+
+// lose ends an attempt that nobody follows any more. Where another one may go on
+// with its work, that takes its time.
+func (q *Queue) lose(ctx context.Context, c job.Claimed) {
+	q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+	if c.Lease.Attempt > 1 {
+		q.Runner.Carry(c)
+	}
+	if c.Checkpoint != nil && c.Job.Status != job.Canceling {
+		q.takeUp(c, func(ctx context.Context, c job.Claimed, _ func(time.Time)) (job.Outcome, func()) {
+			return q.Runner.Lost(ctx, c)
+		})
+		return
+	}
+	outcome, done := q.Runner.Lost(ctx, c)
+	if c.Job.Status == job.Canceling {
+		cancelOutcome(&outcome, canceledBy(c.Job.CanceledBy, pluginhost.StopUser))
+	}
+	q.finish(c, outcome, done, ctx.Done())
+}
+
+// cancelOutcome makes the loss of a job that somebody has asked to cancel its
+// cancel.
+func cancelOutcome(o *job.Outcome, how string) {
+	o.Status = job.Canceled
+	o.Error = new(*o.Error)
+	o.Error.Message = how + "; " + o.Error.Message
+}
+
+// next hands the lease of a lost attempt to one that resumes its work, and
+// returns that; false when there is none, and the outcome stands as it is then.
+// It tries again while the store is away.
+func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Claimed, bool) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		lease, by, err := q.Store.Resume(context.WithoutCancel(ctx), job.End{Lease: c.Lease, Outcome: *o})
+		switch {
+		case err == nil && by != "":
+			cancelOutcome(o, canceledBy(by, pluginhost.StopUser))
+			return c, false
+		case err == nil:
+			q.Log.Warn("a job was lost and is resumed", "job", c.Job.ID, "attempt", lease.Attempt, "error", o.Error)
+			running := *c.Job
+			running.Status, running.Attempt, running.StartedAt = job.Running, lease.Attempt, o.StartedAt
+			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true}
+			q.Runner.Carry(next)
+			return next, true
+		case errors.Is(err, store.ErrLeaseLost), errs.Is(err, errs.Invalid):
+			return c, false // the end will find that out, too
+		}
+		q.Log.Warn("a lost job could not be resumed yet", "job", c.Job.ID, "error", err, "again_in", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+			if stop != nil && (stop.Reason == pluginhost.StopUser || stop.Reason == pluginhost.StopClientGone) {
+				cancelOutcome(o, stop.Error())
+			} else {
+				o.Status = "" // a later life of the host goes on
+			}
+			return c, false
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// Checkpoints keeps checkpoints until their jobs end.
+type Checkpoints interface {
+	// Checkpoint replaces the checkpoint of a job. It returns store.ErrLeaseLost
+	// when the lease of the attempt is gone.
+	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
+}
+
+// sink gathers what an attempt reports on its way.
+type sink struct {
+	lease       job.Lease
+	checkpoints Checkpoints
+	log         hclog.Logger
+	started     func(time.Time) // nil once it was called
+
+	outputs    []job.Output
+	usage      map[string]float64
+	checkpoint *job.Checkpoint // the last one that was, or may have been, saved
+}
+
+// sink returns the sink of an attempt. What the plugin has forgotten since the
+// last checkpoint was acknowledged is in it.
+func (r *Runner) sink(c job.Claimed, started func(time.Time)) *sink {
+	s := &sink{lease: c.Lease, checkpoints: r.Checkpoints, log: r.Log, started: started, checkpoint: c.Checkpoint}
+	if c.Checkpoint == nil {
+		return s
+	}
+	s.outputs = slices.Clone(c.Checkpoint.Outputs)
+	if c.Checkpoint.Attempt == c.Lease.Attempt {
+		s.usage = maps.Clone(c.Checkpoint.Usage)
+		s.Started(time.Now()) // that is forgotten, too
+	}
+	return s
+}
+
+func (s *sink) Started(at time.Time) {
+	if s.started != nil {
+		s.started(at)
+		s.started = nil
+	}
+}
+
+// Progress is shown only while a job runs; nobody asks for it yet.
+func (s *sink) Progress(float64, float64, string) {}
+
+func (s *sink) Output(o job.Output) {
+	same := func(known job.Output) bool { return known.Key == o.Key }
+	if i := slices.IndexFunc(s.outputs, same); i >= 0 {
+		s.outputs[i] = o
+		return
+	}
+	s.outputs = append(s.outputs, o)
+}
+
+func (s *sink) Usage(unit string, amount float64) {
+	if s.usage == nil {
+		s.usage = map[string]float64{}
+	}
+	s.usage[unit] = amount
+}
+
+// Checkpoint keeps a checkpoint. While the store is away it tries again: the
+// plugin must not go on before it is durable.
+func (s *sink) Checkpoint(ctx context.Context, format int32, data []byte) error {
+	s.checkpoint = &job.Checkpoint{
+		Attempt: s.lease.Attempt, Format: format, Data: data,
+		Outputs: slices.Clone(s.outputs), Usage: maps.Clone(s.usage),
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := s.checkpoints.Checkpoint(ctx, s.lease, s.checkpoint)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, store.ErrLeaseLost):
+			return &pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job is not this host's any more"}
+		case errs.Is(err, errs.Invalid): // it would be refused for ever
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		s.log.Warn("a checkpoint could not be recorded yet", "job", s.lease.JobID, "error", err, "again_in", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Truncated needs no answer: the stored stream ends where it was cut.
+func (s *sink) Truncated(job.Stream, int64) {}

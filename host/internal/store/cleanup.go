@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Cleanups returns up to n attempts of a host whose remains are due to be
+// removed, those that are due for longest first.
+func (db *DB) Cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	due, err := db.cleanups(ctx, host, n)
+	if err != nil {
+		return nil, fmt.Errorf("read what is left to clean up: %w", db.fault(err))
+	}
+	return due, nil
+}
+
+func (db *DB) cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT "+jobRequest+`, c.attempt, c.reason, c.format, c.data, c.tries, c.created_at
+		FROM cleanup c
+		JOIN job j ON j.id = c.job_id
+		WHERE c.host_id = $1 AND c.due_at <= $2
+		ORDER BY c.due_at, c.job_id
+		LIMIT $3`, host, now(), n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var due []job.Cleanup
+	for rows.Next() {
+		c := job.Cleanup{Job: &job.Job{}}
+		var format *int32
+		var data []byte
+		if err := rows.Scan(append(requestFields(c.Job), &c.Attempt, &c.Reason, &format, &data, &c.Tries, fromTime(&c.Since))...); err != nil {
+			return nil, err
+		}
+		if format != nil {
+			c.Checkpoint = &job.Checkpoint{Format: *format, Data: data}
+		}
+		due = append(due, c)
+	}
+	return due, rows.Err()
+}
+
+// Postpone notes that a try to clean up has failed, and when the next is due.
+func (db *DB) Postpone(ctx context.Context, c job.Cleanup, due time.Time) error {
+	return db.settleCleanup(ctx, c, "UPDATE cleanup SET tries = tries + 1, due_at = $3 WHERE job_id = $1 AND attempt = $2", stamp(due))
+}
+
+// Cleaned forgets an attempt whose remains are gone, or given up.
+func (db *DB) Cleaned(ctx context.Context, c job.Cleanup) error {
+	return db.settleCleanup(ctx, c, "DELETE FROM cleanup WHERE job_id = $1 AND attempt = $2")
+}
+
+func (db *DB) settleCleanup(ctx context.Context, c job.Cleanup, statement string, more ...any) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		_, err := tx.ExecContext(ctx, statement, append([]any{string(c.Job.ID), c.Attempt}, more...)...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record the cleanup after job %s: %w", c.Job.ID, err)
+	}
+	return nil
+}
