@@ -363,7 +363,9 @@ func (p *process) finish() {
 			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
 			return // its record stays for the next life of the host
 		}
-		killStrays(p.child.record.Sockets)
+		if p.child.group == nil { // which would have ended them with it
+			killStrays(p.child.record.Sockets)
+		}
 		p.disconnect()
 	}
 	p.child.leaveGroup(p.times.kill)

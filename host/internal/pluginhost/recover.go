@@ -104,7 +104,6 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
 	fd := r.lives()
 	if fd < 0 {
-		killStrays(r.Sockets)
 		return h.forgetProcess(folder, r.Attempt)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
