@@ -83,7 +83,7 @@ func (c *child) examine(used time.Duration) {
 		c.excess.CompareAndSwap(nil, over)
 	}
 	limit := time.Duration(c.record.Limits.CPUSeconds) * time.Second
-	if limit > 0 && used > limit-100*time.Millisecond && c.killedByOthers() {
+	if limit > 0 && used > limit/2 && c.killedByOthers() { // the kernel counts in two ways, one of them by ticks
 		c.excess.CompareAndSwap(nil, &excess{cpu: limit})
 	}
 }
