@@ -36,6 +36,8 @@ type attempt struct {
 	lasting   bool // there is a checkpoint, so others can go on with the outside work
 	children  []weak.Pointer[Cmd]
 	timers    []*time.Timer
+	sampler   *time.Timer // looks at the memory of the children; nil: there was nothing to look at
+	exceeded  *Error      // the limit that it has gone over
 	forcing   *time.Timer // calls force when the grace time is over; nil: not stopped yet
 	secrets   []*pluginpb.Secret
 	usage     map[string]float64
@@ -94,8 +96,13 @@ func (a *attempt) run() {
 
 func (a *attempt) perform() error {
 	request := a.request
-	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME && !a.server.description.GetCapabilities().GetResume() {
-		return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME {
+		switch {
+		case !a.server.description.GetCapabilities().GetResume():
+			return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
+		case request.GetCheckpoint() == nil:
+			return Errorf(Lost, "there is no checkpoint to go on from")
+		}
 	}
 
 	in, err := a.server.instances.acquire(a.ctx, request.GetSettings(), request.GetSecrets())
@@ -115,6 +122,9 @@ func (a *attempt) begin() {
 // finish ends the attempt with what Run returned.
 func (a *attempt) finish(err error) {
 	var outcome *pluginpb.Result
+	if over := a.overLimit(); over != nil && err == nil {
+		err = over
+	}
 	if err == nil {
 		outcome, err = a.result.close()
 	} else {
@@ -140,6 +150,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 	a.timers = nil
 	if a.forcing != nil {
 		timers = append(timers, a.forcing)
+	}
+	if a.sampler != nil {
+		timers = append(timers, a.sampler)
 	}
 	a.mu.Unlock()
 

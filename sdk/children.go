@@ -60,6 +60,7 @@ func (a *attempt) adopt(cmd *Cmd) {
 	// Weak, so that a job may run any number of programs: one that is not
 	// reachable has ended, because its supervisor ends with the socket it held.
 	gone := func(p weak.Pointer[Cmd]) bool { return p.Value() == nil }
+	a.limitMemory()
 	a.children = append(slices.DeleteFunc(a.children, gone), weak.Make(cmd))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -53,6 +54,8 @@ type Error struct {
 	Signal     string        // that ended that process, such as "SIGKILL"
 	Detail     string        // for the operator, not for callers
 	Err        error         // what it wraps
+
+	limit string // the limit that the attempt was ended for
 }
 
 // Errorf makes an error of a class. A %w in the format keeps the wrapped error.
@@ -78,6 +81,9 @@ func classify(ctx context.Context, err error) *Error {
 	out := describe(err)
 	stop, ok := errors.AsType[*Error](context.Cause(ctx))
 	if !ok {
+		if out.Signal == "SIGKILL" {
+			out.Message += ", by a SIGKILL that the host did not send; perhaps the machine was out of memory"
+		}
 		return out
 	}
 
@@ -85,7 +91,7 @@ func classify(ctx context.Context, err error) *Error {
 	if out.Detail != "" {
 		detail += "\n" + out.Detail
 	}
-	return &Error{Class: stop.Class, Message: stop.Message, ExitCode: out.ExitCode, Signal: out.Signal, Detail: detail}
+	return &Error{Class: stop.Class, Message: stop.Message, ExitCode: out.ExitCode, Signal: out.Signal, Detail: detail, limit: stop.limit}
 }
 
 func describe(err error) *Error {
@@ -98,6 +104,10 @@ func describe(err error) *Error {
 	out := &Error{Class: Failed, Message: err.Error()}
 	if exit, ok := errors.AsType[*child.ExitError](err); ok {
 		out.ExitCode, out.Signal = exitOf(exit)
+		if exit.Signal == syscall.SIGXCPU {
+			out.Class, out.limit = Quota, "cpu"
+			out.Message = "the job used up its limit of processor time: " + out.Message
+		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		out.Class = Timeout
@@ -123,6 +133,7 @@ func (e *Error) wire() *pluginpb.Error {
 		RetrySafe: e.RetrySafe,
 		Signal:    clip(e.Signal, maxMessage),
 		Detail:    clip(e.Detail, maxDetail),
+		Limit:     e.limit,
 	}
 	if e.RetryAfter > 0 {
 		out.RetryAfter = durationpb.New(e.RetryAfter)

@@ -178,7 +178,8 @@ func (j *Job[Input]) Usage(unit string, amount float64) { j.a.addUsage(unit, amo
 // chose.
 func (j *Job[Input]) Save(v any) error { return j.a.save(v) }
 
-// Load reads what an earlier attempt saved last and reports whether there is any.
+// Load reads what an earlier attempt saved last and reports whether there is any,
+// which is so when Resume is set. What cannot be read is an error of class Lost.
 func (j *Job[Input]) Load(v any) (bool, error) {
 	return loadCheckpoint(j.a.request.GetCheckpoint(), v)
 }

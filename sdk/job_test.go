@@ -359,6 +359,32 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// Nobody can go on from nothing, or from what cannot be read.
+func TestResumeFromNothing(t *testing.T) {
+	t.Parallel()
+
+	load := script(func(_ context.Context, job *rawJob) error {
+		var id string
+		_, err := job.Load(&id)
+		return err
+	})
+	for name, checkpoint := range map[string]*pluginpb.Checkpoint{
+		"no checkpoint": nil,
+		"garbage":       {Format: 1, Data: []byte("\x00\xff")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			got := sdktest.Run(t, load, nil, nil, sdktest.Plugin(sdk.Resume()), sdktest.Request(func(r *pluginpb.StartRequest) {
+				r.Mode, r.Checkpoint = pluginpb.StartMode_START_MODE_RESUME, checkpoint
+			}))
+			if got.Err == nil || got.Err.Class != sdk.Lost || !strings.Contains(got.Err.Message, "checkpoint") {
+				t.Errorf("Err = %v, want class lost, because of the checkpoint", got.Err)
+			}
+		})
+	}
+}
+
 func TestCancelTerminatesPrograms(t *testing.T) {
 	t.Parallel()
 

@@ -30,6 +30,7 @@ var (
 func New[P Plugin[Input], Input any](name string, create func() P, opts ...Option) (*Server, error) {
 	o := &options{
 		description: &pluginpb.DescribeResponse{
+			Features:     []string{featureLimits},
 			Name:         name,
 			Version:      buildVersion(),
 			SdkVersion:   sdkVersion,

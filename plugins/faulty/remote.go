@@ -27,8 +27,8 @@ func remote(_ context.Context, job *sdk.Job[Input]) error {
 	}
 	w := work{Remote: in.Remote, ID: job.ID}
 	if job.Resume {
-		if ok, err := job.Load(&w); err != nil || !ok {
-			return sdk.Errorf(sdk.Lost, "there is no checkpoint to go on from: %w", err)
+		if _, err := job.Load(&w); err != nil {
+			return err
 		}
 	} else if !in.NoSave {
 		if err := job.Save(w); err != nil { // the intent, before the side effect

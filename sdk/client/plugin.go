@@ -31,9 +31,18 @@ type Build struct {
 	StateTime     time.Time `json:"state_time"`
 	UptimeSeconds int64     `json:"uptime_seconds"`
 	PID           int       `json:"pid"`
+	Isolation     string    `json:"isolation"` // "shared", or "per-job": a process for each job
+	Processes     []Process `json:"processes"` // of single jobs, beside that of PID
 	RunningJobs   int       `json:"running_jobs"`
 	Restarts      int       `json:"restarts"`
 	Error         string    `json:"error"`
+}
+
+// Process is the process that an attempt of a job has of its own.
+type Process struct {
+	PID           int    `json:"pid"`
+	Attempt       string `json:"attempt"`
+	UptimeSeconds int64  `json:"uptime_seconds"`
 }
 
 // Plugins returns the plugins of the host, and the answer as it came.

@@ -1074,7 +1074,10 @@ type Error struct {
 	// Name of the signal that ended that process, such as "SIGKILL".
 	Signal string `protobuf:"bytes,6,opt,name=signal,proto3" json:"signal,omitempty"`
 	// Details for the operator, such as the stack of a panic; not for callers.
-	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The limit of StartRequest.limits that the attempt was ended for, such as
+	// "memory"; empty when it was none. The class is then ERROR_CLASS_QUOTA.
+	Limit         string `protobuf:"bytes,8,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1158,6 +1161,13 @@ func (x *Error) GetDetail() string {
 	return ""
 }
 
+func (x *Error) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
 var File_heimdall_plugin_v1_event_proto protoreflect.FileDescriptor
 
 const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
@@ -1214,7 +1224,7 @@ const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\"V\n" +
 	"\x05Ended\x12/\n" +
 	"\x05error\x18\x01 \x01(\v2\x19.heimdall.plugin.v1.ErrorR\x05error\x12\x1c\n" +
-	"\tabandoned\x18\x02 \x01(\bR\tabandoned\"\x92\x02\n" +
+	"\tabandoned\x18\x02 \x01(\bR\tabandoned\"\xa8\x02\n" +
 	"\x05Error\x124\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x1e.heimdall.plugin.v1.ErrorClassR\x05class\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
@@ -1224,7 +1234,8 @@ const file_heimdall_plugin_v1_event_proto_rawDesc = "" +
 	"retry_safe\x18\x04 \x01(\bR\tretrySafe\x12 \n" +
 	"\texit_code\x18\x05 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06signal\x18\x06 \x01(\tR\x06signal\x12\x16\n" +
-	"\x06detail\x18\a \x01(\tR\x06detailB\f\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\x12\x14\n" +
+	"\x05limit\x18\b \x01(\tR\x05limitB\f\n" +
 	"\n" +
 	"_exit_code*U\n" +
 	"\n" +

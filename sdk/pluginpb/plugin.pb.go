@@ -340,7 +340,8 @@ type DescribeResponse struct {
 	Docs string `protobuf:"bytes,9,opt,name=docs,proto3" json:"docs,omitempty"`
 	// JSON Schema (2020-12) of the settings of the plugin itself (Configure).
 	PluginSettingsSchema string `protobuf:"bytes,10,opt,name=plugin_settings_schema,json=pluginSettingsSchema,proto3" json:"plugin_settings_schema,omitempty"`
-	// Optional features of the protocol that the plugin understands.
+	// Optional features of the protocol that the plugin understands. "limits": it
+	// holds StartRequest.limits for the programs that attempts run.
 	Features      []string `protobuf:"bytes,11,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

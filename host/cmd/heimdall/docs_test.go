@@ -118,7 +118,7 @@ func TestPluginAuthorsExamples(t *testing.T) {
 		}
 	}
 	command("vet", "./...")
-	command("test", "./plugin1")
+	command("test", "./...")
 	command("build", "-o", "built/heimdall-plugin-csv", "./plugin1")
 
 	files := t.TempDir()

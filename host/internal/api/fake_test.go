@@ -108,11 +108,18 @@ func (f *fake) Plugins() []pluginhost.Status {
 		{
 			Name: "ping", Version: "1.1.0", Digest: "abcd", Path: "/p/heimdall-plugin-ping", Serves: true,
 			State: pluginhost.Active, Since: started, PID: 7, Running: 2, RestartCount: 1,
+			Isolation: pluginhost.PerJob, Processes: []pluginhost.Process{{PID: 8, Attempt: "j.1", Since: started}},
+			Limits: pluginhost.Limits{MemoryBytes: 1 << 20}, Held: held(pluginhost.Cgroup), JobsHeld: held(pluginhost.Sampled),
 			Restarts:    []pluginhost.Restart{{At: started, Reason: "signal: killed"}},
 			Description: &pluginhost.Description{SDKVersion: "go/0.1.0", InputSchema: json.RawMessage(`{"type":"object"}`), Docs: "greets"},
 		},
 		{Name: "ping", Version: "1.0.0", Digest: "ef01", State: pluginhost.Draining, Since: started, PID: 6, Running: 1},
 	}
+}
+
+// held says what holds limits, that of memory one way and none of the others.
+func held(memory pluginhost.By) pluginhost.Holding {
+	return pluginhost.Holding{Memory: memory, CPU: pluginhost.Nobody, OpenFiles: pluginhost.Nobody, Core: pluginhost.Rlimit}
 }
 
 func (f *fake) Wait(ctx context.Context, id job.ID) (*job.Job, error) {

@@ -40,10 +40,35 @@ type wireBuild struct {
 	StateTime     time.Time     `json:"state_time"` // since when
 	UptimeSeconds int64         `json:"uptime_seconds,omitempty"`
 	PID           int           `json:"pid,omitempty"`
+	Isolation     string        `json:"isolation,omitempty"` // "shared", or "per-job": a process for each job
+	Processes     []wireProcess `json:"processes,omitempty"` // of single jobs, beside that of pid
+	Limits        *wireLimits   `json:"limits,omitempty"`
 	RunningJobs   int           `json:"running_jobs"`
 	Restarts      int           `json:"restarts"`
 	LastRestarts  []wireRestart `json:"last_restarts,omitempty"`
 	Error         string        `json:"error,omitempty"`
+}
+
+// wireProcess is the process that an attempt has of its own.
+type wireProcess struct {
+	PID           int    `json:"pid"`
+	Attempt       string `json:"attempt"` // <id of the job>.<ordinal>
+	UptimeSeconds int64  `json:"uptime_seconds"`
+}
+
+// wireLimits says how much a process of a build may use, and what holds the
+// limits: "cgroup", "sampled", "rlimit", or "none".
+type wireLimits struct {
+	Memory    wireLimit `json:"memory"`     // bytes
+	CPU       wireLimit `json:"cpu"`        // seconds
+	OpenFiles wireLimit `json:"open_files"` // files
+	Core      wireLimit `json:"core"`       // bytes
+}
+
+type wireLimit struct {
+	Process   int64  `json:"process"`     // the limit of the build's process; 0: none, for core files: no bytes
+	HeldBy    string `json:"held_by"`     // what holds that
+	JobHeldBy string `json:"job_held_by"` // what holds the limits of commands
 }
 
 type wireRestart struct {
@@ -109,16 +134,36 @@ func wireBuildOf(s pluginhost.Status) wireBuild {
 	b := wireBuild{
 		Version: s.Version, SHA256: s.Digest, Path: s.Path, Serves: s.Serves,
 		State: string(s.State), StateTime: s.Since.UTC().Truncate(time.Millisecond),
-		PID: s.PID, RunningJobs: s.Running, Restarts: s.RestartCount, Error: s.Error,
+		PID: s.PID, Isolation: string(s.Isolation), RunningJobs: s.Running, Restarts: s.RestartCount, Error: s.Error,
 	}
 	if s.PID != 0 {
 		b.UptimeSeconds = int64(time.Since(s.Since).Seconds())
 	}
+	for _, p := range s.Processes {
+		b.Processes = append(b.Processes, wireProcess{PID: p.PID, Attempt: p.Attempt, UptimeSeconds: int64(time.Since(p.Since).Seconds())})
+	}
 	if s.Description != nil {
+		b.Limits = wireLimitsOf(s)
 		b.SDKVersion = s.Description.SDKVersion
 	}
 	for _, r := range s.Restarts {
 		b.LastRestarts = append(b.LastRestarts, wireRestart{r.At.UTC().Truncate(time.Millisecond), r.Reason})
 	}
 	return b
+}
+
+func wireLimitsOf(s pluginhost.Status) *wireLimits {
+	limit := func(process int64, held, jobs pluginhost.By) wireLimit {
+		return wireLimit{Process: process, HeldBy: string(held), JobHeldBy: string(jobs)}
+	}
+	if s.PID == 0 { // there is no process that anything could be held of
+		nobody := pluginhost.Nobody
+		s.Held = pluginhost.Holding{Memory: nobody, CPU: nobody, OpenFiles: nobody, Core: nobody}
+	}
+	return &wireLimits{
+		Memory:    limit(s.Limits.MemoryBytes, s.Held.Memory, s.JobsHeld.Memory),
+		CPU:       limit(s.Limits.CPUSeconds, s.Held.CPU, s.JobsHeld.CPU),
+		OpenFiles: limit(s.Limits.OpenFiles, s.Held.OpenFiles, s.JobsHeld.OpenFiles),
+		Core:      limit(s.Limits.CoreBytes, s.Held.Core, s.JobsHeld.Core),
+	}
 }

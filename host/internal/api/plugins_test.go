@@ -22,6 +22,12 @@ func TestPlugins(t *testing.T) {
 				Restarts                      int
 				LastRestarts                  []struct{ Reason string } `json:"last_restarts"`
 				UptimeSeconds                 int64                     `json:"uptime_seconds"`
+				Isolation                     string
+				Processes                     []struct {
+					PID     int
+					Attempt string
+				}
+				Limits json.RawMessage
 			}
 		}
 	}
@@ -38,6 +44,16 @@ func TestPlugins(t *testing.T) {
 	b := ping.Builds[0]
 	if !b.Serves || b.SHA256 != "abcd" || b.PID != 7 || b.RunningJobs != 2 || b.Restarts != 1 || b.LastRestarts[0].Reason != "signal: killed" || b.UptimeSeconds <= 0 {
 		t.Errorf("first build = %+v", b)
+	}
+	if b.Isolation != "per-job" || len(b.Processes) != 1 || b.Processes[0].PID != 8 || b.Processes[0].Attempt != "j.1" {
+		t.Errorf("first build = %+v, want one process of a job", b)
+	}
+	const limits = `{"memory":{"process":1048576,"held_by":"cgroup","job_held_by":"sampled"},` +
+		`"cpu":{"process":0,"held_by":"none","job_held_by":"none"},` +
+		`"open_files":{"process":0,"held_by":"none","job_held_by":"none"},` +
+		`"core":{"process":0,"held_by":"rlimit","job_held_by":"rlimit"}}`
+	if string(b.Limits) != limits {
+		t.Errorf("limits = %s, want %s", b.Limits, limits)
 	}
 	if old := ping.Builds[1]; old.Serves || old.State != "draining" {
 		t.Errorf("second build = %+v", old)

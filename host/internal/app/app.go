@@ -110,7 +110,8 @@ func (h *host) open(ctx context.Context) (err error) {
 		Settings: func(plugin string) (json.RawMessage, map[string][]byte, error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},
-		Log: h.log.Named("plugins"),
+		Policies: policies(c.Plugins.Policy),
+		Log:      h.log.Named("plugins"),
 	})
 	if err != nil {
 		return err
@@ -197,6 +198,20 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil
+}
+
+// policies returns what the configuration says of single plugins.
+func policies(configured map[string]config.Policy) map[string]pluginhost.Policy {
+	wanted := make(map[string]pluginhost.Policy, len(configured))
+	for name, p := range configured {
+		wanted[name] = pluginhost.Policy{
+			Isolation: pluginhost.Isolation(p.Isolation),
+			Limits: pluginhost.Limits{
+				MemoryBytes: int64(p.Memory), CPUSeconds: int64(p.CPU / time.Second), OpenFiles: p.OpenFiles, CoreBytes: int64(p.Core),
+			},
+		}
+	}
+	return wanted
 }
 
 func (h *host) loadCatalog() (*catalog.Snapshot, error) {

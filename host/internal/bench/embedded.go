@@ -26,10 +26,10 @@ type embedded struct {
 // startWait is how long a plugin may take that is about to be measured.
 const startWait = 20 * time.Second
 
-// embed starts a plugin host; close ends it.
-func (b *bench) embed(plugins, data string) (*embedded, error) {
+// embed starts a plugin host with the operator's policies; close ends it.
+func (b *bench) embed(plugins, data string, policies map[string]pluginhost.Policy) (*embedded, error) {
 	h, err := pluginhost.New(pluginhost.Config{
-		Directory: plugins, DataDir: data, StartWait: startWait, Log: hclog.NewNullLogger(),
+		Directory: plugins, DataDir: data, StartWait: startWait, Policies: policies, Log: hclog.NewNullLogger(),
 	})
 	if err != nil {
 		return nil, err
@@ -82,12 +82,12 @@ type sink struct {
 
 func newSink() *sink { return &sink{begun: make(chan struct{})} }
 
-func (s *sink) Started(time.Time)               { s.at = time.Now(); close(s.begun) }
-func (*sink) Progress(float64, float64, string) {}
-func (*sink) Output(job.Output)                 {}
-func (*sink) Usage(string, float64)             {}
-func (*sink) Checkpoint(context.Context, int32, []byte) error    { return nil }
-func (*sink) Truncated(job.Stream, int64)       {}
+func (s *sink) Started(time.Time)                             { s.at = time.Now(); close(s.begun) }
+func (*sink) Progress(float64, float64, string)               {}
+func (*sink) Output(job.Output)                               {}
+func (*sink) Usage(string, float64)                           {}
+func (*sink) Checkpoint(context.Context, int32, []byte) error { return nil }
+func (*sink) Truncated(job.Stream, int64)                     {}
 
 // copyPlugin makes a folder that holds one plugin.
 func copyPlugin(binary, folder string) error {

@@ -110,23 +110,31 @@ func processorTime(processes []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// othersTime is how long the machine is watched before a section.
-const othersTime = 300 * time.Millisecond
+const (
+	calm     = 10               // percent of the machine's processor time that others may take
+	calmLook = time.Second / 2  // over which that is measured
+	calmWait = 10 * time.Second // after which a busy machine is put up with
+)
 
-// others returns how much of the machine's processor time is taken, percent,
-// while the programs that are measured do nothing: a run on a busy machine says
-// less.
-func others() (float64, error) {
-	busy, all, err := machineTime()
-	if err != nil {
-		return 0, err
+// others waits for a while until the machine is calm, and returns how much of
+// its processor time is taken, percent, while what is measured does nothing: a
+// run on a busy machine says less.
+func others(ctx context.Context) (percent float64, err error) {
+	for begun := time.Now(); ; {
+		busy, all, err := machineTime()
+		if err != nil {
+			return 0, err
+		}
+		time.Sleep(calmLook)
+		busyThen, allThen, err := machineTime()
+		if err != nil || ctx.Err() != nil {
+			return 0, errors.Join(err, ctx.Err())
+		}
+		percent = 100 * (busyThen - busy) / max(allThen-all, 1)
+		if percent <= calm || time.Since(begun) > calmWait {
+			return percent, nil
+		}
 	}
-	time.Sleep(othersTime)
-	busyThen, allThen, err := machineTime()
-	if err != nil || allThen == all {
-		return 0, err
-	}
-	return 100 * (busyThen - busy) / (allThen - all), nil
 }
 
 // machineTime returns the busy and the whole time of all processors since the

@@ -83,6 +83,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 	}{
 		{"start", b.start},
 		{"plugin start", b.pluginStart},
+		{"job in a process of its own", b.perJob},
 		{"crash noticed", b.crash},
 		{"hot drop", b.hotDrop},
 		{"take over", b.takeOver},
@@ -97,7 +98,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		}
 		fmt.Printf("\n%s\n", s.name)
 		before := len(b.figures)
-		taken, err := others()
+		taken, err := others(b.ctx)
 		if err != nil {
 			return err
 		}

@@ -54,6 +54,15 @@ type Command struct {
 	ClusterTags   []tag.Set     `json:"cluster_tags"` // ordered preference; empty: any cluster
 	Timeout       time.Duration `json:"timeout,omitempty"`
 	Detach        bool          `json:"detach,omitempty"` // its jobs go on while no host runs
+	Limits        Limits        `json:"limits,omitzero"`
+}
+
+// Limits are upper bounds of what a job may use; 0 means none.
+type Limits struct {
+	MemoryBytes int64 `json:"memory_bytes,omitempty"` // of all its processes together
+	CPUSeconds  int64 `json:"cpu_seconds,omitempty"`  // of each process
+	OpenFiles   int64 `json:"open_files,omitempty"`   // likewise
+	CoreBytes   int64 `json:"core_bytes,omitempty"`   // of a core file; 0: none is written
 }
 
 // Cluster is a place that work can run on.

@@ -38,7 +38,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 					rows = append(rows, buildRow(p.Name, b))
 				}
 			}
-			return a.printRows([]string{"NAME", "VERSION", "DIGEST", "SERVES", "STATE", "PID", "UPTIME", "JOBS", "RESTARTS", "ERROR"}, rows)
+			return a.printRows([]string{"NAME", "VERSION", "DIGEST", "SERVES", "STATE", "ISOLATION", "PROCESSES", "PID", "UPTIME", "JOBS", "RESTARTS", "ERROR"}, rows)
 		}),
 	}
 	a.clientFlags(c)
@@ -47,15 +47,17 @@ func (a *app) pluginListCommand() *cobra.Command {
 
 func buildRow(name string, b client.Build) []string {
 	serves, pid, uptime := "no", "", ""
+	processes := len(b.Processes)
 	if b.Serves {
 		serves = "yes"
 	}
 	if b.PID != 0 {
+		processes++
 		pid = strconv.Itoa(b.PID)
 		uptime = (time.Duration(b.UptimeSeconds) * time.Second).String()
 	}
 	return []string{
-		name, b.Version, b.SHA256[:min(12, len(b.SHA256))], serves, b.State,
+		name, b.Version, b.SHA256[:min(12, len(b.SHA256))], serves, b.State, b.Isolation, strconv.Itoa(processes),
 		pid, uptime, strconv.Itoa(b.RunningJobs), strconv.Itoa(b.Restarts), b.Error,
 	}
 }

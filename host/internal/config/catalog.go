@@ -50,6 +50,7 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 			ClusterTags:   slices.Clone(command.ClusterTags),
 			Timeout:       command.Timeout,
 			Detach:        command.OnShutdown == "detach",
+			Limits:        command.Limits.catalog(),
 		}
 	}
 	clusters := make([]*catalog.Cluster, len(c.Clusters))
@@ -118,6 +119,7 @@ func (c *Config) checkCatalog(found *faults) {
 			}
 		}
 		checkNotNegative(found, key+".timeout", command.Timeout)
+		checkLimits(found, key+".limits", command.Limits)
 		if how := command.OnShutdown; how != "" && how != "wait" && how != "detach" {
 			found.add(key+".on_shutdown", `want "wait" or "detach"`)
 		}

@@ -49,6 +49,7 @@ func (c *Config) checkSettings(found *faults) {
 		found.add("plugins.directory", "this is empty; name a folder")
 	}
 	checkPositive(found, "plugins.start_timeout", c.Plugins.StartTimeout)
+	checkPolicies(found, c.Plugins.Policy)
 	for i, name := range c.Plugins.Environment {
 		if !variableName.MatchString(name) {
 			found.add(element("plugins.environment", i), "%q is not the name of a variable", name)

@@ -92,6 +92,9 @@ type Plugins struct {
 	// Environment names variables of the host that plugins are given besides
 	// the few that every program needs. Default: none.
 	Environment []string `toml:"environment"`
+	// Policy holds the table [plugins.policy.<name>] of each plugin that has
+	// one. Default: none.
+	Policy map[string]Policy `toml:"policy"`
 }
 
 // Queue says how jobs are run and stopped.
@@ -168,6 +171,10 @@ type Command struct {
 	// queue.shutdown_grace, or detach, which leaves them to the next start of
 	// the host. Default: wait.
 	OnShutdown string `toml:"on_shutdown"`
+	// Limits bound what each job may use: its process, where it has one of its
+	// own, else each program that it runs. Default: none, but that no core files
+	// are written.
+	Limits Limits `toml:"limits"`
 	// Context holds the plugin's settings that belong to the command, a JSON
 	// object, references as written. Default: empty.
 	Context json.RawMessage `toml:"context"`

@@ -28,10 +28,12 @@ func (d *decoder) config(tree map[string]any, c *Config) {
 func (d *decoder) table(path string, table map[string]any, to reflect.Value) {
 	fields := make(map[string]reflect.Value, to.NumField())
 	var known []string
-	for i := range to.NumField() {
-		name := to.Type().Field(i).Tag.Get("toml")
-		fields[name] = to.Field(i)
-		known = append(known, name)
+	for _, field := range reflect.VisibleFields(to.Type()) {
+		if !field.Anonymous { // its own are there as well
+			name := field.Tag.Get("toml")
+			fields[name] = to.FieldByIndex(field.Index)
+			known = append(known, name)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		key := join(path, name)
@@ -62,6 +64,10 @@ func (d *decoder) value(key string, value any, field reflect.Value) {
 		}
 	case *time.Duration:
 		d.duration(key, value, to)
+	case *Bytes:
+		d.bytes(key, value, to)
+	case *map[string]Policy:
+		d.policies(key, value, to)
 	case *catalog.Status:
 		d.status(key, value, to)
 	case *[]string:

@@ -69,5 +69,7 @@ func (e environment) set(key string, field reflect.Value, found *faults) {
 				*to = append(*to, part)
 			}
 		}
+	case *map[string]Policy:
+		found.add(key, "a variable cannot say this; write it into the file")
 	}
 }

@@ -132,6 +132,36 @@ var bad = map[string]struct {
 @:27: log.level: "loud" is not one of trace, debug, info, warn, error, off
 @:28: log.format: "xml" is not one of text, json`,
 	},
+	"bad limits": {
+		text: "[plugins.policy.ping]\nisolation = 'alone'\nmemory = '1KiB'\ncpu = '1500ms'\nopen_files = 3\ncore = -1\nswap = 1\n" +
+			"[plugins.policy.'a/b']\nmemory = '5 MB'\n[[commands]]\nname = 'a'\nplugin = 'p'\n[commands.limits]\nmemory = 1.5\ncpu = 60\nopen_files = '9'\ncore = '9EiB'\n" +
+			"[[commands]]\nname = 'b'\nplugin = 'p'\nlimits = { memory = '9000000TiB', cpu = '-1s', memroy = 1 }\n[[commands]]\nname = 'c'\nplugin = 'p'\nlimits = '1GiB'\n",
+		want: `@:2: plugins.policy.ping.isolation: "alone" is not one of shared, per-job
+@:3: plugins.policy.ping.memory: 1024 is too small; it must be "1MiB" or more, or 0 for no limit
+@:4: plugins.policy.ping.cpu: 1.5s cannot be held; it must be whole seconds, or "0s" for no limit
+@:5: plugins.policy.ping.open_files: 3 is too small; it must be 32 or more, or 0 for as many as the host may
+@:6: plugins.policy.ping.core: -1 is too small; it must be 0 or more
+@:7: plugins.policy.ping.swap: unknown key (known here: isolation, memory, cpu, open_files, core)
+@:8: plugins.policy."a/b": the name of a plugin is small letters, digits, "-" and "_", at most 63; want what follows "heimdall-plugin-" in the name of its file
+@:9: plugins.policy."a/b".memory: "5 MB" is not a size such as "512MiB" or "2GiB"
+@:14: commands[0].limits.memory: this is a number with a fraction; want a size such as "512MiB", or a number of bytes
+@:15: commands[0].limits.cpu: this is a whole number; want a duration such as "30s" or "5m"
+@:16: commands[0].limits.open_files: this is a string; want a whole number
+@:17: commands[0].limits.core: "9EiB" is not a size such as "512MiB" or "2GiB"
+@:21: commands[1].limits.cpu: -1s cannot be held; it must be whole seconds, or "0s" for no limit
+@:21: commands[1].limits.memory: "9000000TiB" is not a size such as "512MiB" or "2GiB"
+@:21: commands[1].limits.memroy: unknown key (did you mean "memory"?)
+@:25: commands[2].limits: this is a string; want a table`,
+	},
+	"a policy of a variable": {
+		text: "",
+		env:  []string{"HEIMDALL_PLUGINS_POLICY=shared"},
+		want: "HEIMDALL_PLUGINS_POLICY: plugins.policy: a variable cannot say this; write it into the file",
+	},
+	"policies that are no tables": {
+		text: "[plugins]\npolicy = 1\n",
+		want: "@:2: plugins.policy: this is a whole number; want a table",
+	},
 	"a port that is none": {
 		text: "[server]\nlisten = '127.0.0.1:http'",
 		want: `@:2: server.listen: "127.0.0.1:http" has no port between 0 and 65535`,

@@ -62,6 +62,14 @@ url = "file"
 directory = "/opt/plugins"
 start_timeout = "1m30s"
 environment = ["HTTPS_PROXY"]
+[plugins.policy.ping]
+isolation = "shared"
+[plugins.policy.shell]
+isolation = "per-job"
+memory = "${MEMORY}"
+cpu = "90s"
+open_files = 64
+core = 4096
 [queue]
 workers = 8
 timeout = "1h"
@@ -79,13 +87,19 @@ format = "json"
 [plugin.shell]
 path = "${env:P}"
 [plugin."quoted"]
-`, "PASSWORD=$$é{}", "OPERATOR=bob")
+`, "PASSWORD=$$é{}", "OPERATOR=bob", "MEMORY=2GiB")
+	policy := map[string]config.Policy{
+		"ping": {Isolation: "shared"},
+		"shell": {Isolation: "per-job", Limits: config.Limits{
+			Memory: 2 << 30, CPU: 90 * time.Second, OpenFiles: 64, Core: 4096,
+		}},
+	}
 	want := &config.Config{
 		DataDir:   "/srv/heimdall",
 		Server:    config.Server{Listen: "[::1]:0", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10},
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
 		Artifacts: config.Artifacts{URL: "file"},
-		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}},
+		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},
 		Queue:     config.Queue{Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000},
 		Auth:      config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},
 		Log:       config.Log{Level: "debug", Format: "json"},
@@ -153,6 +167,7 @@ name = "ping"
 id = "other"
 plugin = "ping"
 cluster_tags = [["z", "a"], []]
+limits = { memory = "2MB", cpu = "1m", open_files = 40, core = "1KiB" }
 
 [[clusters]]
 name = "ping" # the sides do not share ids
@@ -181,6 +196,7 @@ id = "other"
 				Tags: tag.System("other", "ping", ""), Context: json.RawMessage("{}"),
 			},
 			Plugin: "ping", ClusterTags: []tag.Set{tag.New("a", "z"), {}},
+			Limits: catalog.Limits{MemoryBytes: 2e6, CPUSeconds: 60, OpenFiles: 40, CoreBytes: 1024},
 		},
 	}
 	clusters := []*catalog.Cluster{{Object: catalog.Object{

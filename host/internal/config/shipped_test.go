@@ -98,7 +98,7 @@ func mentions(t *testing.T, where, text string, of reflect.Type) {
 	t.Helper()
 	for i := range of.NumField() {
 		key := of.Field(i).Tag.Get("toml")
-		if !regexp.MustCompile(`(?m)^(# )?` + key + ` = |^\[commands\.` + key + `\]`).MatchString(text) {
+		if !regexp.MustCompile(`(?m)^(# )?` + key + ` = |^(# )?\[(commands|plugins)\.` + key + `[.\]]`).MatchString(text) {
 			t.Errorf("%s: the file does not show %s", where, key)
 		}
 	}

@@ -29,7 +29,7 @@ func (h *Host) Attach(ctx context.Context, socket string) (plugin string, err er
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.supervise(h.running, p.build, p)
+	s := h.supervise(h.running, p.build, &legacy{build: p.build, shared: p})
 	h.builds[s] = true
 	h.files[socket] = &file{found: found{path: socket, name: p.name}, serves: s, fixed: true}
 	h.publish()
@@ -92,6 +92,7 @@ func (p *process) meet(ctx context.Context, h *Host) error {
 	if p.description, p.version, err = describe(described, p.build); err != nil {
 		return err
 	}
+	p.isolation = Shared // whatever it prefers: there is no other process of it
 	if err := p.configure(ctx, h.config.Settings); err != nil {
 		return err
 	}

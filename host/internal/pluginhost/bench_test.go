@@ -15,10 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/sdk/handshake"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
@@ -146,4 +150,56 @@ func cpu(b *testing.B, other int) time.Duration {
 		}
 	}
 	return sum
+}
+
+// BenchmarkProcess is an attempt with a process of its own, beside the same with
+// nothing but go-plugin: start, one call, Kill. HEIMDALL_BENCH_PLUGIN is the path
+// of ping; without it both run the fake.
+func BenchmarkProcess(b *testing.B) {
+	f := newFixture(b)
+	name, binary := "good", os.Getenv("HEIMDALL_BENCH_PLUGIN")
+	if binary != "" {
+		name = "ping"
+		if err := os.Symlink(binary, filepath.Join(f.plugins, "heimdall-plugin-ping")); err != nil {
+			b.Fatal(err)
+		}
+	} else {
+		writePlugin(b, f.plugins, "heimdall-plugin-good")
+		binary = filepath.Join(f.plugins, "heimdall-plugin-good")
+	}
+	b.Run("go-plugin", func(b *testing.B) {
+		for b.Loop() {
+			client := plugin.NewClient(&plugin.ClientConfig{
+				HandshakeConfig:  handshake.Config,
+				VersionedPlugins: map[int]plugin.PluginSet{handshake.ProtocolVersion: handshake.Set(nil)},
+				AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+				Cmd:              exec.Command(binary),
+				Logger:           hclog.NewNullLogger(),
+			})
+			protocol, err := client.Client()
+			if err != nil {
+				b.Fatal(err)
+			}
+			conn := protocol.(*plugin.GRPCClient).Conn
+			if _, err := pluginpb.NewPluginServiceClient(conn).Describe(b.Context(), &pluginpb.DescribeRequest{}); err != nil {
+				b.Fatal(err)
+			}
+			client.Kill()
+		}
+	})
+	b.Run("per job", func(b *testing.B) {
+		h := f.start(b, func(c *pluginhost.Config) {
+			c.Policies = map[string]pluginhost.Policy{name: {Isolation: pluginhost.PerJob}}
+			c.Log = nil
+		})
+		n := 0
+		for b.Loop() {
+			n++
+			ended := h.Run(context.Background(), request(name, strconv.Itoa(n), "hello"), ignore{})
+			ended.Ack()
+			if ended.Error != nil {
+				b.Fatal(ended.Error)
+			}
+		}
+	})
 }

@@ -16,10 +16,12 @@ type Description struct {
 	SDKVersion     string
 	SettingsSchema json.RawMessage // JSON Schema 2020-12; nil when there is none
 	InputSchema    json.RawMessage
-	MaxConcurrency int     // most attempts at once; 0: no limit
-	ReadOnly       bool    // no job changes anything outside
-	RetrySafe      bool    // a job may be started again after an unknown outcome
-	Resume         []int32 // formats of checkpoints that it can go on from
+	Limits         bool        // it holds the limits of an attempt for the programs that the attempt runs
+	Isolation      []Isolation // that it can work under, the preferred one first; never empty
+	MaxConcurrency int         // most attempts at once in one process; 0: no limit
+	ReadOnly       bool        // no job changes anything outside
+	RetrySafe      bool        // a job may be started again after an unknown outcome
+	Resume         []int32     // formats of checkpoints that it can go on from
 	Examples       []Example
 	Docs           string // Markdown
 }
@@ -64,6 +66,8 @@ func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, err
 		SDKVersion:     d.GetSdkVersion(),
 		SettingsSchema: settings,
 		InputSchema:    input,
+		Limits:         slices.Contains(d.GetFeatures(), featureLimits),
+		Isolation:      isolation(d.GetCapabilities()),
 		MaxConcurrency: int(max(d.GetCapabilities().GetMaxConcurrency(), 0)),
 		ReadOnly:       d.GetCapabilities().GetReadOnly(),
 		RetrySafe:      d.GetCapabilities().GetRetrySafe(),

@@ -44,15 +44,29 @@ func (e *Ended) Ack() {
 	if e.process == nil || e.acked.Swap(true) {
 		return
 	}
-	if e.event > 0 {
+	if e.event > 0 && !e.process.alone() {
 		e.process.acks.add(e.attempt, e.event, false)
 	}
 	e.process.settle(1)
+	e.process.release()
 }
 
 // notStarted is the end of an attempt that no plugin has seen.
 func notStarted(class job.Class, message string) *Ended {
 	return &Ended{Error: &job.Error{Class: class, Message: message, RetrySafe: true}}
+}
+
+// notStartable is the end of an attempt whose own process was over a limit
+// before it could begin.
+func notStartable(over *excess) *Ended {
+	stop := overLimitStop(over)
+	ended := notStarted(stop.class(), stop.Error())
+	ended.Stop = stop
+	return ended
+}
+
+func overLimitStop(over *excess) *Stop {
+	return &Stop{Reason: StopLimit, Message: fmt.Sprintf("the job %v", over)}
 }
 
 // stoppedBefore is the end of an attempt that was stopped before it began.
@@ -68,13 +82,17 @@ func stoppedBefore(ctx context.Context) *Ended {
 func (x *execution) end(folders Folders, err error) *Ended {
 	p := x.process
 	e := &Ended{Build: p.build.digest, PluginVersion: p.description.Version, process: p, attempt: x.attempt, Stop: x.stopped.Load()}
-	if e.Stop == nil && x.expired() {
+	switch {
+	case e.Stop != nil:
+	case x.expired():
 		e.Stop = x.timeUp()
+	default:
+		e.Stop = x.overLimit()
 	}
 	begun := x.ended != nil || x.last > 0 || !refused(err)
 	switch failure := x.ended.GetError(); {
 	case x.ended == nil:
-		e.Error, e.Detail = x.lost(err)
+		e.Error, e.Detail = x.lost(e, err)
 	case failure != nil:
 		e.event = x.last
 		e.Error, e.Detail = jobError(failure), clip(failure.GetDetail(), maxDetail)
@@ -104,11 +122,27 @@ func (x *execution) expired() bool {
 		x.ended.GetError().GetClass() == pluginpb.ErrorClass_ERROR_CLASS_TIMEOUT
 }
 
+// overLimit returns why an attempt that nobody stopped was ended for a limit of
+// its own; nil when it was not.
+func (x *execution) overLimit() *Stop {
+	if failure := x.ended.GetError(); failure.GetLimit() != "" {
+		return &Stop{Reason: StopLimit, Message: failure.GetMessage()}
+	}
+	if p := x.process; x.ended == nil && p.alone() && p.ended(p.times.kill/4) {
+		if excess := p.child.excess.Load(); excess != nil {
+			return overLimitStop(excess)
+		}
+	}
+	return nil
+}
+
 // lost says what became of an attempt without an end event.
-func (x *execution) lost(err error) (*job.Error, string) {
+func (x *execution) lost(e *Ended, err error) (*job.Error, string) {
 	p := x.process
 	stop := x.stopped.Load()
 	switch {
+	case e.Stop != nil && e.Stop.Reason == StopLimit:
+		return &job.Error{Class: job.Quota, Message: e.Stop.Message}, p.child.stderr.text()
 	case x.hung.Load():
 		return &job.Error{
 			Class:   stop.class(),
@@ -116,9 +150,9 @@ func (x *execution) lost(err error) (*job.Error, string) {
 		}, ""
 	case breached(err):
 		return &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s broke the protocol: %s", p.name, err)}, ""
-	case refused(err) && x.last == 0:
+	case x.denied:
 		return refusal(p.name, err), ""
-	case p.ended(p.times.kill / 4):
+	case p.ended(x.patience()):
 		text, detail := p.crash()
 		if stop != nil && p.stopping.Load() {
 			return &job.Error{Class: stop.class(), Message: text}, detail
@@ -132,6 +166,16 @@ func (x *execution) lost(err error) (*job.Error, string) {
 	default:
 		return &job.Error{Class: job.Lost, Message: fmt.Sprintf("plugin %s no longer reports on the job: %s", p.name, sentence(err))}, ""
 	}
+}
+
+// patience is how long to wait for the end of a process whose streams have broken.
+// It mostly comes at once. Where the attempt could be resumed after it, it is
+// worth more.
+func (x *execution) patience() time.Duration {
+	if x.saved.Load() {
+		return x.process.times.silent
+	}
+	return x.process.times.kill / 4
 }
 
 // refused reports whether a plugin answered an attempt with no, as opposed to

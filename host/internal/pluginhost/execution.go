@@ -49,6 +49,7 @@ type execution struct {
 	begun   time.Time
 	timeout time.Duration // from then; 0: none
 	grace   time.Duration // when that is up
+	logCap  int64         // bytes of each stream; 0: any
 	resumes bool          // it goes on with the outside work of an earlier attempt
 
 	asked context.Context         // done when the attempt is asked to stop
@@ -56,6 +57,7 @@ type execution struct {
 
 	last    uint64 // number of the last event
 	working bool   // it has said so
+	denied  bool   // the plugin would not begin it
 	reports reports
 	result  *pluginpb.Result
 	ended   *pluginpb.Ended // nil before the end event
@@ -68,7 +70,8 @@ type execution struct {
 
 func newExecution(p *process, r *Request, sink Sink) *execution {
 	x := &execution{
-		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace, resumes: r.Resume,
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+		logCap: r.Limits.LogCap, resumes: r.Resume,
 	}
 	x.saved.Store(r.Checkpoint != nil)
 	return x
@@ -78,16 +81,24 @@ func newExecution(p *process, r *Request, sink Sink) *execution {
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
-	p, err := h.enter(ctx, request.Plugin, request.PluginVersion)
+	p, err := h.enter(ctx, &request)
 	if err == nil {
 		defer p.leave()
+		if request.Resume {
+			err = p.resumes(request.Checkpoint.Format)
+		}
+		if err != nil || ctx.Err() != nil {
+			p.release()
+		}
 	}
-	if err == nil && request.Resume {
-		err = p.resumes(request.Checkpoint.Format)
-	}
+	over, tooMuch := errors.AsType[*overLimit](err)
 	switch {
 	case ctx.Err() != nil:
 		ended := stoppedBefore(ctx)
+		ended.Remains = request.Resume
+		return ended
+	case tooMuch:
+		ended := notStartable(over.excess)
 		ended.Remains = request.Resume
 		return ended
 	case err != nil && request.Resume:
@@ -124,7 +135,7 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 		defer cancel()
 	}
 	x.asked = ctx
-	defer x.guardLogs(folders.Logs, func(stop *Stop) { x.abort(stop) })()
+	defer x.guardLogs(folders.Logs, x.logCap, func(stop *Stop) { x.abort(stop) })()
 
 	// The attempt has a life of its own: a canceled ctx asks it to stop, but its
 	// events are followed until it has.
@@ -166,11 +177,21 @@ type follower func(ctx context.Context, cut func()) error
 // enter waits until an attempt may begin in a process of the plugin, and counts
 // it there until leave. Of a process that ends meanwhile nothing is expected: the
 // attempt was not begun, so another process may have it.
-func (h *Host) enter(ctx context.Context, plugin, constraint string) (*process, error) {
+func (h *Host) enter(ctx context.Context, request *Request) (*process, error) {
 	for {
-		p, err := h.await(ctx, plugin, constraint)
+		p, err := h.await(ctx, request.Plugin, request.PluginVersion)
 		if err != nil {
 			return nil, err
+		}
+		if p.isolation == PerJob {
+			p, err = p.supervisor.start(ctx, request)
+			if errors.Is(err, errRetired) {
+				continue
+			}
+			if err == nil {
+				p.running.Add(1)
+			}
+			return p, err
 		}
 		if p.slots != nil {
 			select {
@@ -222,10 +243,11 @@ func (x *execution) follow(ctx context.Context, cut func(), begin follower) erro
 
 func (x *execution) start(ctx context.Context, cut func()) error {
 	stream, err := x.process.commands.Start(ctx, x.request)
-	if err != nil {
-		return err
+	if err == nil {
+		err = receive(x, stream.Recv, cut)
 	}
-	return receive(x, stream.Recv, cut)
+	x.denied = refused(err) && x.last == 0
+	return err
 }
 
 func (x *execution) watch(ctx context.Context, cut func()) error {

@@ -1,6 +1,9 @@
 package pluginhost
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Hurry shortens the deadlines that tests wait for.
 func (h *Host) Hurry() {
@@ -21,3 +24,24 @@ func (h *Host) Quarantine(crashes int) { h.times.crashes = crashes }
 
 // Look sets the time between looks at the plugin folder; before Start.
 func (h *Host) Look(every time.Duration) { h.times.look = every }
+
+// LaunchOwn starts a process for an attempt that never begins, and returns its
+// number.
+func (h *Host) LaunchOwn(plugin, attempt string) (int, error) {
+	p, err := h.pick(plugin, "")
+	if err == nil {
+		p, err = p.supervisor.start(h.running, &Request{AttemptID: attempt})
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p.child.record.PID, nil
+}
+
+// WithoutGroups makes the host work as on a machine without control groups.
+func (h *Host) WithoutGroups() {
+	h.grouping = func(string) (groups, error) { return groups{}, errors.New("not here") }
+}
+
+// Groups returns the folder of the control groups, and whether they bound memory.
+func (h *Host) Groups() (folder string, memory bool) { return h.groups.folder, h.groups.memory }

@@ -23,7 +23,8 @@ import (
 // fixture is the folders of a host under test.
 type fixture struct {
 	plugins, data string
-	look          time.Duration // between looks at the folder; 0: as Hurry has it
+	look          time.Duration          // between looks at the folder; 0: as Hurry has it
+	change        func(*pluginhost.Host) // before Start; nil: none
 }
 
 func newFixture(t testing.TB) fixture {
@@ -63,6 +64,9 @@ func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)
 	h.Hurry()
 	if f.look > 0 {
 		h.Look(f.look)
+	}
+	if f.change != nil {
+		f.change(h)
 	}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatalf("Start: %v", err)

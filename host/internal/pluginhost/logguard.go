@@ -16,13 +16,12 @@ import (
 // logTrim is the time between looks at an attempt that has written too much.
 const logTrim = 50 * time.Millisecond
 
-// guardLogs stops the attempt by abort when one of its streams grows beyond the
-// limit, and cuts the stream off there until the attempt is over: what its
-// programs write passes neither host nor sdk, and they may not stop at once. So
-// each stream holds at most its limit and what can be written between two looks.
+// guardLogs stops the attempt by abort when one of its streams grows beyond its
+// most, and cuts the stream off there until the attempt is over: what programs
+// write passes neither host nor sdk, and they may not stop at once. So a stream
+// has at most that and what can be written between two looks.
 // The function that it returns ends the guard.
-func (x *execution) guardLogs(folder string, abort func(*Stop)) (end func()) {
-	most := x.request.GetLimits().GetLogBytes()
+func (x *execution) guardLogs(folder string, most int64, abort func(*Stop)) (end func()) {
 	if most <= 0 || folder == "" {
 		return func() {}
 	}

@@ -15,6 +15,8 @@ func TestMain(m *testing.M) {
 		servePlugin()
 	case "host":
 		serveHost()
+	case "hog":
+		hog()
 	case "bare":
 		serveBare()
 	default:

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,9 +87,18 @@ func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*plugin
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
 		Capabilities: &pluginpb.Capabilities{
 			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
+			Isolation: isolation(),
 		},
 		Docs: docs,
 	}, nil
+}
+
+// isolation returns what HEIMDALL_TEST_ISOLATION names.
+func isolation() (kinds []pluginpb.Isolation) {
+	for name := range strings.FieldsSeq(os.Getenv("HEIMDALL_TEST_ISOLATION")) {
+		kinds = append(kinds, pluginpb.Isolation(pluginpb.Isolation_value["ISOLATION_"+name]))
+	}
+	return kinds
 }
 
 func (f *fake) Configure(_ context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
@@ -274,6 +285,7 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 				return
 			}
 		}
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Output{Output: &pluginpb.Output{Key: "then", Value: "on"}}})
 		f.act(a, r, input["then"].(string), input)
 	case "load":
 		f.mu.Lock()
@@ -329,14 +341,42 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Checkpoint{Checkpoint: &pluginpb.Checkpoint{Data: []byte("q")}}})
 		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: (<-a.canceled).String()})
 	case "deaf": // never stops
-	case "until": // ends when a file appears
+	case "daemon", "daemon and die": // leaves a process that has left the session
+		path := input["path"].(string)
+		_ = exec.Command("setsid", "sh", "-c", "sleep 600 & echo $! > "+path).Run()
+		if do == "daemon and die" {
+			os.Exit(4)
+		}
+		a.text("left one")
+	case "until", "until hog": // ends, or takes memory, when a file appears
 		for {
 			if _, err := os.Stat(input["path"].(string)); err == nil {
 				break
 			}
 			<-time.After(5 * time.Millisecond)
 		}
+		if do == "until hog" {
+			hog()
+		}
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
+	case "over limit": // ends as plugins do that hold the limits of what they run
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "the job used too much", Limit: "memory"})
+	case "quota": // a limit of somebody else
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "no more credits"})
+	case "hog": // takes memory and keeps it
+		hog()
+	case "hog below": // in a process that has left the session and lost its parent
+		self, _ := os.Executable()
+		go exec.Command("setsid", "sh", "-c", "HEIMDALL_TEST_ROLE=hog "+self+" & sleep 1").Run()
+	case "spin":
+		for {
+		}
+	case "limits": // those of this process, then of a child
+		own, _ := os.ReadFile("/proc/self/limits")
+		below, _ := exec.Command("cat", "/proc/self/limits").Output()
+		a.text(string(own) + "\n" + string(below))
+	case "pid":
+		a.text(strconv.Itoa(os.Getpid()))
 	case "version":
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION"))
 	}
@@ -423,6 +463,16 @@ func (a *fakeAttempt) follow(ctx context.Context, from uint64, broken bool, send
 			return ctx.Err()
 		}
 	}
+}
+
+// hog takes 400 MiB, and ends when nobody ends it.
+func hog() {
+	memory := make([]byte, 400<<20)
+	for i := 0; i < len(memory); i += 4096 {
+		memory[i] = 1
+	}
+	time.Sleep(time.Minute)
+	runtime.KeepAlive(memory)
 }
 
 // writePlugin puts a script into dir that executes this test binary as a

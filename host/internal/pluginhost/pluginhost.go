@@ -28,6 +28,9 @@ type Config struct {
 	Environment  []string      // names of variables that plugins may see beside the usual ones
 	Settings     Settings      // of the plugins themselves; nil: there are none
 
+	// Policies say what the operator wants of single plugins, by name.
+	Policies map[string]Policy
+
 	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
 	// them lists with their digest.
 	RequireChecksums bool
@@ -51,9 +54,13 @@ type Host struct {
 	config  Config
 	log     hclog.Logger
 	sockets string // folder that socket folders are made in
-	times   times
-	right   right
-	key     ed25519.PublicKey // of reports; nil: they need no signature
+	groups  groups
+
+	grouping func(dataDir string) (groups, error) // openGroups, but in tests
+
+	times times
+	right right
+	key   ed25519.PublicKey // of reports; nil: they need no signature
 
 	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
 	inherited inherited
@@ -122,6 +129,8 @@ func New(config Config) (*Host, error) {
 	h := &Host{
 		config: config,
 		log:    config.Log,
+
+		grouping: openGroups,
 		times: times{
 			drain:   5 * time.Second,
 			hung:    2 * time.Second,
@@ -221,14 +230,10 @@ func (h *Host) Start(ctx context.Context) error {
 // keepInherited keeps the processes of an earlier life whose builds no file
 // names any more, until their attempts have ended.
 func (h *Host) keepInherited() {
-	h.inherited.mu.Lock()
-	left := h.inherited.processes
-	h.inherited.processes = nil
-	h.inherited.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range left {
-		s := h.supervise(h.running, p.build, p)
+	for left := h.inheritAny(); left != nil; left = h.inheritAny() {
+		s := h.retain(h.running, left)
 		h.builds[s] = true
 		s.drain()
 	}
@@ -276,6 +281,7 @@ func (h *Host) Close() {
 	h.cancel()
 	h.wait.Wait()
 	h.removeSockets()
+	h.groups.close()
 }
 
 // prepare makes the host's folders and removes the remains of an earlier life.
@@ -290,6 +296,12 @@ func (h *Host) prepare() error {
 		return err
 	}
 	h.sockets = sockets
+	if h.groups, err = h.grouping(h.config.DataDir); err != nil {
+		h.log.Debug("plugin processes have no control groups", "reason", err)
+	}
+	held := h.jobsHolding(PerJob, nil)
+	h.log.Info("limits of plugin processes are held", "memory", held.Memory, "cpu", held.CPU, "open_files", held.OpenFiles,
+		"core", held.Core, "control_groups", h.groups.folder != "")
 	return nil
 }
 

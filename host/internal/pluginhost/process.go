@@ -42,6 +42,8 @@ type process struct {
 	commands    pluginpb.CommandServiceClient
 	description *Description
 	version     version
+	isolation   Isolation   // of its build
+	supervisor  *supervisor // of its build; set before it takes attempts
 	since       time.Time
 	acks        acks
 
@@ -54,17 +56,21 @@ type process struct {
 	stopping atomic.Bool
 	stopOnce sync.Once
 	reason   string // why the host stopped it; valid after stopping
+
+	released    chan struct{} // closed when its one attempt needs it no more; nil: it takes any attempts
+	releaseOnce sync.Once
 }
 
 // launch starts a process and leads it to where it can work, or ends it and
-// says in one sentence why it cannot.
-func (h *Host) launch(ctx context.Context, b build) (*process, error) {
+// says in one sentence why it cannot. It is to serve one attempt with limits of
+// its own, or any when attempt is empty.
+func (h *Host) launch(ctx context.Context, b build, attempt string, limits Limits) (*process, error) {
 	if b.path == "" {
 		return nil, permanent{errors.New("the process that the host was attached to has ended")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
-	p, err := h.newProcess(b)
+	p, err := h.newProcess(b, attempt, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -81,21 +87,23 @@ func (h *Host) launch(ctx context.Context, b build) (*process, error) {
 }
 
 // newProcess prepares a process.
-func (h *Host) newProcess(b build) (*process, error) {
+func (h *Host) newProcess(b build, attempt string, limits Limits) (*process, error) {
 	folder, sockets, err := h.makeFolders()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
+	p := h.emptyProcess(b, attempt)
 	p.child = &child{
 		build:     b,
 		folder:    folder,
 		log:       p.log,
-		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets},
+		record:    record{Plugin: b.name, Version: b.version, Digest: b.digest, Sockets: sockets, Attempt: attempt, Limits: limits},
+		gone:      p.gone,
 		handshake: make(chan string, 1),
 		dead:      make(chan struct{}),
 		exited:    make(chan struct{}),
 	}
+	p.child.join(h.groups)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake.Config,
 		VersionedPlugins: map[int]plugin.PluginSet{handshake.ProtocolVersion: handshake.Set(nil)},
@@ -114,6 +122,15 @@ func (h *Host) newProcess(b build) (*process, error) {
 	return p, nil
 }
 
+// emptyProcess returns a process of a build without a child.
+func (h *Host) emptyProcess(b build, attempt string) *process {
+	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
+	if attempt != "" {
+		p.released = make(chan struct{})
+	}
+	return p
+}
+
 // begin starts the process and waits for its handshake.
 func (p *process) begin(ctx context.Context) error {
 	address, err := p.client.Start()
@@ -127,7 +144,7 @@ func (p *process) begin(ctx context.Context) error {
 		return permanent{fmt.Errorf("plugin %s encrypts its socket: a plugin must serve plain gRPC, its folder is private", p.name)}
 	}
 	p.child.record.Socket = address.String()
-	return nil
+	return p.child.restrict()
 }
 
 // makeFolders makes the folder of a process and the one of its socket, which
@@ -164,6 +181,9 @@ func (p *process) explain(ctx context.Context, err error) error {
 	case <-p.child.exited:
 	case <-time.After(p.times.kill):
 		return fmt.Errorf("plugin %s gave no handshake and cannot be killed: %w", p.name, err)
+	}
+	if over := p.overLimit(); over != nil {
+		return over
 	}
 	said := ""
 	if cause := p.child.stderr.cause(); cause != "" {
@@ -223,7 +243,10 @@ func (p *process) introduce(ctx context.Context, h *Host) error {
 	if p.description, p.version, err = describe(described, p.build); err != nil {
 		return permanent{err}
 	}
-	if n := p.description.MaxConcurrency; n > 0 {
+	if p.isolation, err = isolate(p.description, h.config.Policies[p.name]); err != nil {
+		return permanent{err}
+	}
+	if n := p.description.MaxConcurrency; n > 0 && p.isolation == Shared {
 		p.slots = make(chan struct{}, n)
 	}
 	return nil
@@ -266,6 +289,9 @@ func (p *process) broken(what string, err error) error {
 	}
 	select {
 	case <-p.child.exited:
+		if over := p.overLimit(); over != nil {
+			return over
+		}
 		text, _ := p.crash()
 		return errors.New(text)
 	case <-time.After(100 * time.Millisecond):
@@ -307,13 +333,18 @@ func (p *process) dead() bool {
 // valid after the exit.
 func (p *process) crash() (text, detail string) {
 	how, chosen, well := p.child.exit()
+	excess := p.child.excess.Load()
 	switch cause := p.child.stderr.cause(); {
+	case excess != nil:
+		return fmt.Sprintf("plugin %s was ended because its process %v", p.name, excess), p.child.stderr.text()
 	case p.stopping.Load():
 		return fmt.Sprintf("plugin %s was stopped: %s", p.name, p.reason), ""
 	case well:
 		text = fmt.Sprintf("plugin %s ended by itself", p.name)
 	case cause != "" && chosen:
 		text = fmt.Sprintf("plugin %s crashed: %s: %s", p.name, how, cause)
+	case p.child.killedByOthers():
+		text = fmt.Sprintf("plugin %s was killed by SIGKILL that the host did not send; perhaps the machine was out of memory", p.name)
 	default:
 		text = fmt.Sprintf("plugin %s crashed: %s", p.name, how)
 	}
@@ -332,8 +363,12 @@ func (p *process) finish() {
 			p.log.Error("a plugin process cannot be killed", "pid", p.child.record.PID)
 			return // its record stays for the next life of the host
 		}
+		if p.child.group == nil { // which would have ended them with it
+			killStrays(p.child.record.Sockets)
+		}
 		p.disconnect()
 	}
+	p.child.leaveGroup(p.times.kill)
 	p.over.Store(true)
 	p.settle(0)
 }

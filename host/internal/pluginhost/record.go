@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +26,14 @@ type record struct {
 	StartTime uint64 `json:"start_time"` // clock ticks after boot
 	Boot      string `json:"boot_id"`
 	Namespace string `json:"pid_namespace"`
-	Folder    string `json:"folder"`           // that this record was written into
-	Inode     uint64 `json:"folder_inode"`     // of that folder: a copy has another
-	Sockets   string `json:"sockets"`          // the folder of its socket
-	Socket    string `json:"socket,omitempty"` // "" before the handshake
+	Folder    string `json:"folder"`            // that this record was written into
+	Inode     uint64 `json:"folder_inode"`      // of that folder: a copy has another
+	Sockets   string `json:"sockets"`           // the folder of its socket
+	Socket    string `json:"socket,omitempty"`  // "" before the handshake
+	Attempt   string `json:"attempt,omitempty"` // the only one that it serves; "": it takes any
+	Limits    Limits `json:"limits,omitzero"`
+	Group     string `json:"group,omitempty"`        // folder of its control group; "": it has none
+	Bounded   bool   `json:"group_bounds,omitempty"` // that group bounds its memory
 }
 
 // identify completes the record of a process that has not been waited for yet and
@@ -107,19 +112,45 @@ func thisMachine() (boot, namespace string, err error) {
 	return string(bytes.TrimSpace(id)), namespace, err
 }
 
-// startTime returns field 22 of /proc/<pid>/stat.
+// startTime returns when a process was started, in clock ticks after boot.
 func startTime(pid int) (uint64, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fields, err := statOf(pid)
 	if err != nil {
 		return 0, err
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// cpuTime returns the processor time that the threads of a process have used.
+func cpuTime(pid int) (time.Duration, error) {
+	fields, err := statOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * clockTick, err
+}
+
+// clockTick is the unit of times in /proc.
+const clockTick = 10 * time.Millisecond
+
+// statOf returns the fields of /proc/<pid>/stat from the third on.
+func statOf(pid int) ([]string, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil, err
 	}
 	// Field 2 is the name in parentheses, which may hold anything.
 	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if len(fields) < 20 {
-		return 0, fmt.Errorf("/proc/%d/stat makes no sense", pid)
+		return nil, fmt.Errorf("/proc/%d/stat makes no sense", pid)
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	return fields, nil
 }
 
 // copied reports whether the record was not written into this folder but came

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,7 +27,15 @@ type inherited struct {
 	processes []*process          // that live and answer, in no order
 	attempts  map[string]*process // that they know, by id
 	recalled  map[string]*process // those that are going to be followed
-	lost      bool                // there were processes that do not live any more
+	lost      bool                // there were processes for any attempts that do not live any more
+	doubtful  map[string]bool     // attempts whose own process does not live any more
+}
+
+// legacy is what an earlier life has left of one build.
+type legacy struct {
+	build  build
+	shared *process   // nil when there is none
+	own    []*process // of one attempt each
 }
 
 // recover finds the processes of an earlier life of the host. Those that live
@@ -37,7 +46,7 @@ func (h *Host) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read folder of processes: %w", err)
 	}
-	h.inherited.attempts, h.inherited.recalled = map[string]*process{}, map[string]*process{}
+	h.inherited.attempts, h.inherited.recalled, h.inherited.doubtful = map[string]*process{}, map[string]*process{}, map[string]bool{}
 	var wait sync.WaitGroup
 	failed := make([]error, len(entries))
 	for i, entry := range entries {
@@ -45,7 +54,17 @@ func (h *Host) recover(ctx context.Context) error {
 		wait.Go(func() { failed[i] = h.recoverProcess(ctx, folder) })
 	}
 	wait.Wait()
-	return errors.Join(append(failed, h.sweepSockets())...)
+	return errors.Join(append(failed, h.sweepSockets(), h.sweepGroups())...)
+}
+
+// sweepGroups ends what is left in control groups of processes that were not
+// taken over.
+func (h *Host) sweepGroups() error {
+	used := map[string]bool{}
+	for _, p := range h.inherited.processes {
+		used[p.child.record.Group] = true
+	}
+	return h.groups.sweep(used, h.times.kill)
 }
 
 // sweepSockets removes the folders of sockets that belong to no process which
@@ -76,39 +95,61 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
 		}
-		return h.forgetProcess(folder)
+		return h.forgetProcess(folder, "")
 	}
 	if r.copied(folder) {
 		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
-		return h.forgetProcess(folder)
+		return h.forgetProcess(folder, r.Attempt)
 	}
+	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
 	fd := r.lives()
 	if fd < 0 {
-		return h.forgetProcess(folder)
+		return h.forgetProcess(folder, r.Attempt)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
 	if err == nil {
 		h.log.Info("a plugin process goes on with this life of the host", "plugin", r.Plugin, "pid", r.PID, "digest", r.Digest[:min(12, len(r.Digest))])
 		return nil
 	}
-	h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
+	unused := r.Attempt != "" && (r.Socket == "" || errors.Is(err, errUnused))
+	if unused {
+		h.log.Info("a plugin process of an earlier life had not begun its job and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
+	} else {
+		h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
+	}
 	if p == nil {
 		defer unix.Close(fd)
 		if err := killHeld(fd, r, h.times.kill); err != nil {
 			return err
 		}
-		return h.forgetProcess(folder)
+		if err := (&group{path: r.Group}).remove(h.times.kill); err != nil {
+			return err
+		}
+		killStrays(r.Sockets)
+	} else {
+		p.child.signal(unix.SIGKILL)
+		p.finish()
 	}
-	p.child.signal(unix.SIGKILL)
-	p.finish()
-	return h.forgetProcess(folder)
+	if unused {
+		return removeProcess(folder)
+	}
+	return h.forgetProcess(folder, r.Attempt)
 }
 
-// forgetProcess removes what a process has left that does not live.
-func (h *Host) forgetProcess(folder string) error {
+// forgetProcess removes what a process has left that does not live. What became
+// of the attempt that it was to serve, or of any when it took any, is unknown.
+func (h *Host) forgetProcess(folder, attempt string) error {
 	h.inherited.mu.Lock()
-	h.inherited.lost = true
+	if attempt == "" {
+		h.inherited.lost = true
+	} else {
+		h.inherited.doubtful[attempt] = true
+	}
 	h.inherited.mu.Unlock()
+	return removeProcess(folder)
+}
+
+func removeProcess(folder string) error {
 	if err := os.RemoveAll(folder); err != nil {
 		return fmt.Errorf("remove folder of an ended process: %w", err)
 	}
@@ -125,11 +166,12 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 		return nil, fmt.Errorf("data_dir was moved here from %s, where it still writes the files of its jobs", filepath.Dir(filepath.Dir(r.Folder)))
 	}
 	b := found{name: r.Plugin, version: r.Version, path: r.Plugin}.build(h.storeDir(), r.Digest)
-	p := &process{name: r.Plugin, build: b, times: h.times, log: h.log.With("plugin", r.Plugin), gone: make(chan struct{})}
+	p := h.emptyProcess(b, r.Attempt)
 	p.child = &child{
-		build: b, folder: folder, log: p.log, record: *r,
+		build: b, folder: folder, log: p.log, record: *r, gone: p.gone,
 		dead: make(chan struct{}), exited: make(chan struct{}),
 	}
+	p.child.rejoin(h.groups)
 	if err := p.child.take(fd); err != nil {
 		return nil, fmt.Errorf("read what it writes: %w", err)
 	}
@@ -138,11 +180,10 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err := p.introduce(ctx, h); err != nil {
 		return p, err
 	}
-	list, err := p.plugins.List(ctx, &pluginpb.ListRequest{})
+	list, err := p.attempts(ctx)
 	if err != nil {
-		return p, fmt.Errorf("it does not list its attempts: %s", sentence(err))
+		return p, err
 	}
-	p.owed.Store(int64(len(list.GetAttempts())))
 	p.begun(ctx, h)
 
 	i := &h.inherited
@@ -150,16 +191,61 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	defer i.mu.Unlock()
 	i.processes = append(i.processes, p)
 	for _, a := range list.GetAttempts() {
-		i.attempts[a.GetAttemptId()] = p
-		h.strays.Store(a.GetAttemptId(), p)
+		id := a.GetAttemptId()
+		if other := i.attempts[id]; other != nil { // one of them does not tell the truth
+			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt", id, "pid", r.PID, "known_of", other.child.record.PID)
+			continue
+		}
+		i.attempts[id] = p
+		h.strays.Store(id, p)
+		p.owed.Add(1)
 	}
 	return p, nil
+}
+
+// errUnused says that a process has not begun the attempt that it was started
+// for, and never will.
+var errUnused = errors.New("it had not begun its job")
+
+// attempts returns what a process of an earlier life knows. One that is there
+// for a single attempt and knows none may still have its start on the way: it
+// is told to take none any more before it is asked again.
+func (p *process) attempts(ctx context.Context) (list *pluginpb.ListResponse, err error) {
+	for drained := false; ; drained = true {
+		if list, err = p.plugins.List(ctx, &pluginpb.ListRequest{}); err != nil {
+			return nil, fmt.Errorf("it does not list its attempts: %s", sentence(err))
+		}
+		if len(list.GetAttempts()) > 0 || !p.alone() {
+			return list, nil
+		}
+		if drained {
+			return nil, errUnused
+		}
+		if err := p.refuse(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// refuse tells the process to begin nothing any more, and returns when it obeys.
+func (p *process) refuse(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := p.plugins.Drain(ctx, &pluginpb.DrainRequest{Reason: "its host was away before it began its job"})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("it does not drain: %s", sentence(err))
+	}
+	return nil
 }
 
 // killHeld kills a process that fd holds, and its group.
 func killHeld(fd int, r *record, wait time.Duration) error {
 	// It leads its group, so the group's number is its own as long as it is held.
 	_ = unix.Kill(-r.PID, unix.SIGKILL)
+	(&group{path: r.Group}).kill()
 	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for deadline := time.Now().Add(wait); ; {
@@ -174,19 +260,41 @@ func killHeld(fd int, r *record, wait time.Duration) error {
 	}
 }
 
-// inherit returns the process of a build that an earlier life has started, if
-// there is one, and removes it from those that nobody has taken.
-func (h *Host) inherit(b build) *process {
+// inherit returns the processes of a build that an earlier life has started, at
+// most one that is shared, and removes them from those that nobody has taken.
+func (h *Host) inherit(b build) *legacy {
 	i := &h.inherited
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for n, p := range i.processes {
-		if p.build.digest == b.digest && p.name == b.name && p.build.version == b.version {
-			i.processes = slices.Delete(i.processes, n, n+1)
-			return p
+	left := &legacy{build: b}
+	i.processes = slices.DeleteFunc(i.processes, func(p *process) bool {
+		switch {
+		case p.build.digest != b.digest || p.name != b.name || p.build.version != b.version:
+			return false
+		case p.alone():
+			left.own = append(left.own, p)
+		case left.shared == nil:
+			left.shared = p
+		default:
+			return false
 		}
+		return true
+	})
+	return left
+}
+
+// inheritAny returns the processes of any build that nobody has taken; nil when
+// there are none.
+func (h *Host) inheritAny() *legacy {
+	i := &h.inherited
+	i.mu.Lock()
+	if len(i.processes) == 0 {
+		i.mu.Unlock()
+		return nil
 	}
-	return nil
+	b := i.processes[0].build
+	i.mu.Unlock()
+	return h.inherit(b)
 }
 
 // Fate is what is known of an attempt that an earlier life of the host was to
@@ -211,7 +319,7 @@ func (h *Host) Recall(attempt string) Fate {
 		i.recalled[attempt] = i.attempts[attempt]
 		delete(i.attempts, attempt)
 		return Known
-	case i.lost:
+	case i.lost || i.doubtful[attempt]:
 		return Unknown
 	}
 	return Unbegun

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,13 +24,22 @@ import (
 // serveHost is a host in a process of its own, to be killed. It runs one attempt
 // that ends when a file appears, and prints the number of its plugin's process.
 func serveHost() {
-	h, err := pluginhost.New(pluginhost.Config{Directory: os.Getenv("HEIMDALL_TEST_PLUGINS"), DataDir: os.Getenv("HEIMDALL_TEST_DATA"), StartWait: time.Minute})
+	config := pluginhost.Config{Directory: os.Getenv("HEIMDALL_TEST_PLUGINS"), DataDir: os.Getenv("HEIMDALL_TEST_DATA"), StartWait: time.Minute}
+	jobs, _ := strconv.Atoi(os.Getenv("HEIMDALL_TEST_JOBS"))
+	if jobs > 0 {
+		perJob(&config)
+	}
+	h, err := pluginhost.New(config)
 	if err == nil {
 		err = h.Start(context.Background())
 	}
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
+	}
+	if jobs > 0 {
+		serveOwn(h, jobs)
+		return
 	}
 	begun := newSink()
 	go h.Run(context.Background(), until("a1", os.Getenv("HEIMDALL_TEST_FILE")), begun)
@@ -66,11 +78,30 @@ func killedHost(t *testing.T, f fixture) (pid int, file string) {
 	}
 	earlier.Process.Kill()
 	earlier.Wait()
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) }) // where the test did not
+	endLater(t, pid)
 	if !alive(pid) {
 		t.Fatalf("process %d has died with its host", pid)
 	}
 	return pid, file
+}
+
+// endLater ends processes that a test has left, in the end, and their groups.
+func endLater(t *testing.T, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		group := groupFolder(t, pid)
+		t.Cleanup(func() {
+			syscall.Kill(pid, syscall.SIGKILL)
+			if !strings.Contains(group, "/heimdall-") {
+				return
+			}
+			eventually(t, "the group of the process can go", func() bool {
+				err := syscall.Rmdir(group)
+				return err == nil || errors.Is(err, fs.ErrNotExist)
+			})
+			syscall.Rmdir(filepath.Dir(group))
+		})
+	}
 }
 
 func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
@@ -191,7 +222,7 @@ func TestDetach(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(serving) }()
 	pid := h.Plugins()[0].PID
-	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+	endLater(t, pid)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := newSink()
 	done := make(chan *pluginhost.Ended, 1)
@@ -317,6 +348,7 @@ func TestRecordsOfOthersAreOnlyRemoved(t *testing.T) {
 				}
 			} else {
 				changeRecord(t, f, change)
+				leaveGroup(t, pid) // whoever is in a group of ours is ours
 			}
 			h := f.start(t)
 			if got := h.Recall("a1"); got != pluginhost.Unknown {

@@ -38,7 +38,11 @@ func (h *Host) Renew(epoch int64, validFor time.Duration) {
 	var wait sync.WaitGroup
 	h.mu.Lock()
 	for s := range h.builds {
+		processes := s.own.all()
 		if p := s.current.Load(); p != nil {
+			processes = append(processes, p)
+		}
+		for _, p := range processes {
 			wait.Go(func() {
 				r.tell(ctx, p)
 				h.judge(p)

@@ -66,17 +66,6 @@ type Folders struct {
 	Result string
 }
 
-// Limits are upper bounds of an attempt; 0 means no limit.
-type Limits struct {
-	MemoryBytes       int64 // of its processes
-	CPUSeconds        int64 // of each process
-	OpenFiles         int64 // of each process
-	CoreBytes         int64
-	LogBytes          int64 // of each of stdout and stderr
-	ResultBytes       int64
-	InlineResultBytes int64 // of a result that is not a file
-}
-
 // message returns the request in the words of the protocol.
 func (r *Request) message() *pluginpb.StartRequest {
 	m := &pluginpb.StartRequest{

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type child struct {
 	folder string // its working folder, which holds its files
 	log    hclog.Logger
 	record record
+	groups groups
+	group  *group // nil when there is none
 
 	cmd       *exec.Cmd // nil when an earlier life of the host has started it
 	held      int       // pidfd of such a process
@@ -41,10 +44,14 @@ type child struct {
 	pid    int  // 0 before the start
 	reaped bool // the number may belong to another process now
 	doomed bool // killed before it was started
+	killed bool // the host has killed it
 
-	line   string        // the handshake, or what stood in its place; valid after it was read, or exited
-	dead   chan struct{} // closed when the process has ended
-	exited chan struct{} // closed when besides all that it wrote is read
+	excess  atomic.Pointer[excess] // the limit that it was ended for; nil: none
+	sampled sync.WaitGroup         // for those who look at its memory
+	gone    <-chan struct{}        // closed when nobody here has to do with it any more
+	line    string                 // the handshake, or what stood in its place; valid after it was read, or exited
+	dead    chan struct{}          // closed when the process has ended
+	exited  chan struct{}          // closed when besides all that it wrote is read
 }
 
 // Start executes the plugin and writes its record.
@@ -73,10 +80,14 @@ func (c *child) Start(context.Context) error {
 	if err = c.record.identify(c.folder); err == nil {
 		err = c.record.write(c.folder)
 	}
+	if err == nil {
+		err = c.restrict()
+	}
 	if doomed {
 		err = errors.New("stopped before it was started")
 	}
-	// These two end with the process; whoever started it waits for exited.
+	// These end with the process; whoever started it waits for exited.
+	c.guard()
 	go c.reap()
 	go c.follow(stdoutTail, stderrTail)
 	if err != nil {
@@ -89,12 +100,20 @@ func (c *child) Start(context.Context) error {
 // busy: a child forked by another goroutine holds it open until it executes.
 func (c *child) execute(stdout, stderr *os.File) error {
 	for wait := time.Millisecond; ; wait *= 2 {
+		attributes, release := c.attributes()
 		c.cmd = exec.Command(c.build.path)
 		c.cmd.Env = c.env
 		c.cmd.Dir = c.folder
 		c.cmd.Stdout, c.cmd.Stderr = stdout, stderr
-		c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		c.cmd.SysProcAttr = attributes
 		err := c.cmd.Start()
+		release()
+		if err != nil && c.group != nil && !errors.Is(err, syscall.ETXTBSY) {
+			c.log.Debug("a plugin does not start in a control group of its own", "error", err)
+			c.leaveGroup(0)
+			c.setGroup(nil)
+			continue // why it does not start at all shows without one
+		}
 		if err == nil || !errors.Is(err, syscall.ETXTBSY) || wait > 200*time.Millisecond {
 			return err
 		}
@@ -112,11 +131,14 @@ func (c *child) reap() {
 			break
 		}
 	}
+	used, _ := cpuTime(c.record.PID)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	_ = unix.Kill(-c.pid, unix.SIGKILL)
 	_ = c.cmd.Wait() // the exit is in ProcessState
 	c.reaped = true
+	c.mu.Unlock()
+	c.group.kill()
+	c.examine(used)
 }
 
 // take takes over a process that an earlier life of the host has started, and
@@ -132,7 +154,8 @@ func (c *child) take(fd int) error {
 		return err
 	}
 	c.held, c.pid, c.greeted = fd, c.record.PID, true
-	// These two end with the process, as those of Start.
+	// These end with the process, as those of Start.
+	c.guard()
 	go c.hold()
 	go c.follow(stdout, stderr)
 	return nil
@@ -148,22 +171,30 @@ func (c *child) hold() {
 		}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	unix.Close(c.held)
 	c.reaped = true
+	c.mu.Unlock()
+	c.group.kill()
+	c.examine(0)
 }
 
-// follow reads what the process writes: often until its handshake, later now
+// follow reads what the process writes: at once until its handshake, later now
 // and then.
 func (c *child) follow(stdout, stderr *tail) {
+	var forgetting sync.WaitGroup // takes the kernel up to 20 ms, which nobody is to wait for
+	defer forgetting.Wait()
 	defer close(c.exited)
 	const shortest, longest = time.Millisecond, 200 * time.Millisecond
+	written, forget := c.awaitHandshake(stdout)
+	defer func() { forgetting.Go(forget) }()
 	wait := shortest
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
+		case <-written:
 		case <-c.dead:
+			c.sampled.Wait()
 			stdout.finish()
 			stderr.finish()
 			if !c.greeted {
@@ -178,14 +209,32 @@ func (c *child) follow(stdout, stderr *tail) {
 		} else {
 			wait = min(2*wait, longest)
 		}
-		if !c.greeted {
+		if !c.greeted && len(stdout.partial) > 4<<10 { // garbage that may never end
+			c.printed(string(stdout.partial))
+		}
+		switch {
+		case c.greeted && written != nil:
+			forgetting.Go(forget)
+			written, forget = nil, func() {}
+		case !c.greeted && written == nil:
 			wait = shortest
-			if len(stdout.partial) > 4<<10 { // garbage that may never end
-				c.printed(string(stdout.partial))
-			}
 		}
 		timer.Reset(wait)
 	}
+}
+
+// awaitHandshake returns what tells that stdout was written to, until the
+// function that it returns is called; nil when the kernel cannot tell.
+func (c *child) awaitHandshake(stdout *tail) (written <-chan struct{}, forget func()) {
+	if c.greeted {
+		return nil, func() {}
+	}
+	written, forget, err := modified(stdout.file.Name())
+	if err != nil {
+		c.log.Debug("the handshake is polled for", "error", err)
+		return nil, func() {}
+	}
+	return written, forget
 }
 
 // printed takes a line of stdout. The first is the handshake.
@@ -217,6 +266,10 @@ func (c *child) signal(sig unix.Signal) {
 		c.doomed = true
 	case !c.reaped:
 		_ = unix.Kill(-c.pid, sig)
+		if sig == unix.SIGKILL {
+			c.killed = true
+			c.group.kill()
+		}
 	}
 }
 

@@ -19,12 +19,24 @@ type Status struct {
 	Serves       bool   // it takes new attempts
 	State        State
 	Since        time.Time // of the state
+	Isolation    Isolation // "" before it is known
 	PID          int       // 0 when there is no process
+	Processes    []Process // those that serve one attempt each, beside the one of PID
+	Limits       Limits    // of the process of PID
+	Held         Holding   // what holds these
+	JobsHeld     Holding   // what holds the limits of attempts
 	Running      int       // attempts
 	Restarts     []Restart // the latest
 	RestartCount int       // all
 	Error        string    // why it is not active, one sentence
 	Description  *Description
+}
+
+// Process is a process of its own that an attempt has.
+type Process struct {
+	PID     int
+	Attempt string
+	Since   time.Time
 }
 
 // Plugins returns the state of every build and of every file without one, by
@@ -76,6 +88,7 @@ func (s *supervisor) snapshot() Status {
 		Restarts:     slices.Clone(s.restarts),
 		RestartCount: s.count,
 		Error:        s.err,
+		Isolation:    s.isolates,
 		Description:  s.last,
 	}
 	if s.draining.Load() && s.state == Active {
@@ -83,10 +96,19 @@ func (s *supervisor) snapshot() Status {
 	}
 	if s.last != nil {
 		status.Version = s.last.Version
+		status.JobsHeld = s.host.jobsHolding(s.isolates, s.last)
 	}
 	if p := s.current.Load(); p != nil {
 		status.PID = p.child.record.PID
+		status.Limits, status.Held = p.child.record.Limits, p.child.holding()
 		status.Running = int(max(p.running.Load(), 0))
+	}
+	for _, p := range s.own.all() {
+		if status.State == Stopped { // but for these
+			status.State = Draining
+		}
+		status.Running += int(max(p.running.Load(), 0))
+		status.Processes = append(status.Processes, Process{PID: p.child.record.PID, Attempt: p.child.record.Attempt, Since: p.since})
 	}
 	return status
 }

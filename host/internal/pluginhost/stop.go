@@ -133,13 +133,16 @@ func (x *execution) cancel(life context.Context, stop *Stop, mode pluginpb.Cance
 	}
 }
 
-// stop ends the process for a reason: drain, SIGTERM, SIGKILL, each with a
-// deadline. It returns when the process has ended or cannot be killed.
+// stop ends the process for a reason: drain, unless nothing can run in it,
+// SIGTERM, SIGKILL, each with a deadline. It returns when the process has ended
+// or cannot be killed.
 func (p *process) stop(reason string, drain time.Duration) {
 	p.stopOnce.Do(func() {
 		p.reason = reason
 		p.stopping.Store(true)
-		p.drain(reason, drain)
+		if drain > 0 {
+			p.drain(reason, drain)
+		}
 		p.child.signal(unix.SIGTERM)
 		if p.ended(p.times.term) {
 			return

@@ -17,7 +17,7 @@ func TestCrashIsExplained(t *testing.T) {
 		"exit":         "plugin good crashed: exit status 4",
 		"log and exit": "plugin good crashed: exit status 4: no more room",
 		"panic":        "plugin good crashed: exit status 2: panic: boom",
-		"kill":         "plugin good crashed: signal: killed",
+		"kill":         "plugin good was killed by SIGKILL that the host did not send",
 	} {
 		t.Run(do, func(t *testing.T) {
 			f := newFixture(t)

@@ -47,34 +47,64 @@ type supervisor struct {
 	done    chan struct{} // closed when it has stopped
 
 	current  atomic.Pointer[process] // nil unless Active or Draining
+	own      own                     // beside it, where attempts have processes of their own
 	draining atomic.Bool             // it takes no attempts
 
 	mu       sync.Mutex
 	state    State
 	since    time.Time // of the state
 	last     *Description
+	isolates Isolation // how it is to be run; "" before that is known
 	restarts []Restart // the latest
 	count    int       // of all restarts
 	err      string    // why it is not Active
 }
 
-// supervise begins to keep a build running. inherited, if there is one, is its
-// process of an earlier life.
-func (h *Host) supervise(ctx context.Context, b build, inherited *process) *supervisor {
+// supervise begins to keep a build running, with the processes that an earlier
+// life of the host has left of it.
+func (h *Host) supervise(ctx context.Context, b build, left *legacy) *supervisor {
 	ctx, cancel := context.WithCancel(ctx)
+	s := h.newSupervisor(b, cancel, left)
+	h.wait.Go(func() {
+		defer close(s.done)
+		defer s.host.look()
+		s.serve(ctx, left.shared)
+		s.own.wait()
+	})
+	return s
+}
+
+// retain keeps what an earlier life has left of a build, and starts nothing. It
+// is to be drained.
+func (h *Host) retain(ctx context.Context, left *legacy) *supervisor {
+	if left.shared != nil {
+		return h.supervise(ctx, left.build, left)
+	}
+	s := h.newSupervisor(left.build, func() {}, left)
+	s.state, s.last, s.isolates = Stopped, left.own[0].description, PerJob
+	close(s.settled)
+	h.wait.Go(func() {
+		defer close(s.done)
+		defer s.host.look()
+		s.own.wait()
+	})
+	return s
+}
+
+func (h *Host) newSupervisor(b build, cancel context.CancelFunc, left *legacy) *supervisor {
 	s := &supervisor{
 		host: h, build: b, cancel: cancel,
 		settled: make(chan struct{}), done: make(chan struct{}),
 		state: Starting, since: time.Now(),
+		own: own{idle: make(chan struct{})},
 	}
-	if inherited != nil {
-		s.activate(inherited) // at once: its attempts are followed
+	if left.shared != nil {
+		s.activate(left.shared) // at once: its attempts are followed
 	}
-	h.wait.Go(func() {
-		defer close(s.done)
-		s.serve(ctx, inherited)
-		s.host.look()
-	})
+	for _, p := range left.own {
+		s.own.hold()
+		s.adopt(p)
+	}
 	return s
 }
 
@@ -85,7 +115,7 @@ func (s *supervisor) serve(ctx context.Context, p *process) {
 	for failures := 0; ; failures++ {
 		var err error
 		if p == nil {
-			p, err = s.host.launch(ctx, s.build)
+			p, err = s.host.launch(ctx, s.build, "", s.host.config.Policies[s.build.name].Limits)
 		}
 		switch {
 		case ctx.Err() != nil && err != nil:
@@ -131,15 +161,17 @@ func (s *supervisor) serve(ctx context.Context, p *process) {
 }
 
 func (s *supervisor) activate(p *process) {
-	if s.current.Swap(p) == p {
+	if s.current.Load() == p {
 		return
 	}
+	p.supervisor = s
+	s.current.Store(p)
 	s.mu.Lock()
-	s.last = p.description
+	s.last, s.isolates = p.description, p.isolation
 	s.mu.Unlock()
 	s.set(Active, "")
 	time.AfterFunc(s.host.times.proven, s.host.look) // it may displace another one from then on
-	p.log.Info("a plugin is active", "version", p.description.Version, "digest", p.build.digest[:12], "pid", p.child.record.PID)
+	p.log.Info("a plugin is active", "version", p.description.Version, "digest", p.build.digest[:12], "pid", p.child.record.PID, "isolation", p.isolation)
 }
 
 // watch waits until the process has ended, and returns why; or until ctx is
@@ -224,7 +256,7 @@ func (s *supervisor) drain() {
 		tick := time.NewTicker(drainLook)
 		defer tick.Stop()
 		for {
-			if p := s.current.Load(); p == nil || p.retire() {
+			if p := s.current.Load(); (p == nil || p.retire()) && s.own.retire() {
 				return
 			}
 			select {

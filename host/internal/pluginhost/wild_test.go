@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -104,8 +105,8 @@ func batch(events ...*pluginpb.Event) wild {
 	return wild{start: func(w *wildAttempt) error { return w.send(events...) }}
 }
 
-// wilds are the wild ways, by what an input says to do.
-func wilds() map[string]wild {
+// wilds returns the wild ways, by what an input says to do.
+var wilds = sync.OnceValue(func() map[string]wild {
 	return map[string]wild{
 		"numbers repeat":            told(begun(1), named(2, "a", "b"), named(2, "c", "d"), over(3)),
 		"numbers decrease":          batch(begun(5), named(4, "a", "b"), over(6)),
@@ -226,7 +227,7 @@ func wilds() map[string]wild {
 			}
 		}},
 	}
-}
+})
 
 // flood reports far more than anybody can want to know.
 func flood(w *wildAttempt) error {

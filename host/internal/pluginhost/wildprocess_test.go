@@ -91,7 +91,7 @@ func TestAJobThatWritesWithoutEnd(t *testing.T) {
 	h := f.start(t)
 	r := wildRequest("a1", "spill", nil)
 	r.Folders.Logs = filepath.Join(t.TempDir(), "logs")
-	r.Limits.LogBytes = 8 << 20
+	r.Limits.LogCap = 8 << 20
 	begun := time.Now()
 	ended := settle(h.Run(t.Context(), r, newSink()))
 	took := time.Since(begun)
@@ -127,7 +127,7 @@ func TestALogThatIsALinkIsNotCut(t *testing.T) {
 		}
 		r := wildRequest(name, "until", map[string]any{"path": filepath.Join(folder, name+" go")})
 		r.Folders.Logs = filepath.Join(folder, name)
-		r.Limits.LogBytes = 1 << 10
+		r.Limits.LogCap = 1 << 10
 		if err := os.Mkdir(r.Folders.Logs, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -332,4 +332,102 @@ func TestAPluginThatNamesTheSocketOfAnother(t *testing.T) {
 	if got := h.Plugins()[0]; !strings.Contains(got.Error, "the plugin's socket is served by process") {
 		t.Errorf("Error = %q, want that it is served by another process", got.Error)
 	}
+}
+
+// A plugin that heeds nothing and forks out of its session leaves nothing behind.
+func TestNothingOutlivesAPluginThatHidesItsChildren(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(t *testing.T, h *pluginhost.Host, pid int, cancel context.CancelCauseFunc){
+		"when its job is canceled": func(_ *testing.T, _ *pluginhost.Host, _ int, cancel context.CancelCauseFunc) {
+			cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "by ann", Grace: 10 * time.Millisecond})
+		},
+		"when it crashes": func(t *testing.T, _ *pluginhost.Host, pid int, _ context.CancelCauseFunc) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good)
+			h := f.start(t)
+			pids := filepath.Join(t.TempDir(), "pids")
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			s := newSink()
+			done := make(chan *pluginhost.Ended, 1)
+			go func() {
+				done <- settle(h.Run(ctx, wildRequest("a1", "immortal", map[string]any{"pids": pids}), s))
+			}()
+			<-s.begun
+			before := h.Plugins()[0].PID
+			end(t, h, before, cancel)
+			if e := (<-done).Error; e == nil {
+				t.Error("Error = nil, want one")
+			}
+			ended, _ := run(t, h, "good", "a2", "hello")
+			inline(t, ended)
+			content, err := os.ReadFile(pids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, field := range append(strings.Fields(string(content)), fmt.Sprint(before)) {
+				var pid int
+				if _, err := fmt.Sscan(field, &pid); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) }) // where the host did not
+				eventually(t, "process "+field+" has gone", func() bool { return !alive(pid) })
+			}
+		})
+	}
+}
+
+// A living plugin of before that lists what it never ran, or not what it runs,
+// neither keeps the host from working nor itself from being ended.
+func TestAPluginThatListsWhatIsNotSo(t *testing.T) {
+	t.Parallel()
+	t.Run("more", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIST=lies")
+		pid, file := killedHost(t, f)
+		h := f.start(t)
+		if got := h.Recall("a1"); got != pluginhost.Known {
+			t.Fatalf("Recall(a1) = %v, want known", got)
+		}
+		if got := h.Recall("lie"); got != pluginhost.Known {
+			t.Fatalf("Recall(lie) = %v, want known: the process says so", got)
+		}
+		h.Disown()
+		r := request("good", "lie", "")
+		ended := settle(h.Follow(t.Context(), r, newSink()))
+		if e := ended.Error; e == nil || e.RetrySafe || !strings.Contains(e.Message, "no such attempt") {
+			t.Errorf("Error = %+v, want that the plugin knows of none", e)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inline(t, settle(h.Follow(t.Context(), until("a1", file), newSink())))
+		if err := os.Remove(filepath.Join(f.plugins, good)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the removed plugin has ended: nothing is owed to it", func() bool { return !alive(pid) })
+	})
+	t.Run("less", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIST=omits")
+		pid, _ := killedHost(t, f)
+		h := f.start(t)
+		if got := h.Recall("a1"); got != pluginhost.Unbegun {
+			t.Fatalf("Recall(a1) = %v, want unbegun: the only process does not know it", got)
+		}
+		ended, _ := run(t, h, "good", "a2", "hello")
+		inline(t, ended)
+		if got := h.Plugins()[0].PID; got != pid {
+			t.Errorf("PID = %d, want %d", got, pid)
+		}
+	})
 }

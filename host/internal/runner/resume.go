@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,12 +42,13 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 		defer cancel()
 	}
 	var err error
-	switch {
+	switch inRow := c.Lease.Attempt - o.Checkpoint.Attempt; {
 	case command == nil:
 		err = fmt.Errorf("command %q is not in force any more", c.Job.Pair.CommandID)
-	case c.Lease.Attempt-o.Checkpoint.Attempt >= job.MaxResumes:
+	case inRow >= job.MaxResumes:
 		err = fmt.Errorf("%d attempts in a row went on from its last checkpoint and came no further", job.MaxResumes)
 	default:
+		pause(ctx, inRow)
 		err = r.Plugins.CanResume(ctx, command.Plugin, command.PluginVersion, o.Checkpoint.Format)
 	}
 
@@ -66,6 +68,23 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 	}
 	return true
 }
+
+// pause lets a random time pass that grows with the attempts that came no
+// further: what they meet may pass.
+func pause(ctx context.Context, inRow int) {
+	if inRow == 0 {
+		return
+	}
+	timer := time.NewTimer(rand.N(firstPause << inRow))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// firstPause is half of the longest pause before the second resume in a row.
+const firstPause = 100 * time.Millisecond
 
 // Carry moves the logs of the attempt before one that resumes to where that goes
 // on with them, and removes what else is left of earlier attempts. It may be

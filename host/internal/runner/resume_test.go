@@ -178,22 +178,27 @@ func TestWhetherALostAttemptIsResumed(t *testing.T) {
 			}
 			c := f.claimed()
 			c.Lease.Attempt, c.Checkpoint, c.Resume = tt.attempt, tt.checkpoint, tt.attempt > 1
-			c.Job.StartedAt = time.Now()
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			if tt.stop != nil {
-				cancel(tt.stop)
-			}
-			o, _ := f.runner(p).Follow(ctx, c, func(time.Time) {})
-			if o.Resumable != tt.resumable || o.Status != tt.status {
-				t.Errorf("resumable %t as %q, want %t as %q", o.Resumable, o.Status, tt.resumable, tt.status)
-			}
-			if tt.message != "" && (o.Error == nil || !strings.Contains(o.Error.Message, tt.message)) {
-				t.Errorf("error = %v, want it to say %q", o.Error, tt.message)
-			}
-			if (o.Remains == "") != (tt.status == "") {
-				t.Errorf("remains = %q, want what is left to be known", o.Remains)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c.Job.StartedAt = time.Now()
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				if tt.stop != nil {
+					cancel(tt.stop)
+				}
+				o, _ := f.runner(p).Follow(ctx, c, func(time.Time) {})
+				if o.Resumable != tt.resumable || o.Status != tt.status {
+					t.Errorf("resumable %t as %q, want %t as %q", o.Resumable, o.Status, tt.resumable, tt.status)
+				}
+				if tt.message != "" && (o.Error == nil || !strings.Contains(o.Error.Message, tt.message)) {
+					t.Errorf("error = %v, want it to say %q", o.Error, tt.message)
+				}
+				if (o.Remains == "") != (tt.status == "") {
+					t.Errorf("remains = %q, want what is left to be known", o.Remains)
+				}
+				if took := time.Since(c.Job.StartedAt); tt.resumable && (took > 0) != (tt.attempt > tt.checkpoint.Attempt) {
+					t.Errorf("took %v, want a pause only between resumes", took)
+				}
+			})
 		})
 	}
 }

@@ -114,12 +114,12 @@ func (r *Runner) Recall(c job.Claimed) pluginhost.Fate {
 // catalog may have changed since.
 func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
 	begun := begunAt(c.Job)
+	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	request := pluginhost.Request{
 		AttemptID: attemptID(c), Attempt: c.Lease.Attempt,
 		Checkpoint: checkpoint(c.Checkpoint), Resume: c.Resume,
-		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(),
+		Folders: r.folders(c), Grace: r.CancelGrace, Limits: r.limits(command),
 	}
-	command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID)
 	if command != nil {
 		request.Plugin = command.Plugin
 	}
@@ -199,7 +199,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Input:         j.Context,
 		User:          j.User,
 		Folders:       r.folders(c),
-		Limits:        r.limits(),
+		Limits:        r.limits(command),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
 		Grace:         r.CancelGrace,
@@ -220,10 +220,16 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 	return settings, secrets, nil
 }
 
-func (r *Runner) limits() pluginhost.Limits {
-	return pluginhost.Limits{
-		LogBytes: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
+// limits returns the bounds of an attempt of a command, which may be nil.
+func (r *Runner) limits(command *catalog.Command) pluginhost.Limits {
+	limits := pluginhost.Limits{
+		LogCap: r.MaxLogBytes, ResultBytes: r.MaxResultBytes, InlineResultBytes: inlineResult,
 	}
+	if command != nil {
+		l := command.Limits
+		limits.MemoryBytes, limits.CPUSeconds, limits.OpenFiles, limits.CoreBytes = l.MemoryBytes, l.CPUSeconds, l.OpenFiles, l.CoreBytes
+	}
+	return limits
 }
 
 func (r *Runner) folder(id job.ID, attempt int) string {

@@ -305,7 +305,7 @@ func TestHowAStoppedJobEnds(t *testing.T) {
 		"the host stopped":      {pluginhost.StopShutdown, broke, job.Killed, job.Shutdown},
 		"the host lost its job": {pluginhost.StopLeaseLost, &job.Error{Class: job.Lost}, job.Failed, job.Lost},
 		"it failed by its own":  {"", broke, job.Failed, job.WorkFailed},
-		"a limit was broken":    {pluginhost.StopLimit, broke, job.Killed, job.Quota},
+		"a limit was broken":    {pluginhost.StopLimit, &job.Error{Class: job.Lost}, job.Killed, job.Quota},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -370,7 +370,10 @@ class _Attempt:
         for timer in self.timers.values():
             timer.cancel()
         for stream in self.streams:
-            stream.close()
+            try:
+                stream.close()
+            except OSError as cause:
+                error = error or Error("internal", f"write the job's streams: {cause}")
         if error and self.stopped:
             self.stopped.wire.detail = _clip(f"{error}\n{error.wire.detail}", _MAX_DETAIL)
             error = self.stopped
@@ -440,7 +443,8 @@ class _Attempt:
         if self.ended:
             return False
         first, self.stopped = self.stopped is None, self.stopped or reason
-        self.canceled.set()
+        if first:
+            self.canceled.set()
         if mode == _FORCED:
             self.force()
         elif first or grace > 0:
@@ -465,7 +469,8 @@ class _Attempt:
     def end_programs(self, number: int) -> None:
         """Signals all that came from the job's programs, after which no others start. SIGKILL waits for their end."""
         with self.starting:
-            self.canceled.set()
+            if not self.canceled.is_set():  # Canceled, raised anywhere in run, may have left its lock behind
+                self.canceled.set()
         gone = 0
         # A process that becomes another program just now shows no environment: hence three looks. What the kernel
         # does not end within seconds, nobody can.
@@ -558,8 +563,7 @@ class Job:
         self.settings = settings  # the operator's, with defaults and secrets
         self.plugin_settings: dict[str, Any] = attempt.plugin.own_settings  # the operator's for the plugin itself
         self.input = input  # the caller's, with defaults
-        self.stdout, self.stderr = (  # text that callers read while the job runs
-            io.TextIOWrapper(stream, "utf-8", "replace", write_through=True) for stream in attempt.streams)
+        self.stdout, self.stderr = (stream.text for stream in attempt.streams)  # that callers read while the job runs
         self.canceled: threading.Event = attempt.canceled  # set when the job is told to stop
         self._attempt = attempt
         self._result: _Result | None = None  # the last that is whole
@@ -676,6 +680,7 @@ class _Stream(io.RawIOBase):
     def __init__(self, attempt: _Attempt, number: int, name: str) -> None:
         self.attempt, self.number, self.name, self.lock, self.file = attempt, number, name, threading.Lock(), -1
         self.left = self.limit = attempt.request.limits.log_bytes or sys.maxsize  # bytes
+        self.text = io.TextIOWrapper(self, "utf-8", "replace", write_through=True)
 
     def writable(self) -> bool:
         return True
@@ -700,9 +705,10 @@ class _Stream(io.RawIOBase):
 
     def close(self) -> None:
         with self.lock:
-            if self.file >= 0 and not self.closed:
-                os.close(self.file)
             super().close()
+            file, self.file = self.file, -1
+            if file >= 0:
+                os.close(file)
 
 
 class _Copy(threading.Thread):
