@@ -178,12 +178,13 @@ func wait(ctx context.Context, job *sdk.Job[Input]) error {
 			return context.Cause(ctx)
 		}
 	}
-	for in.Until != "" {
+	// Seldom after a while: a hundred processes that wait must leave the machine alone.
+	for pause := time.Millisecond; in.Until != ""; pause = min(2*pause, 100*time.Millisecond) {
 		if _, err := os.Stat(in.Until); err == nil {
 			break
 		}
 		select {
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

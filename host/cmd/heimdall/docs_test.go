@@ -106,7 +106,7 @@ func TestSubmittersExamples(t *testing.T) {
 // The plugins for authors compile, their tests pass, and the first one runs with
 // the catalog that the page shows for it.
 func TestPluginAuthorsExamples(t *testing.T) {
-	const page = "docs/plugin-authors.md"
+	const page = "docs/plugins.md"
 	module := makeModule(t, blocksOf(t, page, "go"))
 	command := func(args ...string) {
 		t.Helper()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
@@ -32,7 +33,7 @@ func (b *bench) bulk() (err error) {
 	if free := disk.Bavail * uint64(disk.Bsize); free < bulkRoom {
 		return fmt.Errorf("%s has %d bytes free and %d are needed: set TMPDIR to a larger disk", b.scratch, free, uint64(bulkRoom))
 	}
-	r, err := b.rig("bulk")
+	r, err := b.rig("bulk", pluginhost.Shared)
 	if err != nil {
 		return err
 	}

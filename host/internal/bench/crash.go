@@ -49,7 +49,7 @@ func (b *bench) crash() error {
 // crashOwn kills the process of an attempt. The host is a new one each time: a
 // build that crashes again and again is made to wait.
 func (b *bench) crashOwn(data string) (took time.Duration, err error) {
-	h, err := b.embed(filepath.Dir(b.faulty()), data)
+	h, err := b.embed(filepath.Dir(b.faulty()), data, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +70,7 @@ func (b *bench) crashTakenOver(data string) (took time.Duration, err error) {
 	if err := b.detach(r, data); err != nil {
 		return 0, err
 	}
-	h, err := b.embed(filepath.Dir(b.faulty()), data)
+	h, err := b.embed(filepath.Dir(b.faulty()), data, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +84,7 @@ func (b *bench) crashTakenOver(data string) (took time.Duration, err error) {
 
 // detach runs an attempt in a host that ends before it.
 func (b *bench) detach(r pluginhost.Request, data string) error {
-	h, err := b.embed(filepath.Dir(b.faulty()), data)
+	h, err := b.embed(filepath.Dir(b.faulty()), data, nil)
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,10 @@ type embedded struct {
 // startWait is how long a plugin may take that is about to be measured.
 const startWait = 20 * time.Second
 
-// embed starts a plugin host; close ends it.
-func (b *bench) embed(plugins, data string) (*embedded, error) {
+// embed starts a plugin host with the operator's policies; close ends it.
+func (b *bench) embed(plugins, data string, policies map[string]pluginhost.Policy) (*embedded, error) {
 	h, err := pluginhost.New(pluginhost.Config{
-		Directory: plugins, DataDir: data, StartWait: startWait, Log: hclog.NewNullLogger(),
+		Directory: plugins, DataDir: data, StartWait: startWait, Policies: policies, Log: hclog.NewNullLogger(),
 	})
 	if err != nil {
 		return nil, err

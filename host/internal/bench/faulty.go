@@ -11,12 +11,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
 const faultyCatalog = `
 [queue]
 workers = 1024
+[plugins.policy.faulty]
+isolation = %q
 [[commands]]
 name = "faulty"
 plugin = "faulty"
@@ -37,10 +40,10 @@ type rig struct {
 }
 
 // rig starts a host in a folder of its own, with a copy of the plugin.
-func (b *bench) rig(name string) (*rig, error) {
+func (b *bench) rig(name string, isolation pluginhost.Isolation) (*rig, error) {
 	folder := filepath.Join(b.scratch, name)
 	r := &rig{deployment: deployment{
-		config: faultyCatalog, data: filepath.Join(folder, "data"), store: "sqlite", plugins: filepath.Join(folder, "plugins"),
+		config: fmt.Sprintf(faultyCatalog, isolation), data: filepath.Join(folder, "data"), store: "sqlite", plugins: filepath.Join(folder, "plugins"),
 	}}
 	if err := copyPlugin(b.faulty(), r.deployment.plugins); err != nil {
 		return nil, err

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 // takesOver is the longest time from the last write of a replacement to the
@@ -21,7 +23,7 @@ const takesOver = 2 * time.Second
 
 // hotDrop measures how soon a replaced plugin serves, first of an idle host.
 func (b *bench) hotDrop() (err error) {
-	r, err := b.rig("hot-drop")
+	r, err := b.rig("hot-drop", pluginhost.Shared)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 	}{
 		{"start", b.start},
 		{"plugin start", b.pluginStart},
+		{"job in a process of its own", b.perJob},
 		{"crash noticed", b.crash},
 		{"hot drop", b.hotDrop},
 		{"take over", b.takeOver},

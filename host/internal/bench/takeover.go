@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 // followedAgain is the longest time from the start of a host's new process to
@@ -13,10 +15,19 @@ import (
 const followedAgain = 2 * time.Second
 
 // takeOver kills a host with running jobs and measures how soon the next one
-// follows them.
-func (b *bench) takeOver() (err error) {
+// follows them: with one process for all, and one for each.
+func (b *bench) takeOver() error {
+	for _, isolation := range []pluginhost.Isolation{pluginhost.Shared, pluginhost.PerJob} {
+		if err := b.takeOverOf(isolation); err != nil {
+			return fmt.Errorf("%s: %w", isolation, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) takeOverOf(isolation pluginhost.Isolation) (err error) {
 	const kills, jobs = 5, 100
-	r, err := b.rig("take-over")
+	r, err := b.rig("over-"+string(isolation), isolation)
 	if err != nil {
 		return err
 	}
@@ -30,7 +41,7 @@ func (b *bench) takeOver() (err error) {
 		took = append(took, one)
 	}
 	longest := slices.Max(took)
-	name := fmt.Sprintf("kill -9 with %d jobs: exec to all followed", jobs)
+	name := fmt.Sprintf("%s, %d jobs: exec to all followed", isolation, jobs)
 	b.add(Figure{Name: name + ", p50", Value: milli(middle(took)), Unit: "ms"})
 	b.add(Figure{
 		Name: fmt.Sprintf("the same, longest of %d", kills), Value: milli(longest), Unit: "ms",

@@ -152,7 +152,7 @@ func (x *execution) lost(e *Ended, err error) (*job.Error, string) {
 		return &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s broke the protocol: %s", p.name, err)}, ""
 	case x.denied:
 		return refusal(p.name, err), ""
-	case p.ended(p.times.kill / 4):
+	case p.ended(x.patience()):
 		text, detail := p.crash()
 		if stop != nil && p.stopping.Load() {
 			return &job.Error{Class: stop.class(), Message: text}, detail
@@ -166,6 +166,16 @@ func (x *execution) lost(e *Ended, err error) (*job.Error, string) {
 	default:
 		return &job.Error{Class: job.Lost, Message: fmt.Sprintf("plugin %s no longer reports on the job: %s", p.name, sentence(err))}, ""
 	}
+}
+
+// patience is how long to wait for the end of a process whose streams have broken.
+// It mostly comes at once. Where the attempt could be resumed after it, it is
+// worth more.
+func (x *execution) patience() time.Duration {
+	if x.saved.Load() {
+		return x.process.times.silent
+	}
+	return x.process.times.kill / 4
 }
 
 // refused reports whether a plugin answered an attempt with no, as opposed to

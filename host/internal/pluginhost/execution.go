@@ -97,10 +97,12 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		ended := stoppedBefore(ctx)
 		ended.Remains = request.Resume
 		return ended
+	case tooMuch:
+		ended := notStartable(over.excess)
+		ended.Remains = request.Resume
+		return ended
 	case err != nil && request.Resume:
 		return notResumed(err)
-	case tooMuch:
-		return notStartable(over.excess)
 	case err != nil:
 		return notStarted(job.Unavailable, err.Error())
 	}

@@ -86,7 +86,8 @@ func (f *fake) Describe(_ context.Context, r *pluginpb.DescribeRequest) (*plugin
 		Kinds:          []pluginpb.Kind{pluginpb.Kind_KIND_COMMAND},
 		SettingsSchema: os.Getenv("HEIMDALL_TEST_SCHEMA"),
 		Capabilities: &pluginpb.Capabilities{
-			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)}, Isolation: isolation(),
+			MaxConcurrency: int32(limit), Resume: format > 0, CheckpointFormats: []int32{int32(format)},
+			Isolation: isolation(),
 		},
 		Docs: docs,
 	}, nil
@@ -284,6 +285,7 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 				return
 			}
 		}
+		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Output{Output: &pluginpb.Output{Key: "then", Value: "on"}}})
 		f.act(a, r, input["then"].(string), input)
 	case "load":
 		f.mu.Lock()
@@ -370,8 +372,8 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 	case "hog below": // in a process that has left the session and lost its parent
 		self, _ := os.Executable()
 		go exec.Command("setsid", "sh", "-c", "HEIMDALL_TEST_ROLE=hog "+self+" & sleep 1").Run()
-	case "spin":
-		for {
+	case "spin": // uses up its processor time
+		for n := uint64(1); n > 0; n++ {
 		}
 	case "limits": // those of this process, then of a child
 		own, _ := os.ReadFile("/proc/self/limits")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,7 +185,11 @@ func TestKilledAttemptsLeaveSomething(t *testing.T) {
 	s := newSink()
 	done := make(chan *pluginhost.Ended)
 	go func() { done <- settle(h.Run(ctx, saving("a1", "q", "deaf"), s)) }()
-	<-s.saved
+	eventually(t, "the attempt is deaf", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Contains(s.lines, "output text then on")
+	})
 	cancel(&pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob"})
 	if ended := <-done; ended.Resumable || !ended.Remains {
 		t.Errorf("resumable %t, remains %t (%v), want only that something remains", ended.Resumable, ended.Remains, ended.Error)

@@ -181,10 +181,12 @@ func (c *child) hold() {
 // follow reads what the process writes: at once until its handshake, later now
 // and then.
 func (c *child) follow(stdout, stderr *tail) {
+	var forgetting sync.WaitGroup // takes the kernel up to 20 ms, which nobody is to wait for
+	defer forgetting.Wait()
 	defer close(c.exited)
 	const shortest, longest = time.Millisecond, 200 * time.Millisecond
 	written, forget := c.awaitHandshake(stdout)
-	defer func() { forget() }()
+	defer func() { forgetting.Go(forget) }()
 	wait := shortest
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -212,7 +214,7 @@ func (c *child) follow(stdout, stderr *tail) {
 		}
 		switch {
 		case c.greeted && written != nil:
-			forget()
+			forgetting.Go(forget)
 			written, forget = nil, func() {}
 		case !c.greeted && written == nil:
 			wait = shortest
