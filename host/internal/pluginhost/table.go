@@ -63,7 +63,7 @@ func checkHead(d *json.Decoder) (columns int, err error) {
 		if c.Name == nil {
 			return 0, fmt.Errorf("column %d has no name", i+1)
 		}
-		if !columnType.MatchString(c.Type) {
+		if c.Type != "string" && !columnType.MatchString(c.Type) { // most quick jobs bring a text
 			return 0, fmt.Errorf("column %d, %.100q, has the type %.100q, which is none", i+1, *c.Name, c.Type)
 		}
 	}
