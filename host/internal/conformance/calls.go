@@ -107,7 +107,7 @@ func (p *process) answers(ctx context.Context, after string) error {
 	}
 	ctx, cancel := p.within(ctx)
 	defer cancel()
-	if _, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: "0.0.0"}); err != nil {
+	if _, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: "0.1.0", Features: []string{"checkpoints"}}); err != nil {
 		return saw("after %s Describe answered %s", after, told(err)).want("that the plugin goes on as if nothing had happened")
 	}
 	return nil

@@ -53,6 +53,9 @@ func describes(ctx context.Context, k *check) error {
 	if s.Examples == nil {
 		s.all = described(d)
 	}
+	s.mu.Lock()
+	s.extra = variables(s.all)
+	s.mu.Unlock()
 	for i := range s.all {
 		e := &s.all[i]
 		if e.settings, e.secrets, err = s.settings.split(e.Settings); err != nil {

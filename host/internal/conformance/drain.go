@@ -17,12 +17,12 @@ import (
 func drainCases() []testCase {
 	const (
 		look   = "rpc Drain in proto/heimdall/plugin/v1/plugin.proto"
-		signal = "docs/plugin-authors.md, Other languages: SIGTERM"
+		signal = "docs/plugins.md, Other languages: SIGTERM"
 	)
 	long := []string{"long"}
 	return []testCase{
 		{id: "drain-idle", title: "Drain of an idle process says that nothing runs, and closes", look: look, run: drainsIdle},
-		{id: "drain-running", title: "Drain says what runs, refuses new starts with FAILED_PRECONDITION, and closes when nothing runs", look: look, needs: long, after: []string{"drain-idle", "start-again"}, run: drainsRunning},
+		{id: "drain-running", title: "Drain says what runs, refuses new starts with FAILED_PRECONDITION, and closes when nothing runs", look: look, needs: long, after: []string{"drain-idle", "start-again", afterCancel}, run: drainsRunning},
 		{id: "sigterm", title: "SIGTERM ends an idle process", look: signal, run: endsBySIGTERM},
 		{id: "sigterm-running", title: "SIGTERM ends a process with its jobs", look: signal, needs: long, after: []string{"cancel-children"}, run: endsBySIGTERMRunning},
 		{id: "sigint", title: "SIGINT is ignored", look: signal, run: ignoresSIGINT},

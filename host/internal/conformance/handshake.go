@@ -16,13 +16,13 @@ import (
 const longestSockets = 80 - len("/plugin0123456789")
 
 func handshakeCases() []testCase {
-	const look = "docs/plugin-authors.md, Other languages: what surrounds the protocol"
+	const look = "docs/plugins.md, Other languages: what surrounds the protocol"
 	started := []string{afterLine}
 	return []testCase{
 		{id: afterLine, title: "the first line of stdout is the handshake", look: look, run: shakesHands},
 		{id: "handshake-time", title: "the handshake comes within the time that a host waits for it", look: look, after: started, run: shakesHandsInTime},
 		{id: "handshake-socket", title: "the socket lies in the folder that the host made, and the process or one of its session serves it", look: look, after: started, run: listensWhereTold},
-		{id: "handshake-long-folder", title: "the longest folder that a host makes will do for the socket", look: look, after: started, run: listensInLongFolder},
+		{id: "handshake-long-folder", title: "the longest folder that a host makes will do for the socket", look: look, after: []string{afterDescribe}, run: listensInLongFolder},
 		{id: "handshake-stdout", title: "nothing follows the handshake on stdout, also while a job runs", look: look, after: []string{afterEnd}, run: keepsStdoutClean},
 		{id: "handshake-no-cookie", title: "without the cookie it says what it is and ends with another code than 0", look: look, after: started, run: refusesWithoutCookie},
 		{id: "handshake-wrong-cookie", title: "a wrong cookie is as none", look: look, after: started, run: refusesWrongCookie},

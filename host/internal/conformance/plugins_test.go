@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 	"github.com/heimdall-run/heimdall/host/internal/conformance"
@@ -18,7 +19,7 @@ func TestShippedPluginsPass(t *testing.T) {
 		"drain-running", "examples-long", "host-killed", "host-reconnect", "list-running", "orphan-timeout", "plugin-killed", "renew-expired",
 		"renew-extended", "secrets-update", "sigterm-running", "start-cut", "start-too-many", "watch-running",
 	}
-	noResume, noSecrets := []string{"checkpoint-size", "resume-own"}, []string{"secrets-output", "secrets-processes"}
+	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-size", "resume-own"}, []string{"secrets-output", "secrets-processes"}
 	for name, without := range map[string][]string{
 		// It ends at once whatever it is told, takes any input and writes no file.
 		"ping": slices.Concat(noLong, noResume, noSecrets, []string{
@@ -34,7 +35,7 @@ func TestShippedPluginsPass(t *testing.T) {
 			if _, err := os.Stat(binary); err != nil {
 				t.Fatalf("the shipped binary is needed: %v; run make build", err)
 			}
-			report := check(t, conformance.Config{Binary: binary})
+			report := check(t, conformance.Config{Binary: binary, LeakTime: time.Minute})
 			var got []string
 			for _, c := range report.Cases {
 				switch c.Result {

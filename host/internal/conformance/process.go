@@ -158,14 +158,16 @@ func (p *process) close() {
 	if p.conn != nil {
 		_ = p.conn.Close() // there is nothing to do about it
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		p.kill()
+	const patience = 10 * time.Second
+	p.kill()
+	p.ends(context.Background(), patience) // what cannot be killed, nobody can
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		left := p.family()
+		if len(left) == 0 {
+			return
+		}
 		for _, pid := range left {
 			kill(pid, unix.SIGKILL)
-		}
-		if len(left) == 0 && !p.alive() {
-			return
 		}
 	}
 }

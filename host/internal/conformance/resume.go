@@ -17,13 +17,14 @@ func resumeCases() []testCase {
 		clean = "rpc Cleanup in proto/heimdall/plugin/v1/command.proto"
 	)
 	withLong := append([]string{"long"}, anyEnd...)
-	job := []string{afterEnd}
+	job, stopped := []string{afterEnd}, []string{afterCancel}
 	return []testCase{
 		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
 		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: []string{"resume-nothing"}, run: resumesGarbage},
-		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: job, run: resumesOwn},
-		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: job, run: checkpointsFit},
-		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: job, run: cleansAgain},
+		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: stopped, run: resumesOwn},
+		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: stopped, run: checkpointsFit},
+		{id: "checkpoint-abandon", title: "an attempt with a checkpoint that is abandoned says in its end that its work may go on", look: "Ended.abandoned in proto/heimdall/plugin/v1/event.proto", needs: withLong, after: []string{"cancel-abandon"}, run: tellsAbandoned},
+		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: stopped, run: cleansAgain},
 		{id: "cleanup-fresh", title: "Cleanup works in a process that never ran the attempt", look: clean, needs: withLong, after: job, run: cleansFresh},
 		{id: "cleanup-unknown", title: "Cleanup of an attempt that left nothing is in order", look: clean, needs: withLong, after: job, run: cleansUnknown},
 	}
@@ -68,49 +69,70 @@ func resumesGarbage(ctx context.Context, k *check) error {
 	return nil
 }
 
-// checkpoints begins jobs until one reports a checkpoint.
-func (k *check) checkpoints(ctx context.Context) (*process, *Example, *pluginpb.StartRequest, *stream, *pluginpb.Event, error) {
+// saved is a job that has made a checkpoint.
+type saved struct {
+	*process
+	example *Example
+	request *pluginpb.StartRequest
+	stream  *stream
+	event   *pluginpb.Event
+}
+
+// saves begins a job of every example, each in a process of its own, until one
+// reports a checkpoint.
+func (k *check) saves(ctx context.Context) (*saved, error) {
 	if !k.description.GetCapabilities().GetResume() {
-		return nil, nil, nil, nil, nil, skip("it does not say that it can resume")
+		return nil, skip("it does not say that it can resume")
 	}
 	examples, err := k.examples(append([]string{"long"}, anyEnd...)...)
 	if err != nil {
-		return nil, nil, nil, nil, nil, err
+		return nil, err
 	}
+	var jobs []*saved
 	for _, e := range examples {
 		p, err := k.launch(ctx)
 		if err != nil {
-			return nil, nil, nil, nil, nil, err
+			return nil, err
 		}
 		if _, err := p.describe(ctx, "0.1.0"); err != nil { // it says that this host keeps checkpoints
-			return nil, nil, nil, nil, nil, err
+			return nil, err
 		}
 		request := p.request(e)
-		s := k.start(ctx, p, request)
-		var found *pluginpb.Event
-		_ = until(ctx, k.Patience/10, func() bool { // most examples make none
-			events, over, _ := s.state()
-			for _, event := range events {
-				if event.GetCheckpoint() != nil {
-					found = event
-				}
-			}
-			return found != nil || over
-		})
-		if found != nil {
-			return p, e, request, s, found, nil
-		}
-		p.close()
+		jobs = append(jobs, &saved{process: p, example: e, request: request, stream: k.start(ctx, p, request)})
 	}
-	return nil, nil, nil, nil, nil, skip("no example makes a checkpoint")
+	var found *saved
+	_ = until(ctx, k.Patience/2, func() bool {
+		for _, j := range jobs {
+			if j.event = checkpoint(j.stream); j.event != nil {
+				found = j
+			}
+		}
+		return found != nil
+	})
+	if found == nil {
+		return nil, skip("no example makes a checkpoint within %s", k.Patience/2)
+	}
+	return found, nil
+}
+
+// checkpoint returns the last checkpoint that a stream has brought.
+func checkpoint(s *stream) (last *pluginpb.Event) {
+	events, _, _ := s.state()
+	for _, e := range events {
+		if e.GetCheckpoint() != nil {
+			last = e
+		}
+	}
+	return last
 }
 
 func checkpointsFit(ctx context.Context, k *check) error {
 	const most = 64 << 10
-	p, _, request, s, event, err := k.checkpoints(ctx)
+	j, err := k.saves(ctx)
 	if err != nil {
 		return err
 	}
+	p, request, s, event := j.process, j.request, j.stream, j.event
 	checkpoint := event.GetCheckpoint()
 	if n := len(checkpoint.GetData()); n > most {
 		return saw("a checkpoint of %d bytes", n).want("at most %d", most)
@@ -132,11 +154,32 @@ func checkpointsFit(ctx context.Context, k *check) error {
 	return err
 }
 
-func resumesOwn(ctx context.Context, k *check) error {
-	p, e, request, _, event, err := k.checkpoints(ctx)
+func tellsAbandoned(ctx context.Context, k *check) error {
+	j, err := k.saves(ctx)
 	if err != nil {
 		return err
 	}
+	p, request, s, event := j.process, j.request, j.stream, j.event
+	id := request.GetAttemptId()
+	if err := p.ack(ctx, id, event.GetNumber()); err != nil {
+		return err
+	}
+	if _, err := p.cancel(ctx, id, abandon, pluginpb.CancelReason_CANCEL_REASON_SHUTDOWN); err != nil {
+		return err
+	}
+	ended, err := s.ended(ctx, grace+k.Patience)
+	if err == nil && ended.GetError() != nil && !ended.GetAbandoned() {
+		err = saw("abandoned = false: %s", outcome(ended)).want("true, so that another attempt resumes the work")
+	}
+	return err
+}
+
+func resumesOwn(ctx context.Context, k *check) error {
+	j, err := k.saves(ctx)
+	if err != nil {
+		return err
+	}
+	p, e, request, event := j.process, j.example, j.request, j.event
 	if err := p.ack(ctx, request.GetAttemptId(), event.GetNumber()); err != nil {
 		return err
 	}

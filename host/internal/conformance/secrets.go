@@ -17,13 +17,13 @@ import (
 )
 
 func secretCases() []testCase {
-	const look = "proto/heimdall/plugin/v1/secret.proto; docs/plugin-authors.md, Settings and input"
+	const look = "proto/heimdall/plugin/v1/secret.proto; docs/plugins.md, Settings and input"
 	kinds := append(slices.Clone(anyEnd), "fails", "long")
-	job := []string{afterEnd}
+	stopped := []string{afterEnd, afterCancel}
 	return []testCase{
-		{id: "secrets-output", title: "secrets are in no event, stream, result, file or log, and in no description", look: look, needs: kinds, after: job, run: keepsSecrets},
-		{id: "secrets-processes", title: "secrets are in no environment and no command line", look: look, needs: append([]string{"long"}, kinds...), after: job, run: keepsSecretsFromProcesses},
-		{id: "secrets-update", title: "renewed secrets of a running attempt are taken, those of an unknown one are answered with NOT_FOUND", look: look, needs: []string{"long"}, after: job, run: updatesSecrets},
+		{id: "secrets-output", title: "secrets are in no event, stream, result, file or log, and in no description", look: look, needs: kinds, after: stopped, run: keepsSecrets},
+		{id: "secrets-processes", title: "secrets are in no environment and no command line", look: look, needs: append([]string{"long"}, kinds...), after: stopped, run: keepsSecretsFromProcesses},
+		{id: "secrets-update", title: "renewed secrets of a running attempt are taken, those of an unknown one are answered with NOT_FOUND", look: look, needs: []string{"long"}, after: stopped, run: updatesSecrets},
 	}
 }
 

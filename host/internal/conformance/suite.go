@@ -27,6 +27,9 @@ type suite struct {
 	binary  string // the copy that is run
 	done    map[string]*outcomeOf
 
+	mu    sync.Mutex
+	extra []string // variables of the environment that the examples need
+
 	// What the plugin said of itself. The case describe-answers sets it, and all
 	// that read it come after that one.
 	description *pluginpb.DescribeResponse
@@ -144,7 +147,10 @@ type check struct {
 // newPlan prepares a process of the plugin.
 func (k *check) newPlan() (*plan, error) {
 	k.planned++
-	return newPlan(k.binary, filepath.Join(k.folder, fmt.Sprintf("p%d", k.planned)), variables(k.all))
+	k.mu.Lock()
+	extra := k.extra
+	k.mu.Unlock()
+	return newPlan(k.binary, filepath.Join(k.folder, fmt.Sprintf("p%d", k.planned)), extra)
 }
 
 // spawn starts a process that need not answer.

@@ -89,6 +89,7 @@ var broken = map[string][]string{
 	"gullible":       {"resume-garbage"},
 	"amnesiac":       {"resume-own"},
 	"fat":            {"checkpoint-size"},
+	"sneaks-off":     {"checkpoint-abandon"},
 	"cleans-once":    {"cleanup-again"},
 	"cleans-own":     {"cleanup-fresh", "cleanup-unknown"},
 	"foldered":       {"cleanup-again", "cleanup-unknown"},
@@ -109,8 +110,13 @@ var broken = map[string][]string{
 	"delicate":       {"garbage-bytes"},
 }
 
+// besides names cases that a breed fails too, if they are run: jobs that are over
+// soon are not there to be looked at.
+var besides = map[string][]string{"snippy": {"renew-extended"}}
+
 func TestHealthyPassesAll(t *testing.T) {
-	report := check(t, conformance.Config{Binary: animal(t, "healthy")})
+	t.Parallel()
+	report := check(t, conformance.Config{Binary: animal(t, "healthy"), LeakTime: time.Minute})
 	for _, c := range report.Cases {
 		if c.Result != checkreport.Passed {
 			t.Errorf("%s = %s, want passed\n%s", c.ID, c.Result, c.Detail)
@@ -122,20 +128,21 @@ func TestHealthyPassesAll(t *testing.T) {
 }
 
 // Each breed fails the case that is meant for it, and no other of those that are
-// run: by default the group of that case, with HEIMDALL_TEST_ZOO=all every one.
+// run: the ones that come before it, or, with HEIMDALL_TEST_ZOO=all, every one.
 func TestBrokenFailTheirCase(t *testing.T) {
+	t.Parallel()
 	reports := map[string]func() (*checkreport.Report, error){}
 	var group sync.WaitGroup
 	slots := make(chan struct{}, 12) // most of the time is waiting
 	for breed, want := range broken {
 		config := conformance.Config{
-			Binary: animal(t, breed), Host: host(), Patience: 4 * time.Second, LeakTime: 4 * time.Second, Parallel: 4,
+			Binary: animal(t, breed), Host: host(), Patience: 4 * time.Second, LeakTime: time.Minute, Parallel: 4,
 		}
 		if breed == "sleeps-first" {
 			config.StartTimeout = 2 * time.Second
 		}
 		if os.Getenv("HEIMDALL_TEST_ZOO") != "all" {
-			config.Only = quickly(want)
+			config.Only = want
 		}
 		report := sync.OnceValues(func() (*checkreport.Report, error) {
 			slots <- struct{}{}
@@ -159,6 +166,7 @@ func TestBrokenFailTheirCase(t *testing.T) {
 					got = append(got, c.ID)
 				}
 			}
+			got = slices.DeleteFunc(got, func(id string) bool { return slices.Contains(besides[breed], id) })
 			slices.Sort(got)
 			if !slices.Equal(got, want) {
 				t.Errorf("%s failed %v, want %v", breed, got, want)
@@ -174,27 +182,6 @@ func TestBrokenFailTheirCase(t *testing.T) {
 			}
 		})
 	}
-}
-
-// slow names the cases that take seconds although nothing is wrong.
-var slow = []string{"examples-long", "cancel-reasons", "host-killed", "leaks", "orphan-timeout", "renew-expired", "renew-extended", "resume-own", "checkpoint-size", "plugin-killed"}
-
-// quickly returns some cases and those of the group of the first that take no
-// time.
-func quickly(ids []string) []string {
-	group := ""
-	for _, c := range conformance.Cases() {
-		if c.ID == ids[0] {
-			group = c.Group
-		}
-	}
-	out := slices.Clone(ids)
-	for _, c := range conformance.Cases() {
-		if c.Group == group && !slices.Contains(slow, c.ID) {
-			out = append(out, c.ID)
-		}
-	}
-	return out
 }
 
 // check runs cases; the report must make sense.

@@ -354,6 +354,10 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 				break
 			}
 			<-time.After(5 * time.Millisecond)
+			if os.Getenv("HEIMDALL_TEST_CHATTY") != "" {
+				syscall.Write(1, []byte("chatty on stdout\n"))
+				syscall.Write(2, []byte("chatty on stderr\n"))
+			}
 		}
 		if do == "until hog" {
 			hog()

@@ -143,18 +143,18 @@ func devoted() breed {
 
 // impatient does not let anybody watch what has not ended.
 func impatient() breed {
-	var over ids
+	var started, over ids
 	return breed{
 		wrong: "Watch of a running attempt brings nothing",
 		stream: func(stream grpc.ServerStream, method string, next func(grpc.ServerStream) error) error {
 			if !strings.HasSuffix(method, "/Watch") {
-				return next(&idStream{ServerStream: stream, over: &over})
+				return next(&idStream{ServerStream: stream, started: &started, over: &over})
 			}
 			var request pluginpb.WatchRequest
 			if err := stream.RecvMsg(&request); err != nil {
 				return err
 			}
-			if id := request.GetAttemptId(); len(id) == 36 && !strings.HasPrefix(id, "8f2c0000") && !over.has(id) {
+			if id := request.GetAttemptId(); started.has(id) && !over.has(id) {
 				return nil
 			}
 			return next(&replay{stream, &request})
@@ -162,11 +162,11 @@ func impatient() breed {
 	}
 }
 
-// idStream notes the attempts whose end was sent.
+// idStream notes the attempts that were started, and whose end was sent.
 type idStream struct {
 	grpc.ServerStream
-	over *ids
-	id   string
+	started, over *ids
+	id            string
 }
 
 // RecvMsg implements grpc.ServerStream.
@@ -174,6 +174,7 @@ func (s *idStream) RecvMsg(message any) error {
 	err := s.ServerStream.RecvMsg(message)
 	if r, ok := message.(*pluginpb.StartRequest); ok {
 		s.id = r.GetAttemptId()
+		s.started.add(s.id)
 	}
 	return err
 }

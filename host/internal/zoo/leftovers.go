@@ -59,6 +59,16 @@ func leftovers() map[string]breed {
 				}))
 			},
 		},
+		"sneaks-off": {
+			wrong: "it does not tell that it has only stopped to follow its work",
+			send: func(events []*pluginpb.Event, next func([]*pluginpb.Event) error) error {
+				return next(changed(events, func(e *pluginpb.Event) {
+					if e.GetEnded() != nil {
+						e.GetEnded().Abandoned = false
+					}
+				}))
+			},
+		},
 		"cleans-once": cleanup("a second Cleanup is an error", func(r *pluginpb.CleanupRequest) bool { return !cleaned.add(r.GetAttemptId()) }),
 		"cleans-own":  unseen,
 		"foldered": cleanup("Cleanup needs the folders", func(r *pluginpb.CleanupRequest) bool {

@@ -37,7 +37,7 @@ func logs() map[string]breed {
 		}},
 		"wordy": {wrong: "streams are as long as they like", receive: func(request any) {
 			if r, ok := request.(*pluginpb.StartRequest); ok {
-				r.Limits.LogBytes = 0
+				limits(r).LogBytes = 0
 			}
 		}},
 	}

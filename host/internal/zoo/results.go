@@ -48,8 +48,8 @@ func results() map[string]breed {
 			}
 			return healthy()
 		}},
-		"inliner":   start("results are inline whatever the host says", func(r *pluginpb.StartRequest) { r.Limits.InlineResultBytes = 0 }),
-		"boundless": start("results are as large as they like", func(r *pluginpb.StartRequest) { r.Limits.ResultBytes = 0 }),
+		"inliner":   start("results are inline whatever the host says", func(r *pluginpb.StartRequest) { limits(r).InlineResultBytes = 0 }),
+		"boundless": start("results are as large as they like", func(r *pluginpb.StartRequest) { limits(r).ResultBytes = 0 }),
 		"ascii": start("the input loses what is not ASCII", func(r *pluginpb.StartRequest) {
 			for i, b := range r.GetInput() {
 				if b >= 0x80 {
@@ -62,6 +62,14 @@ func results() map[string]breed {
 	}
 }
 
+// limits returns the limits of a start, to be changed.
+func limits(r *pluginpb.StartRequest) *pluginpb.Limits {
+	if r.Limits == nil {
+		r.Limits = &pluginpb.Limits{}
+	}
+	return r.Limits
+}
+
 // bound lets a job wait until somebody reads its events.
 func bound() breed {
 	read := make(chan struct{})
@@ -72,7 +80,7 @@ func bound() breed {
 			// More than what lies between two processes that do not read.
 			padded := changed(events, func(e *pluginpb.Event) {
 				if e.GetStarted() != nil {
-					e.ProtoReflect().SetUnknown(append([]byte{0xfa, 0x7f, 0x80, 0x80, 0x40}, make([]byte, 1<<20)...))
+					e.ProtoReflect().SetUnknown(append([]byte{0xfa, 0x7f, 0x80, 0x80, 0x10}, make([]byte, 1<<18)...))
 				}
 			})
 			err := next(padded)
