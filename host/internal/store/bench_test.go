@@ -82,3 +82,27 @@ func submitEnd(b *testing.B, db *store.DB, epoch int64) error {
 		EndedAt:   time.Now(),
 	}})
 }
+
+// BenchmarkCheckpoint measures the commit that a plugin waits for when it saves.
+func BenchmarkCheckpoint(b *testing.B) {
+	for kind, c := range databases(b) {
+		b.Run(kind, func(b *testing.B) {
+			db := open(b, c)
+			epoch, err := db.RegisterHost(b.Context(), "host", "host")
+			if err != nil {
+				b.Fatal(err)
+			}
+			l, err := db.Submit(b.Context(), store.Submission{Job: &job.Job{ID: job.NewID(), CreatedAt: time.Now()}, Host: "host", Epoch: epoch, Claim: true})
+			if err != nil || l == nil {
+				b.Fatalf("submit: lease %v, error %v", l, err)
+			}
+			saved := &job.Checkpoint{Format: 1}
+			for n := 0; b.Loop(); n++ { // SQLite writes nothing when nothing changes
+				saved.Data = fmt.Appendf(nil, `{"page":%d}`, n)
+				if err := db.Checkpoint(b.Context(), *l, saved); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -216,7 +216,7 @@ func testCleanup(t *testing.T, db *store.DB) {
 // testCheckpointRace adopts a lease while an earlier life saves checkpoints with
 // it: what was adopted is the last of them.
 func testCheckpointRace(t *testing.T, db *store.DB) {
-	for range 10 {
+	for range 5 {
 		h := register(t, db, "a")
 		l := h.lease(t, newJob(0))
 		save(t, db, l, &job.Checkpoint{Format: 1})
