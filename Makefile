@@ -21,6 +21,8 @@ BUILD := build -trimpath -ldflags '-s -w \
 # The tools are rebuilt when their versions change, or Go's.
 TOOLS_BUILT := $(TOOLS)/.built-$(shell go env GOVERSION)
 
+PROTOCOL := $(CURDIR)/plugins/examples/python/protocol.binpb
+
 CHAOS_COUNT ?= 20
 BENCH ?=
 
@@ -53,9 +55,12 @@ chaos: build ## the fault tests again and again (CHAOS_COUNT=20)
 lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod files
 	@PATH='$(TOOLS)':"$$PATH" scripts/lint.sh $(MODULES)
 
+# The protocol as it was generated last is what the Python example knows, and what
+# a change is held against: plugins in use must go on to work.
 generate: tools ## write sdk/pluginpb, and what the Python example knows, from proto/
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf breaking --against '$(PROTOCOL)'
 	cd proto && PATH='$(TOOLS)':"$$PATH" buf generate --clean
-	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o ../plugins/examples/python/protocol.binpb
+	cd proto && PATH='$(TOOLS)':"$$PATH" buf build --exclude-source-info --as-file-descriptor-set -o '$(PROTOCOL)'
 
 tools: $(TOOLS_BUILT) ## build the pinned tools into bin/tools
 

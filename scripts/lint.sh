@@ -44,6 +44,7 @@ check "format" formatted "$@"
 check "skipped tests" nothing_skipped "$@"
 check "scripts" scripts_parse
 check "protocol: lint" in_proto buf lint
+check "protocol: compatible" in_proto buf breaking --against ../plugins/examples/python/protocol.binpb
 check "protocol: format" in_proto buf format --diff --exit-code
 for module in "$@"; do
   check "$module: vet" in_module "$module" go vet ./...

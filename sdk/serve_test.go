@@ -1,6 +1,7 @@
 package sdk_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -188,6 +189,18 @@ func TestServeEndsJobsAtSIGTERM(t *testing.T) {
 	}
 	if err := p.wait(t); err != nil {
 		t.Errorf("got %v, want exit status 0", err)
+	}
+}
+
+// A server of go-plugin takes four megabytes unless it is told otherwise.
+func TestServeTakesLargeRequests(t *testing.T) {
+	t.Parallel()
+
+	p := startProcess(t)
+	request := p.host.request("a")
+	request.Input = append([]byte("{}"), bytes.Repeat([]byte(" "), 16<<20)...)
+	if err := p.host.start(request).end(); err != nil {
+		t.Errorf("ended with %v, want no error", err)
 	}
 }
 

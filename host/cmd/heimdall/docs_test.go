@@ -106,7 +106,7 @@ func TestSubmittersExamples(t *testing.T) {
 // The plugins for authors compile, their tests pass, and the first one runs with
 // the catalog that the page shows for it.
 func TestPluginAuthorsExamples(t *testing.T) {
-	const page = "docs/plugin-authors.md"
+	const page = "docs/plugins.md"
 	module := makeModule(t, blocksOf(t, page, "go"))
 	command := func(args ...string) {
 		t.Helper()
@@ -131,12 +131,21 @@ func TestPluginAuthorsExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := startDocHost(t, config, "--plugin-dir", filepath.Join(module, "built"))
+	// The paths of the page are those of somebody's own checkout.
+	place := strings.NewReplacer("~/heimdall/bin/plugins", filepath.Join(module, "built"), "~/heimdall/", "")
+	checked := false
 	for _, b := range blocksOf(t, page, "sh") {
-		if strings.HasPrefix(b.text, "bin/heimdall ") {
+		if b.text = place.Replace(b.text); strings.HasPrefix(b.text, "bin/heimdall plugin check") {
+			sh(t, b, address, "", 0)
+			checked = true
+		} else if strings.HasPrefix(b.text, "bin/heimdall ") {
 			if out := sh(t, b, address, "", 0); !strings.Contains(out, "Oslo") {
 				t.Errorf("%s:%d: got %q, want the table", page, b.line, out)
 			}
 		}
+	}
+	if !checked {
+		t.Errorf("%s does not say how to check a plugin", page)
 	}
 }
 

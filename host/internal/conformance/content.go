@@ -103,7 +103,7 @@ func readTable(r io.Reader) (*table, error) {
 	}
 	for _, c := range t.columns {
 		if c.Name == "" || !knownType(c.Type) {
-			return t, saw("the column %q of the type %q", c.Name, c.Type).want("a name, and a type of docs/plugin-authors.md, The job")
+			return t, saw("the column %q of the type %q", c.Name, c.Type).want("a name, and a type of docs/plugins.md, The job")
 		}
 	}
 	for _, token := range []any{"data", json.Delim('[')} {

@@ -17,7 +17,7 @@ import (
 func drainCases() []testCase {
 	const (
 		look   = "rpc Drain in proto/heimdall/plugin/v1/plugin.proto"
-		signal = "docs/plugin-authors.md, Other languages: SIGTERM"
+		signal = "docs/plugins.md, Other languages: SIGTERM"
 	)
 	long := []string{"long"}
 	return []testCase{

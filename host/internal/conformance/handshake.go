@@ -16,7 +16,7 @@ import (
 const longestSockets = 80 - len("/plugin0123456789")
 
 func handshakeCases() []testCase {
-	const look = "docs/plugin-authors.md, Other languages: what surrounds the protocol"
+	const look = "docs/plugins.md, Other languages: what surrounds the protocol"
 	started := []string{afterLine}
 	return []testCase{
 		{id: afterLine, title: "the first line of stdout is the handshake", look: look, run: shakesHands},

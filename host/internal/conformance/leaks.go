@@ -20,7 +20,7 @@ const (
 )
 
 func leakCases() []testCase {
-	const look = "docs/plugin-authors.md, Other languages: one process performs all jobs of a build"
+	const look = "docs/plugins.md, Other languages: one process performs all jobs of a build"
 	return []testCase{
 		{id: "leaks", title: "over a thousand jobs, or as many as there is time for, files, threads and memory level off", look: look, needs: []string{"quick"}, after: []string{afterEnd}, run: levelsOff},
 		{id: "leaks-processes", title: "no process is left of jobs that have ended", look: look, needs: anyEnd, after: []string{afterEnd}, run: leavesNoProcesses},

@@ -15,7 +15,7 @@ import (
 
 func lossCases() []testCase {
 	const (
-		look   = "docs/plugin-authors.md, Other languages: an attempt belongs to no call"
+		look   = "docs/plugins.md, Other languages: an attempt belongs to no call"
 		renew  = "rpc Renew in proto/heimdall/plugin/v1/plugin.proto; StartRequest.retryable and orphan_timeout in command.proto"
 		plugin = "rpc Watch and List in proto/heimdall/plugin/v1"
 	)
@@ -28,7 +28,7 @@ func lossCases() []testCase {
 		{id: "renew-extended", title: "a renewal in time keeps attempts that may be retried", look: renew, needs: long, after: stopped, run: keepsRenewed},
 		{id: "renew-epoch", title: "a host of an older epoch is refused with FAILED_PRECONDITION, and List tells the one in force", look: renew, run: refusesOldEpoch},
 		{id: "orphan-timeout", title: "an attempt that no host follows for its orphan_timeout stops", look: renew, needs: long, after: stopped, run: stopsOrphans},
-		{id: "plugin-killed", title: "when the plugin is killed, no process is left of its jobs", look: "docs/plugin-authors.md, Programs", needs: long, after: []string{"cancel-children"}, run: leavesNoOrphans},
+		{id: "plugin-killed", title: "when the plugin is killed, no process is left of its jobs", look: "docs/plugins.md, Programs", needs: long, after: []string{"cancel-children"}, run: leavesNoOrphans},
 		{id: "plugin-fresh", title: "a fresh process knows nothing of earlier attempts", look: plugin, needs: append([]string{"long"}, anyEnd...), after: []string{afterEnd, "watch-unknown"}, run: knowsNothingEarlier},
 	}
 }

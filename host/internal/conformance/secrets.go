@@ -17,7 +17,7 @@ import (
 )
 
 func secretCases() []testCase {
-	const look = "proto/heimdall/plugin/v1/secret.proto; docs/plugin-authors.md, Settings and input"
+	const look = "proto/heimdall/plugin/v1/secret.proto; docs/plugins.md, Settings and input"
 	kinds := append(slices.Clone(anyEnd), "fails", "long")
 	stopped := []string{afterEnd, afterCancel}
 	return []testCase{

@@ -12,7 +12,7 @@ import (
 
 func settingsCases() []testCase {
 	const (
-		look      = "docs/plugin-authors.md, Settings and input; ErrorClass in proto/heimdall/plugin/v1/event.proto"
+		look      = "docs/plugins.md, Settings and input; ErrorClass in proto/heimdall/plugin/v1/event.proto"
 		configure = "rpc Configure in proto/heimdall/plugin/v1/plugin.proto"
 	)
 	kinds := append(slices.Clone(anyEnd), "long")

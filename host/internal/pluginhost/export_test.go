@@ -19,7 +19,8 @@ func (h *Host) Hurry() {
 	h.times.proven = 100 * time.Millisecond
 }
 
-// Quarantine sets after how many crashes in a row a build is quarantined.
+// Quarantine sets after how many crashes in a row a build is quarantined; before
+// Start.
 func (h *Host) Quarantine(crashes int) { h.times.crashes = crashes }
 
 // Look sets the time between looks at the plugin folder; before Start.

@@ -224,8 +224,8 @@ func TestChecksums(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_DIES=1ms")
-	h := f.start(t, func(c *pluginhost.Config) {})
-	h.Quarantine(3)
+	f.change = func(h *pluginhost.Host) { h.Quarantine(3) }
+	h := f.start(t)
 	eventually(t, "the plugin is quarantined", func() bool {
 		p := h.Plugins()
 		return len(p) == 1 && p[0].State == pluginhost.Quarantined && p[0].Error != "" && p[0].RestartCount >= 2

@@ -50,20 +50,23 @@ func (l Limits) restrict(pid int) error {
 		resource int
 		name     string
 		value    int64
-		always   bool
 	}{
-		{unix.RLIMIT_NOFILE, "open files", l.OpenFiles, false},
-		{unix.RLIMIT_CPU, "processor time", l.CPUSeconds, false},
-		{unix.RLIMIT_CORE, "core files", l.CoreBytes, true},
+		{unix.RLIMIT_NOFILE, "open files", l.OpenFiles},
+		{unix.RLIMIT_CPU, "processor time", l.CPUSeconds},
+		{unix.RLIMIT_CORE, "core files", l.CoreBytes},
 	} {
-		if one.value == 0 && !one.always {
+		if one.value == 0 && one.resource != unix.RLIMIT_CORE {
 			continue
 		}
 		var now unix.Rlimit
 		err := unix.Prlimit(pid, one.resource, nil, &now)
 		if err == nil {
 			bound := min(uint64(one.value), now.Max)
-			err = unix.Prlimit(pid, one.resource, &unix.Rlimit{Cur: bound, Max: bound}, nil)
+			set := unix.Rlimit{Cur: bound, Max: bound}
+			if one.value == 0 {
+				set.Max = now.Max // the programs of a command may have more
+			}
+			err = unix.Prlimit(pid, one.resource, &set, nil)
 		}
 		if errors.Is(err, unix.ESRCH) {
 			return nil

@@ -17,6 +17,8 @@ func TestMain(m *testing.M) {
 		serveHost()
 	case "hog":
 		hog()
+	case "plain":
+		servePlain()
 	case "bare":
 		serveBare()
 	default:

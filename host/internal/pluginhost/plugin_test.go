@@ -354,6 +354,10 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 				break
 			}
 			<-time.After(5 * time.Millisecond)
+			if os.Getenv("HEIMDALL_TEST_CHATTY") != "" {
+				syscall.Write(1, []byte("chatty on stdout\n"))
+				syscall.Write(2, []byte("chatty on stderr\n"))
+			}
 		}
 		if do == "until hog" {
 			hog()
@@ -368,8 +372,8 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 	case "hog below": // in a process that has left the session and lost its parent
 		self, _ := os.Executable()
 		go exec.Command("setsid", "sh", "-c", "HEIMDALL_TEST_ROLE=hog "+self+" & sleep 1").Run()
-	case "spin":
-		for {
+	case "spin": // uses up its processor time
+		for n := uint64(1); n > 0; n++ {
 		}
 	case "limits": // those of this process, then of a child
 		own, _ := os.ReadFile("/proc/self/limits")

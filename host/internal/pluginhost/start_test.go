@@ -25,13 +25,18 @@ func TestBrokenPluginsAreReported(t *testing.T) {
 		state pluginhost.State
 		want  string
 	}{
-		"garbage":     {func(file string) { script(file, "#!/bin/sh\necho hello there\n") }, pluginhost.Failed, `"hello there"`},
-		"endless":     {func(file string) { script(file, "#!/bin/sh\nhead -c 100000 /dev/zero\nsleep 60\n") }, pluginhost.Failed, "not a handshake"},
-		"unfinished":  {func(file string) { script(file, "#!/bin/sh\nprintf abc\n") }, pluginhost.Failed, `"abc"`},
-		"exits":       {func(file string) { script(file, "#!/bin/sh\necho no license >&2\nexit 3\n") }, pluginhost.Backoff, "exit status 3: no license"},
-		"silent":      {func(file string) { script(file, "#!/bin/sh\nexit 0\n") }, pluginhost.Backoff, "ended before its handshake: exit status 0"},
-		"hangs":       {func(file string) { script(file, "#!/bin/sh\necho thinking >&2\nsleep 60\n") }, pluginhost.Backoff, "without a handshake when its time to start was over: thinking"},
-		"protocol":    {func(file string) { script(file, "#!/bin/sh\necho '1|9|unix|/none|grpc'\n") }, pluginhost.Failed, "speaks version 9 of the plugin protocol and this host version 1"},
+		"garbage":    {func(file string) { script(file, "#!/bin/sh\necho hello there\n") }, pluginhost.Failed, `"hello there"`},
+		"endless":    {func(file string) { script(file, "#!/bin/sh\nhead -c 100000 /dev/zero\nsleep 60\n") }, pluginhost.Failed, "not a handshake"},
+		"unfinished": {func(file string) { script(file, "#!/bin/sh\nprintf abc\n") }, pluginhost.Failed, `"abc"`},
+		"exits":      {func(file string) { script(file, "#!/bin/sh\necho no license >&2\nexit 3\n") }, pluginhost.Backoff, "exit status 3: no license"},
+		"silent":     {func(file string) { script(file, "#!/bin/sh\nexit 0\n") }, pluginhost.Backoff, "ended before its handshake: exit status 0"},
+		"hangs":      {func(file string) { script(file, "#!/bin/sh\necho thinking >&2\nsleep 60\n") }, pluginhost.Backoff, "without a handshake when its time to start was over: thinking"},
+		"protocol":   {func(file string) { script(file, "#!/bin/sh\necho '1|9|unix|/none|grpc'\n") }, pluginhost.Failed, "speaks version 9 of the plugin protocol and this host version 1"},
+		"netrpc":     {func(file string) { script(file, "#!/bin/sh\necho '1|1|unix|/none|netrpc'\nsleep 60\n") }, pluginhost.Failed, `unsupported plugin protocol "netrpc"`},
+		"fourfields": {func(file string) { script(file, "#!/bin/sh\necho '1|1|unix|/none'\nsleep 60\n") }, pluginhost.Failed, `unsupported plugin protocol "netrpc"`},
+		"encrypts": {func(file string) {
+			script(file, "#!/bin/sh\necho '1|1|unix|/none|grpc|"+certificate(t)+"'\nsleep 60\n")
+		}, pluginhost.Failed, "encrypts its socket: a plugin must serve plain gRPC"},
 		"tcp":         {func(file string) { script(file, "#!/bin/sh\necho '1|1|tcp|127.0.0.1:1|grpc'\nsleep 60\n") }, pluginhost.Failed, "must listen on a unix socket"},
 		"stranger":    {func(file string) { script(file, "#!/bin/sh\necho '1|1|unix|"+f.data+"/none|grpc'\nexit 1\n") }, pluginhost.Backoff, "exit status 1"},
 		"noshebang":   {func(file string) { script(file, "just text\n") }, pluginhost.Failed, "cannot be executed"},

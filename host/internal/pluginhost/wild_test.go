@@ -198,6 +198,34 @@ var wilds = sync.OnceValue(func() map[string]wild {
 				<-time.After(time.Millisecond)
 			}
 		}},
+		"holds the streams": {quiet: true, start: func(w *wildAttempt) error {
+			cmd := exec.Command("sleep", "300")
+			for _, fd := range []uintptr{1, 2} {
+				// Not os.Stdout: go-plugin has made a pipe of that.
+				stream := os.NewFile(fd, "")
+				cmd.Stdout, cmd.Stderr = stream, stream
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			return w.send(begun(1))
+		}},
+		"slow to stop": {start: func(w *wildAttempt) error {
+			if err := w.send(begun(1)); err != nil {
+				return err
+			}
+			<-w.canceled
+			<-time.After(2500 * time.Millisecond) // longer than go-plugin would wait
+			return w.send(failed(2, "all is tidy"))
+		}},
+		"prints": {start: func(w *wildAttempt) error {
+			for range 2000 { // many times what a pipe holds
+				fmt.Println(strings.Repeat("o", 1000))
+				fmt.Fprintln(os.Stderr, strings.Repeat("e", 1000))
+			}
+			return w.send(begun(1), text(2, "printed"), over(3))
+		}},
 		"log flood": {start: func(w *wildAttempt) error {
 			fd := int(w.input["fd"].(float64))
 			chunk := []byte(strings.Repeat("all work and no play ", 50<<10)) // without an end of line
