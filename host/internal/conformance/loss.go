@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -222,38 +221,6 @@ func stopsOrphans(ctx context.Context, k *check) error {
 		return err
 	}
 	return isClass(ended, pluginpb.ErrorClass_ERROR_CLASS_LOST, pluginpb.ErrorClass_ERROR_CLASS_CANCELED)
-}
-
-func leavesNoOrphans(ctx context.Context, k *check) error {
-	examples, err := k.examples("long")
-	if err != nil {
-		return err
-	}
-	seen := 0
-	for _, e := range examples {
-		p, err := k.launch(ctx)
-		if err != nil {
-			return err
-		}
-		if err := k.start(ctx, p, p.request(e)).started(ctx, k.Patience); err != nil {
-			return err
-		}
-		// Not every job has any, so that they cannot be waited for for long.
-		_ = until(ctx, time.Second, func() bool { return len(p.family()) > 0 })
-		seen += len(p.family())
-		p.kill()
-		if !p.ends(ctx, k.Patience) {
-			return saw("the process cannot be killed").want("that it can")
-		}
-		kill(-p.pid, unix.SIGKILL) // as a host does
-		if err := until(ctx, k.Patience, func() bool { return len(p.family()) == 0 }); err != nil {
-			return saw("after SIGKILL of the plugin and its group there were still the processes %s", tell(p.family())).want("none")
-		}
-	}
-	if seen == 0 {
-		return skip("no example of kind long starts a process")
-	}
-	return nil
 }
 
 func knowsNothingEarlier(ctx context.Context, k *check) error {

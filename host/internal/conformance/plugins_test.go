@@ -35,7 +35,7 @@ func TestShippedPluginsPass(t *testing.T) {
 			if _, err := os.Stat(binary); err != nil {
 				t.Fatalf("the shipped binary is needed: %v; run make build", err)
 			}
-			report := check(t, conformance.Config{Binary: binary, LeakTime: time.Minute})
+			report := check(t, conformance.Config{Binary: binary, LeakTime: 20 * time.Second})
 			var got []string
 			for _, c := range report.Cases {
 				switch c.Result {
