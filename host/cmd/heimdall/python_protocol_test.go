@@ -51,7 +51,7 @@ func TestPythonPassesTheCheck(t *testing.T) {
 	buildPython(t, folder, checkout+pythonExample+"wordcount.py", "testdata/python/trial.py")
 	ofPrograms := []string{"cancel-children", "plugin-killed", "leaks-processes"}
 	ofSecrets := []string{"secrets-output", "secrets-processes"}
-	ofCheckpoints := []string{"resume-own", "checkpoint-size"}
+	ofCheckpoints := []string{"resume-own", "checkpoint-size", "checkpoint-abandon"}
 	for _, test := range []struct {
 		plugin string
 		only   []string
