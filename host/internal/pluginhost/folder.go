@@ -142,9 +142,25 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 
 // take makes the content of a file the file's next build.
 func (h *Host) take(ctx context.Context, f *file, found found) error {
-	if found.err != nil {
+	b, err := h.receive(found)
+	if f.serves == nil {
+		h.revive(ctx, f, found, b.digest)
+	}
+	if err != nil {
 		f.next = nil
-		return found.err
+		return err
+	}
+	f.next = h.supervisor(ctx, b)
+	if f.serves == nil || f.serves == f.next || f.serves.ended() {
+		f.serves, f.next = f.next, nil
+	}
+	return nil
+}
+
+// receive keeps the content of a file that may be run.
+func (h *Host) receive(found found) (build, error) {
+	if found.err != nil {
+		return build{}, found.err
 	}
 	b, err := keep(h.storeDir(), found)
 	if err == nil {
@@ -154,22 +170,22 @@ func (h *Host) take(ctx context.Context, f *file, found found) error {
 		err = h.checked(found, b)
 	}
 	if err != nil {
-		f.next = nil
-		return err
+		return build{}, err
 	}
-	if f.serves == nil {
-		// The last build that worked serves until this one has shown that it does.
-		if good := h.good[filepath.Base(found.path)]; good != "" && good != b.digest {
-			if last := found.build(h.storeDir(), good); last.kept() && h.vouched(last) {
-				f.serves = h.supervisor(ctx, last)
-			}
-		}
+	return b, nil
+}
+
+// revive starts the build of a file that worked in an earlier life of the host,
+// when it is another than the one of a digest, which is "" where the file cannot
+// be run. It serves until the file holds one that works.
+func (h *Host) revive(ctx context.Context, f *file, found found, digest string) {
+	good := h.good[filepath.Base(found.path)]
+	if good == "" || good == digest {
+		return
 	}
-	f.next = h.supervisor(ctx, b)
-	if f.serves == nil || f.serves == f.next || f.serves.ended() {
-		f.serves, f.next = f.next, nil
+	if last := found.build(h.storeDir(), good); last.kept() && h.vouched(last) {
+		f.serves = h.supervisor(ctx, last)
 	}
-	return nil
 }
 
 // supervisor returns the supervisor of a build, which it starts when there is
@@ -219,13 +235,16 @@ func (h *Host) publish() {
 	for path, f := range h.files {
 		named[f.next] = true
 		named[f.serves] = true
+		base := filepath.Base(path)
+		if digest := h.good[base]; digest != "" {
+			good[base] = digest
+		}
 		if f.serves == nil {
 			serving[f.found.name] = append(serving[f.found.name], &service{file: f.found, err: f.err})
 			continue
 		}
 		serving[f.found.name] = append(serving[f.found.name], &service{supervisor: f.serves, file: f.found})
-		base := filepath.Base(path)
-		if good[base] = h.good[base]; f.serves.works(0) {
+		if f.serves.works(0) {
 			good[base] = f.serves.build.digest
 		}
 	}

@@ -2,6 +2,7 @@ package pluginhost_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
@@ -157,6 +159,58 @@ func TestABadBuildDisplacesNothing(t *testing.T) {
 			check(f.start(t))
 		})
 	}
+}
+
+// What is refused before anything of it is run displaces nothing either, over a
+// second restart as little as over the first.
+func TestARefusedFileDisplacesNothing(t *testing.T) {
+	refuse := map[string]func(t *testing.T, f fixture, file string){
+		"not executable": func(t *testing.T, _ fixture, file string) {
+			if err := os.Chmod(file, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a broken link": func(t *testing.T, _ fixture, file string) {
+			if err := errors.Join(os.Remove(file), os.Symlink("/no/such", file)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"never checked": func(t *testing.T, f fixture, _ string) {
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0")
+		},
+	}
+	for name, refuse := range refuse {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			file := filepath.Join(f.plugins, good)
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+			check(t, file, checkreport.Passed)
+			config := func(c *pluginhost.Config) { c.RequireCheck = true }
+			_, stop := f.startStoppable(t, config)
+			remembered(t, f)
+			refuse(t, f, file)
+			for range 2 {
+				stop()
+				var h *pluginhost.Host
+				h, stop = f.startStoppable(t, config)
+				if got := version(t, h); got != "1.0.0" {
+					t.Errorf("version = %s, want 1.0.0", got)
+				}
+				if list := h.Plugins(); len(list) != 2 || list[0].Error+list[1].Error == "" {
+					t.Errorf("Plugins = %+v, want the build that serves, and what is wrong with the file", list)
+				}
+			}
+		})
+	}
+}
+
+// remembered waits until it is written down that the plugin works.
+func remembered(t *testing.T, f fixture) {
+	t.Helper()
+	eventually(t, "it is written down that it works", func() bool {
+		content, _ := os.ReadFile(filepath.Join(f.data, "plugins", "good.json"))
+		return len(content) > sha256.Size*2
+	})
 }
 
 // A file that is being written is left alone until it is whole.
