@@ -204,14 +204,15 @@ func (h *Host) supervisor(ctx context.Context, b build) *supervisor {
 	return s
 }
 
-// promote puts the next build of a file into service when it works, or when the
-// one in service does not either. The caller holds h.mu.
+// promote puts the next build of a file into service when it has worked for a
+// while, or at all where the one in service has ended for good. The caller holds
+// h.mu.
 func (h *Host) promote(f *file) {
 	if f.next == nil {
 		return
 	}
 	proven := h.times.proven
-	if !f.serves.works(0) {
+	if f.serves.ended() { // one that only starts, or starts again, may be the better one
 		proven = 0
 	}
 	if f.next.works(proven) {

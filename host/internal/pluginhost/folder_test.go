@@ -204,6 +204,39 @@ func TestARefusedFileDisplacesNothing(t *testing.T) {
 	}
 }
 
+// The last good build may take its time to start: until it has failed, one that
+// only seems to work does not displace it.
+func TestASlowStartIsNoReasonToBeDisplaced(t *testing.T) {
+	f := newFixture(t)
+	gate := filepath.Join(f.data, "gate")
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0\nuntil test -e "+gate+"; do sleep 0.01; done")
+	if err := os.Mkdir(f.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, gate)
+	_, stop := f.startStoppable(t)
+	remembered(t, f)
+	stop()
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0", "HEIMDALL_TEST_DIES=60ms")
+	h := f.start(t, func(c *pluginhost.Config) { c.StartWait = 10 * time.Millisecond })
+	eventually(t, "the new build has seemed to work, and has crashed", func() bool {
+		for _, p := range h.Plugins() {
+			if p.Version == "2.0.0" && p.Serves {
+				t.Fatal("a build that crashes has displaced one that starts")
+			}
+			if p.Version == "2.0.0" && p.RestartCount >= 2 {
+				return true
+			}
+		}
+		return false
+	})
+	touch(t, gate)
+	eventually(t, "the last good build serves", func() bool { return h.Available("good", "1.0.0") == nil })
+}
+
 // remembered waits until it is written down that the plugin works.
 func remembered(t *testing.T, f fixture) {
 	t.Helper()
