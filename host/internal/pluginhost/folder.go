@@ -3,8 +3,10 @@ package pluginhost
 import (
 	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -233,7 +235,8 @@ func (h *Host) publish() {
 	serving := map[string][]*service{}
 	named := map[*supervisor]bool{}
 	good := map[string]string{}
-	for path, f := range h.files {
+	for _, path := range slices.Sorted(maps.Keys(h.files)) {
+		f := h.files[path]
 		named[f.next] = true
 		named[f.serves] = true
 		base := filepath.Base(path)
