@@ -43,21 +43,47 @@ type file struct {
 // reconcile brings what runs in step with the plugin folder: it takes in files
 // that are new or have changed and are written to no more, puts builds into
 // service that have proven themselves, and drains those that no file names any
-// more. Only one goroutine may call it.
+// more. Only one goroutine may call it, or update.
+//
+// Nothing is read while h.mu is held: the folder may be slow, or hang, and the
+// host's leases and the list of plugins must not wait for it.
 func (h *Host) reconcile(ctx context.Context, first bool) {
 	list, err := discover(h.config.Directory)
 	if err != nil {
 		h.log.Error("the plugin folder cannot be read; what runs goes on", "error", err)
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.heedSums()
+	for _, f := range list {
+		h.consider(ctx, f, first)
+	}
+	h.miss(list)
+	h.update()
+}
+
+// update acts upon changes of builds, without a look at the folder: it puts those
+// into service that have proven themselves, and makes known and writes down which
+// ones serve.
+func (h *Host) update() {
+	h.mu.Lock()
+	for _, f := range h.files {
+		h.promote(f)
+	}
+	good := h.publish()
+	h.mu.Unlock()
+	if err := h.remember(good); err != nil {
+		h.log.Warn("which plugins work could not be written down", "error", err)
+	}
+}
+
+// miss forgets files that are not in the folder any more.
+func (h *Host) miss(list []found) {
 	present := make(map[string]bool, len(list))
 	for _, f := range list {
 		present[f.path] = true
-		h.consider(ctx, f, first)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for path, f := range h.files {
 		switch {
 		case present[path], f.fixed:
@@ -69,32 +95,17 @@ func (h *Host) reconcile(ctx context.Context, first bool) {
 			f.absent = true
 		}
 	}
-	h.advance()
-}
-
-// update acts upon changes of builds, without a look at the folder.
-func (h *Host) update() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.advance()
-}
-
-// advance puts builds into service that have proven themselves, and makes known
-// which ones serve. The caller holds h.mu.
-func (h *Host) advance() {
-	for _, f := range h.files {
-		h.promote(f)
-	}
-	h.publish()
 }
 
 // heedSums makes files that were refused be taken in again when the list of
-// checksums has changed. The caller holds h.mu.
+// checksums has changed.
 func (h *Host) heedSums() {
 	var sums stamp
 	if info, err := os.Stat(filepath.Join(h.config.Directory, sumsFile)); err == nil {
 		sums = stampOf(info)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if sums == h.sums {
 		return
 	}
@@ -106,57 +117,59 @@ func (h *Host) heedSums() {
 	}
 }
 
-// consider takes a file in when its content is new and complete. The caller
-// holds h.mu.
+// consider takes a file in when its content is new and complete.
 func (h *Host) consider(ctx context.Context, found found, first bool) {
+	f := h.due(found, h.proofStamp(found.path), first)
+	if f == nil {
+		return
+	}
+	b, err := h.receive(found)
+	last, worked := h.last(found)
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.found, f.taken, f.err = found, found.stamp, ""
+	if f.serves == nil && worked && last.digest != b.digest {
+		f.serves = h.supervisor(ctx, last) // until the file holds one that works
+	}
+	if err != nil {
+		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
+		f.next, f.err = nil, err.Error()
+		return
+	}
+	f.next = h.supervisor(ctx, b)
+	if f.serves == nil || f.serves == f.next || f.serves.ended() {
+		f.serves, f.next = f.next, nil
+	}
+}
+
+// due returns the file whose content is to be taken in now; nil when it was, or
+// may still be written to.
+func (h *Host) due(found found, proof [2]stamp, first bool) *file {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	f := h.files[found.path]
 	if f == nil {
 		f = &file{found: found}
 		h.files[found.path] = f
 		if !first {
 			f.seen = found.stamp
-			return // it may still be written to
+			return nil
 		}
 	}
-	if proof := h.proofStamp(found.path); proof != f.proof {
+	if proof != f.proof {
 		f.proof = proof
 		if f.err != "" {
 			f.taken = stamp{} // it may be allowed now
 		}
 	}
-	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
-	if known && found.stamp == f.taken {
-		f.seen = found.stamp
-		return
-	}
 	stable := found.stamp == f.seen
 	f.seen = found.stamp
-	if !first && !stable {
-		return
+	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
+	if known && found.stamp == f.taken || !first && !stable {
+		return nil
 	}
-	f.taken, f.err = found.stamp, ""
-	if err := h.take(ctx, f, found); err != nil {
-		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
-		f.err = err.Error()
-	}
-	f.found = found
-}
-
-// take makes the content of a file the file's next build.
-func (h *Host) take(ctx context.Context, f *file, found found) error {
-	b, err := h.receive(found)
-	if f.serves == nil {
-		h.revive(ctx, f, found, b.digest)
-	}
-	if err != nil {
-		f.next = nil
-		return err
-	}
-	f.next = h.supervisor(ctx, b)
-	if f.serves == nil || f.serves == f.next || f.serves.ended() {
-		f.serves, f.next = f.next, nil
-	}
-	return nil
+	return f
 }
 
 // receive keeps the content of a file that may be run.
@@ -175,19 +188,6 @@ func (h *Host) receive(found found) (build, error) {
 		return build{}, err
 	}
 	return b, nil
-}
-
-// revive starts the build of a file that worked in an earlier life of the host,
-// when it is another than the one of a digest, which is "" where the file cannot
-// be run. It serves until the file holds one that works.
-func (h *Host) revive(ctx context.Context, f *file, found found, digest string) {
-	good := h.good[filepath.Base(found.path)]
-	if good == "" || good == digest {
-		return
-	}
-	if last := found.build(h.storeDir(), good); last.kept() && h.vouched(last) {
-		f.serves = h.supervisor(ctx, last)
-	}
 }
 
 // supervisor returns the supervisor of a build, which it starts when there is
@@ -230,11 +230,12 @@ func (h *Host) promote(f *file) {
 }
 
 // publish makes known which builds serve, drains those that no file names, and
-// writes down which ones work. The caller holds h.mu.
-func (h *Host) publish() {
+// returns the digests of those that work, or worked last, by the names of their
+// files. The caller holds h.mu.
+func (h *Host) publish() (good map[string]string) {
 	serving := map[string][]*service{}
 	named := map[*supervisor]bool{}
-	good := map[string]string{}
+	good = map[string]string{}
 	for _, path := range slices.Sorted(maps.Keys(h.files)) {
 		f := h.files[path]
 		named[f.next] = true
@@ -266,7 +267,5 @@ func (h *Host) publish() {
 			s.drain()
 		}
 	}
-	if err := h.remember(good); err != nil {
-		h.log.Warn("which plugins work could not be written down", "error", err)
-	}
+	return good
 }

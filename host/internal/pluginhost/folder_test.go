@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -306,6 +307,60 @@ func TestChecksums(t *testing.T) {
 	}
 	write(fmt.Sprintf("%x *%s\n", sha256.Sum256(content), good))
 	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+}
+
+// While the folder hangs, jobs run, leases are renewed and people are answered.
+func TestAHungPluginFolderHoldsNothingUp(t *testing.T) {
+	f := newFixture(t)
+	list := func() []byte {
+		content, err := os.ReadFile(filepath.Join(f.plugins, good))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(content), good)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+	sums := filepath.Join(f.plugins, "SHA256SUMS")
+	writeFile(t, sums, list())
+	h := f.start(t, func(c *pluginhost.Config) { c.RequireChecksums = true })
+
+	if err := errors.Join(os.Remove(sums), syscall.Mkfifo(sums, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0")
+	var hung *os.File
+	eventually(t, "the host waits for the list", func() (ok bool) {
+		var err error
+		hung, err = os.OpenFile(sums, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil // somebody reads
+	})
+	defer hung.Close()
+	if err := os.Remove(sums); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, sums, list())
+
+	answered := make(chan int, 1)
+	go func() {
+		h.Renew(7, time.Minute)
+		answered <- len(h.Plugins())
+	}()
+	select {
+	case n := <-answered:
+		if n != 1 {
+			t.Errorf("got %d builds, want the one that serves", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Renew and Plugins wait for the plugin folder")
+	}
+	if got := version(t, h); got != "1.0.0" {
+		t.Errorf("version = %s, want 1.0.0", got)
+	}
+	if _, err := hung.Write(list()); err != nil {
+		t.Fatal(err)
+	}
+	hung.Close()
+	eventually(t, "the new build serves", func() bool { return version(t, h) == "2.0.0" })
 }
 
 func TestQuarantine(t *testing.T) {

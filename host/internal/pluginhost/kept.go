@@ -46,16 +46,27 @@ func (h *Host) recollect() error {
 	return nil
 }
 
-// sweep removes builds from the store that nothing refers to. The caller holds
-// h.mu.
+// last returns the build of a file that worked last, if it may still be run.
+func (h *Host) last(found found) (last build, ok bool) {
+	digest := h.good[filepath.Base(found.path)]
+	if digest == "" {
+		return build{}, false
+	}
+	last = found.build(h.storeDir(), digest)
+	return last, last.kept() && h.vouched(last)
+}
+
+// sweep removes builds from the store that nothing refers to.
 func (h *Host) sweep() {
 	needed := map[string]bool{}
 	for _, digest := range h.good {
 		needed[digest] = true
 	}
+	h.mu.Lock()
 	for s := range h.builds {
 		needed[s.build.digest] = true
 	}
+	h.mu.Unlock()
 	entries, err := os.ReadDir(h.storeDir())
 	if err != nil {
 		h.log.Warn("old builds of plugins stay", "error", err)

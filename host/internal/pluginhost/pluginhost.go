@@ -70,11 +70,12 @@ type Host struct {
 	wait      sync.WaitGroup     // for the supervisors, and what runs beside them
 	looks     chan struct{}      // something has changed that reconcile may act upon
 
+	good map[string]string // digests that worked, by the name of the file; only for who reconciles
+
 	mu     sync.Mutex
 	files  map[string]*file // by path
 	builds map[*supervisor]bool
-	good   map[string]string // digests that worked, by the name of the file
-	sums   stamp             // of the list of checksums
+	sums   stamp // of the list of checksums
 }
 
 // service is a file of the plugin folder, and what serves for it.
@@ -231,12 +232,12 @@ func (h *Host) Start(ctx context.Context) error {
 // names any more, until their attempts have ended.
 func (h *Host) keepInherited() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	for left := h.inheritAny(); left != nil; left = h.inheritAny() {
 		s := h.retain(h.running, left)
 		h.builds[s] = true
 		s.drain()
 	}
+	h.mu.Unlock()
 	h.sweep()
 }
 
