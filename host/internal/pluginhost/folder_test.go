@@ -309,6 +309,36 @@ func TestChecksums(t *testing.T) {
 	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
 }
 
+// The last good build serves after a restart too, though the list is about another
+// by then, unless no list has ever named it.
+func TestLastGoodBuildWasListed(t *testing.T) {
+	for name, listed := range map[string]bool{"listed": true, "never listed": false} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			list := func() {
+				content, err := os.ReadFile(filepath.Join(f.plugins, good))
+				if err != nil {
+					t.Fatal(err)
+				}
+				writeFile(t, filepath.Join(f.plugins, "SHA256SUMS"), fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(content), good))
+			}
+			writePlugin(t, f.plugins, good)
+			list()
+			_, stop := f.startStoppable(t, func(c *pluginhost.Config) { c.RequireChecksums = listed })
+			remembered(t, f)
+			stop()
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_DIES=1ms", "HEIMDALL_TEST_VERSION=1.0.1")
+			list()
+			h := f.start(t, func(c *pluginhost.Config) { c.RequireChecksums = true })
+			if !listed {
+				refused(t, h, "exit status 9") // there is no other than the one that crashes
+				return
+			}
+			eventually(t, "the last good build serves", func() bool { return h.Available("good", "1.0.0") == nil })
+		})
+	}
+}
+
 // While the folder hangs, jobs run, leases are renewed and people are answered.
 func TestAHungPluginFolderHoldsNothingUp(t *testing.T) {
 	f := newFixture(t)

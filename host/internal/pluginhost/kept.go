@@ -53,7 +53,7 @@ func (h *Host) last(found found) (last build, ok bool) {
 		return build{}, false
 	}
 	last = found.build(h.storeDir(), digest)
-	return last, last.kept() && h.vouched(last)
+	return last, last.kept() && h.wasListed(last) && h.vouched(last)
 }
 
 // sweep removes builds from the store that nothing refers to.
