@@ -15,6 +15,7 @@ import (
 type stamp struct {
 	Size     int64
 	Modified time.Time
+	Changed  syscall.Timespec // nobody can set this one
 	Inode    uint64
 	Mode     fs.FileMode
 }
@@ -22,7 +23,7 @@ type stamp struct {
 func stampOf(info fs.FileInfo) stamp {
 	s := stamp{Size: info.Size(), Modified: info.ModTime(), Mode: info.Mode()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.Inode = sys.Ino
+		s.Inode, s.Changed = sys.Ino, sys.Ctim
 	}
 	return s
 }

@@ -64,6 +64,23 @@ func TestDropReplaceRemove(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
 }
 
+// A file may become another without its length, its inode or its time changing.
+func TestACopyThatPreservesTimesIsNoticed(t *testing.T) {
+	f := newFixture(t)
+	file, at := filepath.Join(f.plugins, good), time.Unix(1e9, 0)
+	write := func(version string) {
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION="+version)
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1.0.0")
+	f.look = time.Second // so that it does not see the file between the two steps
+	h := f.start(t)
+	write("2.0.0")
+	eventually(t, "the new build serves", func() bool { return version(t, h) == "2.0.0" })
+}
+
 // A link that leads nowhere is told also when the host runs already.
 func TestALinkDroppedInThatLeadsNowhere(t *testing.T) {
 	f := newFixture(t)
