@@ -71,9 +71,12 @@ func (h *Host) update() {
 		h.promote(f)
 	}
 	good := h.publish()
+	littered := h.littered
 	h.mu.Unlock()
 	if err := h.remember(good); err != nil {
 		h.log.Warn("which plugins work could not be written down", "error", err)
+	} else if littered {
+		h.sweep()
 	}
 }
 
@@ -136,6 +139,7 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 	if err != nil {
 		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
 		f.next, f.err = nil, err.Error()
+		h.littered = true // it was copied before it was refused
 		return
 	}
 	f.next = h.supervisor(ctx, b)
@@ -260,6 +264,7 @@ func (h *Host) publish() (good map[string]string) {
 		case <-s.done:
 			if !named[s] {
 				delete(h.builds, s)
+				h.littered = true
 			}
 			continue
 		default:

@@ -255,6 +255,39 @@ func TestASlowStartIsNoReasonToBeDisplaced(t *testing.T) {
 	eventually(t, "the last good build serves", func() bool { return h.Available("good", "1.0.0") == nil })
 }
 
+// The store holds what serves and nothing more, however long the host runs, and
+// not what one that was killed was copying.
+func TestTheStoreDoesNotGrow(t *testing.T) {
+	f := newFixture(t)
+	store := filepath.Join(f.data, "plugins")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, filepath.Join(store, ".draft-1"))
+	file := filepath.Join(f.plugins, good)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=0.0.0")
+	check(t, file, checkreport.Passed)
+	h := f.start(t, func(c *pluginhost.Config) { c.RequireCheck = true })
+	holds := func(builds int) bool {
+		entries, err := os.ReadDir(store)
+		return err == nil && len(entries) == builds+1 // and the list of those that work
+	}
+	eventually(t, "the store holds one build and no draft", func() bool { return holds(1) })
+	for i := range 3 {
+		want := fmt.Sprintf("%d.0.0", i+1)
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION="+want)
+		check(t, file, checkreport.Passed)
+		eventually(t, want+" serves", func() bool { return version(t, h) == want })
+	}
+	eventually(t, "the store holds the build that serves", func() bool { return holds(1) })
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=9.0.0") // is not checked
+	eventually(t, "the new build is refused", func() bool { return len(h.Plugins()) == 2 })
+	eventually(t, "the store does not hold what was refused", func() bool { return holds(1) })
+	if got := version(t, h); got != "3.0.0" {
+		t.Errorf("version = %s, want 3.0.0", got)
+	}
+}
+
 // remembered waits until it is written down that the plugin works.
 func remembered(t *testing.T, f fixture) {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // goodFile names, for each file of the plugin folder, the digest that served
@@ -26,8 +27,11 @@ func (h *Host) remember(good map[string]string) error {
 	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
 		return err
 	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
 	h.good = good
-	return os.Rename(path+".new", path)
+	return nil
 }
 
 // recollect reads what remember has written.
@@ -56,7 +60,8 @@ func (h *Host) last(found found) (last build, ok bool) {
 	return last, last.kept() && h.wasListed(last) && h.vouched(last)
 }
 
-// sweep removes builds from the store that nothing refers to.
+// sweep removes builds from the store that nothing refers to, and what a host that
+// was killed has not finished.
 func (h *Host) sweep() {
 	needed := map[string]bool{}
 	for _, digest := range h.good {
@@ -66,14 +71,20 @@ func (h *Host) sweep() {
 	for s := range h.builds {
 		needed[s.build.digest] = true
 	}
+	h.littered = false
 	h.mu.Unlock()
+	h.inherited.mu.Lock()
+	for _, p := range h.inherited.processes {
+		needed[p.build.digest] = true
+	}
+	h.inherited.mu.Unlock()
 	entries, err := os.ReadDir(h.storeDir())
 	if err != nil {
 		h.log.Warn("old builds of plugins stay", "error", err)
 		return
 	}
 	for _, entry := range entries {
-		if entry.IsDir() && !needed[entry.Name()] {
+		if entry.IsDir() && !needed[entry.Name()] || strings.HasPrefix(entry.Name(), draftPrefix) {
 			if err := os.RemoveAll(filepath.Join(h.storeDir(), entry.Name())); err != nil {
 				h.log.Warn("an old build of a plugin stays", "error", err)
 			}

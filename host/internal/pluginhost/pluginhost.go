@@ -76,6 +76,8 @@ type Host struct {
 	files  map[string]*file // by path
 	builds map[*supervisor]bool
 	sums   stamp // of the list of checksums
+
+	littered bool // the store may hold builds that nothing refers to
 }
 
 // service is a file of the plugin folder, and what serves for it.
