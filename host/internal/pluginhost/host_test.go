@@ -300,6 +300,30 @@ func TestAttemptsWaitForARestart(t *testing.T) {
 	}
 }
 
+// A file of the plugin that cannot be used is no reason to wait no more for one
+// that can.
+func TestAttemptsWaitForARestartBesideABrokenFile(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	for _, broken := range []string{"heimdall-plugin-good_v0.1.0", "heimdall-plugin-good_v9.0.0"} {
+		if err := os.WriteFile(filepath.Join(f.plugins, broken), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := f.start(t)
+	for i := range 3 {
+		ended, _ := run(t, h, "good", fmt.Sprintf("crash-%d", i), "kill")
+		if ended.Error == nil || ended.Error.Class != job.Lost {
+			t.Fatalf("Error = %+v, want lost", ended.Error)
+		}
+		ended, _ = run(t, h, "good", fmt.Sprintf("next-%d", i), "hello")
+		inline(t, ended)
+	}
+	if err := h.Available("good", "^7.0"); err == nil || !strings.Contains(err.Error(), "only [1.0.0]") {
+		t.Errorf("Available(^7.0) = %v, want an error that names what runs", err)
+	}
+}
+
 // What waits for its turn in a process that crashes was never begun there: the
 // next process has it.
 func TestAttemptsThatWaitForTheirTurnOutliveACrash(t *testing.T) {
