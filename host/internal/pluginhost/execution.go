@@ -93,6 +93,8 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	}
 	over, tooMuch := errors.AsType[*overLimit](err)
 	switch {
+	case ctx.Err() != nil && stopOf(ctx).Reason == StopDetach:
+		return &Ended{Left: true} // a later life of the host finds that it never began
 	case ctx.Err() != nil:
 		ended := stoppedBefore(ctx)
 		ended.Remains = request.Resume

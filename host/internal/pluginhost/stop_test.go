@@ -179,6 +179,36 @@ func TestCanceledBeforeTheStart(t *testing.T) {
 	}
 }
 
+// A job that is to outlive its host and has not begun yet is not failed: the next
+// life of the host begins it.
+func TestDetachBeforeTheStart(t *testing.T) {
+	for name, configure := range map[string]func(*pluginhost.Config){
+		"while it waits for its turn": func(*pluginhost.Config) {},
+		"with a process of its own":   perJob,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIMIT=1")
+			h := f.start(t, configure)
+			if name == "while it waits for its turn" {
+				first := newSink()
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan *pluginhost.Ended, 1)
+				go func() { done <- settle(h.Run(ctx, request("good", "a1", "wait"), first)) }()
+				defer func() { cancel(); <-done }()
+				<-first.begun
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			done := make(chan *pluginhost.Ended, 1)
+			go func() { done <- h.Run(ctx, request("good", "a2", "hello"), newSink()) }()
+			cancel(&pluginhost.Stop{Reason: pluginhost.StopDetach})
+			if ended := <-done; !ended.Left || ended.Error != nil {
+				t.Errorf("Ended = %+v (%v), want it left", ended, ended.Error)
+			}
+		})
+	}
+}
+
 // A host that stops waits a little for attempts, then ends them with their
 // process.
 func TestServeStopsWithARunningAttempt(t *testing.T) {
