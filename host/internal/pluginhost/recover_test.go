@@ -138,6 +138,31 @@ func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
 	}
 }
 
+// A plugin that can run only so many is not sent more because the host has begun
+// another life.
+func TestFollowedAttemptsTakeTheirSlots(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIMIT=1")
+	_, file := killedHost(t, f)
+	h := f.start(t)
+	if got := h.Recall("a1"); got != pluginhost.Known {
+		t.Fatalf("Recall = %v, want known", got)
+	}
+	s := newSink()
+	followed := make(chan *pluginhost.Ended, 1)
+	go func() { followed <- settle(h.Follow(t.Context(), until("a1", file), s)) }()
+	<-s.begun
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "enough"})
+	defer cancel()
+	if ended := settle(h.Run(ctx, request("good", "a2", "hello"), newSink())); ended.Error == nil || ended.Error.Message != "enough" {
+		t.Errorf("Ended = %+v (%v) beside the attempt that is followed, want it to wait for its turn", ended, ended.Error)
+	}
+	touch(t, file)
+	inline(t, <-followed)
+	ended, _ := run(t, h, "good", "a3", "hello")
+	inline(t, ended)
+}
+
 func TestAttemptsOfADeadProcessAreUnknown(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")
