@@ -15,7 +15,7 @@ type inherited struct {
 	processes []*process          // that live and answer, in no order
 	attempts  map[string]survivor // that they know, by id
 	recalled  map[string]survivor // those that are going to be followed
-	lost      bool                // there were processes for any attempts that do not live any more
+	lost      map[string]bool     // plugins with processes for any attempts that do not live any more; "": it is not known which
 	doubtful  map[string]bool     // attempts whose own process does not live any more
 }
 
@@ -60,8 +60,9 @@ const (
 )
 
 // Recall says what became of an attempt of an earlier life of this host. It is
-// to be asked before the first Run. One that is known must be followed.
-func (h *Host) Recall(attempt string) Fate {
+// to be asked before the first Run. One that is known must be followed. plugin is
+// the one that was to run it; "" when that is not known any more.
+func (h *Host) Recall(plugin, attempt string) Fate {
 	i := &h.inherited
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -70,7 +71,7 @@ func (h *Host) Recall(attempt string) Fate {
 		i.recalled[attempt] = i.attempts[attempt]
 		delete(i.attempts, attempt)
 		return Known
-	case i.lost || i.doubtful[attempt]:
+	case i.lost[plugin] || i.lost[""] || plugin == "" && len(i.lost) > 0 || i.doubtful[attempt]:
 		return Unknown
 	}
 	return Unbegun

@@ -102,7 +102,7 @@ func TestProcessesOfJobsAreTakenOver(t *testing.T) {
 		"unbegun": pluginhost.Unbegun,
 		"other":   pluginhost.Unbegun, // that a3 died says nothing of others
 	} {
-		if got := h.Recall(attempt); got != want {
+		if got := h.Recall("good", attempt); got != want {
 			t.Errorf("Recall(%s) = %v, want %v", attempt, got, want)
 		}
 	}
@@ -112,7 +112,7 @@ func TestProcessesOfJobsAreTakenOver(t *testing.T) {
 		if i == 3 || i == 5 { // the host does not know a5 any more
 			continue
 		}
-		if got := h.Recall(id); got != pluginhost.Known {
+		if got := h.Recall("good", id); got != pluginhost.Known {
 			t.Errorf("Recall(%s) = %v, want known", id, got)
 			continue
 		}
@@ -154,7 +154,7 @@ func TestProcessesOfJobsOfARemovedBuild(t *testing.T) {
 	}
 
 	h := f.start(t)
-	if got := h.Recall("a0"); got != pluginhost.Known {
+	if got := h.Recall("good", "a0"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	done := make(chan *pluginhost.Ended, 1)
@@ -215,10 +215,10 @@ func TestDetachOfJobsWithProcesses(t *testing.T) {
 	}
 
 	next := f.start(t, perJob)
-	if got := next.Recall("a1"); got != pluginhost.Known {
+	if got := next.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
-	if got := next.Recall("a2"); got != pluginhost.Unbegun {
+	if got := next.Recall("good", "a2"); got != pluginhost.Unbegun {
 		t.Errorf("Recall = %v, want unbegun: nothing was lost", got)
 	}
 	touch(t, file)

@@ -25,7 +25,8 @@ func (h *Host) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read folder of processes: %w", err)
 	}
-	h.inherited.attempts, h.inherited.recalled, h.inherited.doubtful = map[string]survivor{}, map[string]survivor{}, map[string]bool{}
+	i := &h.inherited
+	i.attempts, i.recalled, i.lost, i.doubtful = map[string]survivor{}, map[string]survivor{}, map[string]bool{}, map[string]bool{}
 	var wait sync.WaitGroup
 	failed := make([]error, len(entries))
 	for i, entry := range entries {
@@ -70,29 +71,34 @@ func (h *Host) sweepSockets() error {
 
 func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	r, err := readRecord(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return removeProcess(folder) // nothing was ever executed there
+	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
-		}
-		return h.forgetProcess(folder, "")
+		h.log.Warn("a process of an earlier life cannot be identified", "error", err)
+		return h.forgetProcess(folder, &record{})
 	}
 	if r.copied(folder) {
 		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
-		return h.forgetProcess(folder, r.Attempt)
+		return h.forgetProcess(folder, r)
 	}
 	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
+	if r.PID == 0 && r.Socket == "" {           // its number was not written down in time
+		killStrays(r.Sockets)
+		return h.forgetProcess(folder, r)
+	}
 	fd := r.lives()
 	if fd < 0 {
-		return h.forgetProcess(folder, r.Attempt)
+		return h.forgetProcess(folder, r)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
 	if err == nil {
 		h.log.Info("a plugin process goes on with this life of the host", "plugin", r.Plugin, "pid", r.PID, "digest", r.Digest[:min(12, len(r.Digest))])
 		return nil
 	}
-	unused := r.Attempt != "" && (r.Socket == "" || errors.Is(err, errUnused))
+	unused := r.Socket == "" || errors.Is(err, errUnused)
 	if unused {
-		h.log.Info("a plugin process of an earlier life had not begun its job and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
+		h.log.Info("a plugin process of an earlier life had nothing to do yet and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
 	} else {
 		h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
 	}
@@ -112,19 +118,23 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	if unused {
 		return removeProcess(folder)
 	}
-	return h.forgetProcess(folder, r.Attempt)
+	return h.forgetProcess(folder, r)
 }
 
-// forgetProcess removes what a process has left that does not live. What became
-// of the attempt that it was to serve, or of any when it took any, is unknown.
-func (h *Host) forgetProcess(folder, attempt string) error {
-	h.inherited.mu.Lock()
-	if attempt == "" {
-		h.inherited.lost = true
-	} else {
-		h.inherited.doubtful[attempt] = true
+// forgetProcess removes what a process has left that does not live. Unless it had
+// not shaken hands yet, it is unknown what became of the attempt that it was to
+// serve, or of any of its plugin when it took any.
+func (h *Host) forgetProcess(folder string, r *record) error {
+	i := &h.inherited
+	i.mu.Lock()
+	switch {
+	case r.Plugin != "" && r.Socket == "":
+	case r.Attempt == "":
+		i.lost[r.Plugin] = true
+	default:
+		i.doubtful[r.Attempt] = true
 	}
-	h.inherited.mu.Unlock()
+	i.mu.Unlock()
 	return removeProcess(folder)
 }
 
