@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -179,6 +180,34 @@ func TestProcessesOfJobsOfARemovedBuild(t *testing.T) {
 		t.Errorf("result = %q", got)
 	}
 	eventually(t, "the old build is gone", func() bool { return len(h.Plugins()) == 0 })
+}
+
+// A configuration that a plugin cannot work under is said, and ends no job that
+// ran before it.
+func TestJobsGoOnUnderAChangedPolicy(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_ISOLATION=PER_JOB", "HEIMDALL_TEST_VERSION=1.0.0")
+	l := killedHostOfJobs(t, f, 2)
+	h := f.start(t, func(c *pluginhost.Config) {
+		c.Policies = map[string]pluginhost.Policy{"good": {Isolation: pluginhost.Shared}}
+	})
+	for _, id := range []string{"a0", "a1"} {
+		if got := h.Recall("good", id); got != pluginhost.Known {
+			t.Errorf("Recall(%s) = %v, want known", id, got)
+		}
+	}
+	if got := h.Recall("good", "a9"); got != pluginhost.Unbegun {
+		t.Errorf("Recall(a9) = %v, want unbegun: nothing was lost", got)
+	}
+	if err := h.Available("good", ""); err == nil || !strings.Contains(err.Error(), "must have a process for each job") {
+		t.Errorf("Available = %v, want what is wrong with the policy", err)
+	}
+	touch(t, l.file)
+	for _, id := range []string{"a0", "a1"} {
+		if got := inline(t, settle(h.Follow(t.Context(), until(id, l.file), newSink()))); got != "1.0.0 was there until the end" {
+			t.Errorf("result of %s = %q", id, got)
+		}
+	}
 }
 
 // A host that stops leaves the attempts that it is told to leave with their

@@ -173,6 +173,15 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err != nil {
 		return p, err
 	}
+	isolation, err := isolate(p.description, h.config.Policies[p.name])
+	if err != nil {
+		// What the operator wants now is for new attempts; those that run go on.
+		if !p.alone() && len(list.GetAttempts()) == 0 {
+			return p, fmt.Errorf("%w: %w", errUnused, err)
+		}
+		isolation = PerJob
+	}
+	p.isolate(isolation)
 	p.begun(ctx, h)
 
 	i := &h.inherited
