@@ -177,6 +177,39 @@ func TestGraceOfTheHostCounts(t *testing.T) {
 	})
 }
 
+// A host that has lost its right must not end the outside work that another goes on
+// with, however it asks, and is not kept waiting.
+func TestWorkWithACheckpointIsLeftWhenTheRightIsLost(t *testing.T) {
+	t.Parallel()
+
+	for _, mode := range []pluginpb.CancelMode{
+		pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelMode_CANCEL_MODE_FORCED, pluginpb.CancelMode_CANCEL_MODE_ABANDON,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := New("test", func() *deaf { return &deaf{} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			a, err := s.begin(&pluginpb.StartRequest{AttemptId: "a", Checkpoint: &pluginpb.Checkpoint{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.obey(&pluginpb.CancelRequest{Mode: mode, Grace: durationpb.New(time.Hour), Reason: pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST})
+			if !Abandoned(a.ctx) {
+				t.Errorf("%v: Run is not told to leave the work alone", mode)
+			}
+			if err := s.waitIdle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := time.Since(begun), abandonTime+deafTime; got != want {
+				t.Errorf("%v: ended after %v, want %v", mode, got, want)
+			}
+			time.Sleep(3 * time.Hour) // virtual; until Run returns
+		})
+	}
+}
+
 // deaf takes no notice of anything for some hours.
 type deaf struct{}
 

@@ -2,6 +2,7 @@ package pluginhost_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -103,6 +104,28 @@ func TestCancel(t *testing.T) {
 			}
 			eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
 		})
+	}
+}
+
+// A job that another host goes on with does not cost others their process when it
+// is slow to let go.
+func TestAbandonedAttemptsDoNotEndTheirProcess(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	pid := h.Plugins()[0].PID
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- settle(h.Run(ctx, saving("a1", "q", "deaf"), s)) }()
+	<-s.saved
+	cancel(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "not this host's"})
+	ended := <-done
+	if e := ended.Error; e == nil || e.Class != job.Lost || !strings.Contains(e.Message, "was told to let go of the job") || ended.Resumable {
+		t.Errorf("Ended = %+v (%v), want it given up", ended, e)
+	}
+	if next, _ := run(t, h, "good", "a2", "pid"); inline(t, next) != fmt.Sprint(pid) {
+		t.Error("the process was ended")
 	}
 }
 
