@@ -71,7 +71,13 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, e
 		unix.Close(fd)
 		return nil, err
 	}
-	if err := p.meet(ctx, h); err != nil {
+	if err = p.meet(ctx, h); err == nil {
+		// Without a number: a later life of the host must not touch the process, and
+		// only knows that attempts of the plugin may have run there.
+		left := record{Plugin: p.name, Socket: socket}
+		err = left.announce(folder)
+	}
+	if err != nil {
 		p.disconnect()
 		return nil, err
 	}

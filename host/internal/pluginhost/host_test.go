@@ -224,6 +224,18 @@ func TestRunStartsAgainWhenTheStartIsLost(t *testing.T) {
 	}
 }
 
+// A host without a right says all the same that it lives.
+func TestRenewWithoutARight(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	h.Renew(7, 0)
+	ended, _ := run(t, h, "good", "a1", "state")
+	if got := inline(t, ended); !strings.HasPrefix(got, "epoch 7,") {
+		t.Errorf("the plugin knows %q, want the host's epoch", got)
+	}
+}
+
 func TestAckLetsThePluginForget(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")

@@ -54,8 +54,11 @@ type child struct {
 	exited  chan struct{}          // closed when besides all that it wrote is read
 }
 
-// Start executes the plugin and writes its record.
+// Start executes the plugin and writes its record, the first part of it before.
 func (c *child) Start(context.Context) error {
+	if err := c.record.announce(c.folder); err != nil {
+		return err
+	}
 	stdout, stdoutTail, err := appendFile(filepath.Join(c.folder, "stdout"), c.printed)
 	if err != nil {
 		return fmt.Errorf("make file for stdout: %w", err)

@@ -31,7 +31,7 @@ func (p plugin) Run(ctx context.Context, r pluginhost.Request, sink pluginhost.S
 	return p(ctx, r, sink)
 }
 
-func (p plugin) Recall(string) pluginhost.Fate { return pluginhost.Known }
+func (p plugin) Recall(string, string) pluginhost.Fate { return pluginhost.Known }
 
 func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
 	return p(ctx, r, sink)
