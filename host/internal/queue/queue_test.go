@@ -231,6 +231,7 @@ type timed struct {
 	claims  []job.Claimed  // all that ran
 	carried []int          // attempts
 	fates   map[job.ID]pluginhost.Fate
+	stops   []pluginhost.StopReason
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -268,6 +269,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		if stop.Reason == pluginhost.StopDetach {
 			return job.Outcome{}, func() {}
 		}
+		r.mu.Lock()
+		r.stops = append(r.stops, stop.Reason)
+		r.mu.Unlock()
 		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
 		if stop.Reason == pluginhost.StopShutdown {
 			outcome.Status = job.Killed
@@ -315,6 +319,7 @@ type fixture struct {
 	ended   map[job.ID]*job.Job
 	renews  int
 	resumed int
+	fenced  int
 	remains int
 	mu      sync.Mutex
 	hurry   chan struct{}
@@ -341,6 +346,7 @@ func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 				t.Errorf("Renew(%d, %v), want epoch 3 and at most 8s", epoch, validFor)
 			}
 		},
+		Fenced:  func() { f.mu.Lock(); defer f.mu.Unlock(); f.fenced++ },
 		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
@@ -512,6 +518,8 @@ func TestEndIsRecordedOnceTheStoreIsBack(t *testing.T) {
 	})
 }
 
+// A host that another life of it has taken over from stops, and leaves alone what
+// its jobs do outside: that is the other's now.
 func TestFencedHostStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serve(t, 1, newMemory())
@@ -523,6 +531,9 @@ func TestFencedHostStops(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if err := f.stop(); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("Serve = %v, want fenced", err)
+		}
+		if !slices.Equal(f.runner.stops, []pluginhost.StopReason{pluginhost.StopLeaseLost}) || f.fenced != 1 {
+			t.Errorf("stopped for %q, told %d times that it is fenced; want once that the lease is lost", f.runner.stops, f.fenced)
 		}
 	})
 }
