@@ -29,10 +29,11 @@ type memory struct {
 	ends    map[job.ID]job.Outcome
 	adopted []job.Claimed
 	given   []job.ID
-	away    error         // what every statement answers while the store is away
-	lost    bool          // the answer to the next submit or claim is
-	refused error         // what the next end is answered
-	slow    chan struct{} // what a submit waits for, once it is recorded; nil: nothing
+	away    error          // what every statement answers while the store is away
+	lost    bool           // the answer to the next submit, claim or resume is
+	numbers map[job.ID]int // of the attempts that resume
+	refused error          // what the next end is answered
+	slow    chan struct{}  // what a submit waits for, once it is recorded; nil: nothing
 	fenced  bool
 }
 
@@ -47,7 +48,7 @@ func (m *memory) answer() error {
 }
 
 func newMemory() *memory {
-	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}}
+	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}, numbers: map[job.ID]int{}}
 }
 
 func (m *memory) Submit(_ context.Context, s store.Submission) (*job.Lease, error) {
@@ -106,6 +107,9 @@ func (m *memory) GiveBack(_ context.Context, leases []job.Lease) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range leases {
+		if m.numbers[l.JobID] > 0 {
+			continue // a job that is resumed has started
+		}
 		j := m.leased[l.JobID]
 		delete(m.leased, l.JobID)
 		m.given = append(m.given, l.JobID)
@@ -140,7 +144,7 @@ func (m *memory) End(_ context.Context, end job.End) error {
 		m.refused = nil
 		return err
 	}
-	if m.leased[end.JobID] == nil {
+	if m.leased[end.JobID] == nil || m.numbers[end.JobID] > end.Attempt {
 		return store.ErrLeaseLost
 	}
 	delete(m.leased, end.JobID)
@@ -156,10 +160,15 @@ func (m *memory) Resume(_ context.Context, end job.End) (job.Lease, string, erro
 		return job.Lease{}, "", m.away
 	case m.leased[end.JobID] == nil:
 		return job.Lease{}, "", store.ErrLeaseLost
+	case m.numbers[end.JobID] == end.Attempt+1: // a repeat
 	case m.wishes[end.JobID] != "":
 		return end.Lease, m.wishes[end.JobID], nil
 	}
 	end.Lease.Attempt++
+	m.numbers[end.JobID] = end.Lease.Attempt
+	if err := m.answer(); err != nil {
+		return job.Lease{}, "", err
+	}
 	return end.Lease, "", nil
 }
 
