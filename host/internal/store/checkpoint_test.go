@@ -80,6 +80,33 @@ func TestEndWhileASaveIsCommitted(t *testing.T) {
 	}
 }
 
+// The host starts again while a resume of its earlier life is being committed: it
+// adopts the attempt that resumes.
+func TestAdoptWhileAResumeIsCommitted(t *testing.T) {
+	t.Parallel()
+	c := store.Config{URL: pgtest.URL(t)}
+	db := open(t, c)
+	l := leased(t, db)
+	var adopted []job.Claimed
+	err := while(t, c, "UPDATE job_lease SET attempt = attempt + 1, started_at = now() WHERE job_id = $1", l.JobID, func() (err error) {
+		epoch, err := db.RegisterHost(t.Context(), l.HostID, l.HostID)
+		if err == nil {
+			adopted, err = db.Adopt(t.Context(), l.HostID, epoch)
+		}
+		return err
+	})
+	if err != nil || len(adopted) != 1 {
+		t.Fatalf("adopted %v, error %v, want the job", adopted, err)
+	}
+	got := adopted[0]
+	if got.Lease.Attempt != 2 || got.Job.Attempt != 2 || got.Job.Status != job.Running || got.Job.StartedAt.IsZero() {
+		t.Errorf("adopted: got %+v of %+v, want the second attempt, RUNNING", got.Lease, got.Job)
+	}
+	if err := db.End(t.Context(), job.End{Lease: got.Lease, Outcome: job.Outcome{Status: job.Succeeded}}); err != nil {
+		t.Errorf("end of what was adopted: %v", err)
+	}
+}
+
 // leased submits a job that host a runs at once.
 func leased(t *testing.T, db *store.DB) job.Lease {
 	t.Helper()
