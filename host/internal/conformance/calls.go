@@ -78,8 +78,12 @@ func (p *process) list(ctx context.Context) (map[string]*pluginpb.AttemptInfo, e
 func (p *process) ack(ctx context.Context, id string, number uint64) error {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
-	_, err := p.commands.Ack(ctx, &pluginpb.AckRequest{Attempts: []*pluginpb.AckedAttempt{{AttemptId: id, Event: number}}})
+	_, err := p.commands.Ack(ctx, acknowledge(id, number))
 	return called("Ack", err)
+}
+
+func acknowledge(id string, number uint64) *pluginpb.AckRequest {
+	return &pluginpb.AckRequest{Attempts: []*pluginpb.AckedAttempt{{AttemptId: id, Event: number}}}
 }
 
 // cancel asks an attempt to stop.

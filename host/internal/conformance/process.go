@@ -32,6 +32,7 @@ type process struct {
 	gone     chan struct{} // closed when it has ended
 	doomed   bool          // its end was wanted
 	jobs     int
+	marks    marks
 }
 
 // spawn starts a process; it does not wait for its handshake.

@@ -127,6 +127,30 @@ func TestHealthyPassesAll(t *testing.T) {
 	}
 }
 
+// Jobs that wait for the acknowledgement of a checkpoint pass as others do: every
+// example saves one first, as those do that note what they are about to begin.
+func TestJobsThatSavePassAll(t *testing.T) {
+	t.Parallel()
+	examples, err := conformance.ReadExamples([]byte(`[
+		{"kind": "quick", "title": "Greets", "settings": {"greeting": "Hello", "password": "-"}, "input": {"save": true, "text": "world"}},
+		{"kind": "long", "title": "Sleeps", "input": {"save": true, "lines": 3, "sleep": "1m"}},
+		{"kind": "long", "title": "Lets a child sleep", "input": {"save": true, "child": true, "sleep": "1m"}},
+		{"kind": "fails", "title": "Fails", "input": {"save": true, "fail": "this went wrong"}},
+		{"kind": "table", "title": "Counts", "input": {"save": true, "rows": 3}},
+		{"kind": "logs", "title": "Writes lines", "input": {"save": true, "lines": 100}},
+		{"kind": "big", "title": "Brings a megabyte", "input": {"save": true, "bytes": 1048576}}
+	]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := check(t, conformance.Config{Binary: animal(t, "healthy"), Examples: examples, LeakTime: time.Minute})
+	for _, c := range report.Cases {
+		if c.Result != checkreport.Passed {
+			t.Errorf("%s = %s, want passed\n%s", c.ID, c.Result, c.Detail)
+		}
+	}
+}
+
 // Each breed fails the case that is meant for it, and no other of those that are
 // run: the ones that come before it, or, with HEIMDALL_TEST_ZOO=all, every one.
 func TestBrokenFailTheirCase(t *testing.T) {
