@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
@@ -26,6 +27,7 @@ func resumeCases() []testCase {
 		{id: "checkpoint-abandon", title: "an attempt with a checkpoint that is abandoned says in its end that its work may go on", look: "Ended.abandoned in proto/heimdall/plugin/v1/event.proto", needs: withLong, after: []string{"cancel-abandon"}, run: tellsAbandoned},
 		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: stopped, run: cleansAgain},
 		{id: "cleanup-fresh", title: "Cleanup works in a process that never ran the attempt", look: clean, needs: withLong, after: job, run: cleansFresh},
+		{id: "cleanup-checkpoint", title: "Cleanup with the checkpoint of a killed process works in a fresh one, and again", look: clean, needs: withLong, after: job, run: cleansFromCheckpoint},
 		{id: "cleanup-unknown", title: "Cleanup of an attempt that left nothing is in order", look: clean, needs: withLong, after: job, run: cleansUnknown},
 	}
 }
@@ -78,12 +80,17 @@ type saved struct {
 	event   *pluginpb.Event
 }
 
-// saves begins a job of every example, each in a process of its own, until one
-// reports a checkpoint.
-func (k *check) saves(ctx context.Context) (*saved, error) {
+// resumable is as saves, for what only plugins do that can resume.
+func (k *check) resumable(ctx context.Context) (*saved, error) {
 	if !k.description.GetCapabilities().GetResume() {
 		return nil, skip("it does not say that it can resume")
 	}
+	return k.saves(ctx)
+}
+
+// saves begins a job of every example, each in a process of its own, until one
+// reports a checkpoint.
+func (k *check) saves(ctx context.Context) (*saved, error) {
 	examples, err := k.examples(append([]string{"long"}, anyEnd...)...)
 	if err != nil {
 		return nil, err
@@ -100,13 +107,18 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 	}
 	var found *saved
 	_ = until(ctx, k.Patience/2, func() bool {
+		found = nil
+		waiting := false
 		for _, j := range jobs {
-			events, _, _ := j.stream.state()
-			if j.event = lastCheckpoint(events); j.event != nil {
+			events, over, _ := j.stream.state()
+			j.event = lastCheckpoint(events)
+			waiting = waiting || j.event == nil && !over
+			if j.event != nil && (found == nil || j.example.Kind == "long") {
 				found = j
 			}
 		}
-		return found != nil
+		// One that goes on after its checkpoint shows more.
+		return !waiting || found != nil && found.example.Kind == "long"
 	})
 	if found == nil {
 		return nil, skip("no example makes a checkpoint within %s", k.Patience/2)
@@ -116,7 +128,7 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 
 func checkpointsFit(ctx context.Context, k *check) error {
 	const most = 64 << 10
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,7 +155,7 @@ func checkpointsFit(ctx context.Context, k *check) error {
 }
 
 func tellsAbandoned(ctx context.Context, k *check) error {
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -163,7 +175,7 @@ func tellsAbandoned(ctx context.Context, k *check) error {
 }
 
 func resumesOwn(ctx context.Context, k *check) error {
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -205,7 +217,7 @@ func cleanup(request *pluginpb.StartRequest) *pluginpb.CleanupRequest {
 }
 
 // cleans calls Cleanup on a process. It may say UNAVAILABLE for a cluster that is
-// not there, which is for the host to try again.
+// not there, which is for the host to try again and tells nothing here.
 func (k *check) cleans(ctx context.Context, p *process, request *pluginpb.CleanupRequest, what string) error {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
@@ -213,10 +225,16 @@ func (k *check) cleans(ctx context.Context, p *process, request *pluginpb.Cleanu
 	if unimplemented(err) {
 		return optional("Cleanup", err)
 	}
-	if err != nil {
-		return saw("Cleanup %s answered %s: %s", what, status.Code(err), clip(told(err), 200)).want("an answer")
+	if err != nil && status.Code(err) != codes.Unavailable {
+		return saw("Cleanup %s answered %s", what, clip(told(err), 200)).want("an answer, or UNAVAILABLE for a cluster that cannot be reached")
 	}
-	return p.answers(ctx, "Cleanup "+what)
+	if err := p.answers(ctx, "Cleanup "+what); err != nil {
+		return err
+	}
+	if err != nil {
+		return skip("Cleanup %s answered %s", what, clip(told(err), 200))
+	}
+	return nil
 }
 
 func cleansAgain(ctx context.Context, k *check) error {
@@ -253,6 +271,32 @@ func cleansFresh(ctx context.Context, k *check) error {
 		return err
 	}
 	return k.cleans(ctx, fresh, cleanup(request), "in a fresh process")
+}
+
+func cleansFromCheckpoint(ctx context.Context, k *check) error {
+	j, err := k.saves(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.ack(ctx, j.request.GetAttemptId(), j.event.GetNumber()); err != nil {
+		return err
+	}
+	j.kill()
+	if !j.ends(ctx, k.Patience) {
+		return saw("the process cannot be killed").want("that it can")
+	}
+	fresh, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	request := cleanup(j.request)
+	request.Checkpoint = j.event.GetCheckpoint()
+	for _, what := range []string{"with a checkpoint", "with a checkpoint, a second time"} {
+		if err := k.cleans(ctx, fresh, request, what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func cleansUnknown(ctx context.Context, k *check) error {
