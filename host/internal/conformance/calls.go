@@ -24,9 +24,13 @@ func (p *process) within(ctx context.Context) (context.Context, context.CancelFu
 
 // describe asks the plugin what it is, as a host of a version.
 func (p *process) describe(ctx context.Context, version string) (*pluginpb.DescribeResponse, error) {
+	return p.describeTo(ctx, &pluginpb.DescribeRequest{HostVersion: version, Features: []string{"checkpoints"}})
+}
+
+func (p *process) describeTo(ctx context.Context, host *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
-	d, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: version, Features: []string{"checkpoints"}})
+	d, err := p.plugins.Describe(ctx, host)
 	return d, called("Describe", err)
 }
 

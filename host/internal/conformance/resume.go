@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,9 @@ func resumeCases() []testCase {
 		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
 		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: []string{"resume-nothing"}, run: resumesGarbage},
 		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: stopped, run: resumesOwn},
-		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: stopped, run: checkpointsFit},
+		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB and a format that it can go on from", look: look, needs: withLong, after: stopped, run: checkpointsFit},
+		{id: "checkpoint-ack", title: "a job that has saved a checkpoint goes on when that is acknowledged", look: look, needs: anyEnd, after: job, run: goesOnAcknowledged},
+		{id: "checkpoint-nobody", title: "a job does not wait for a host that does not keep checkpoints", look: "DescribeRequest.features in proto/heimdall/plugin/v1/plugin.proto", needs: anyEnd, after: []string{"checkpoint-ack"}, run: waitsForNobody},
 		{id: "checkpoint-abandon", title: "an attempt with a checkpoint that is abandoned says in its end that its work may go on", look: "Ended.abandoned in proto/heimdall/plugin/v1/event.proto", needs: withLong, after: []string{"cancel-abandon"}, run: tellsAbandoned},
 		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: stopped, run: cleansAgain},
 		{id: "cleanup-fresh", title: "Cleanup works in a process that never ran the attempt", look: clean, needs: withLong, after: job, run: cleansFresh},
@@ -152,6 +155,65 @@ func checkpointsFit(ctx context.Context, k *check) error {
 	}
 	_, err = s.ended(ctx, grace+k.Patience)
 	return err
+}
+
+// savers runs the examples that end by themselves and returns those that save a
+// checkpoint.
+func (k *check) savers(ctx context.Context) (found []*Example, err error) {
+	examples, err := k.examples(anyEnd...)
+	if err != nil {
+		return nil, err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range examples {
+		s := k.start(ctx, p, p.request(e))
+		ended, err := s.ended(ctx, k.Patience)
+		events, _, _ := s.state()
+		if lastCheckpoint(events) == nil {
+			continue // what becomes of it is the question of others
+		}
+		if err == nil && ended.GetError() != nil {
+			err = saw("%s", outcome(ended)).want("that it ends well")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("example %q, with its checkpoint acknowledged: %w", e.Title, err)
+		}
+		found = append(found, e)
+	}
+	if len(found) == 0 {
+		return nil, skip("no example that ends by itself saves a checkpoint")
+	}
+	return found, nil
+}
+
+func goesOnAcknowledged(ctx context.Context, k *check) error {
+	_, err := k.savers(ctx)
+	return err
+}
+
+func waitsForNobody(ctx context.Context, k *check) error {
+	examples, err := k.savers(ctx)
+	if err != nil {
+		return err
+	}
+	k.described, k.keep = false, true
+	p, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := p.describeTo(ctx, &pluginpb.DescribeRequest{HostVersion: "0.1.0"}); err != nil {
+		return err
+	}
+	for _, e := range examples {
+		// It may end with an error, because it cannot work without.
+		if _, _, err := k.finish(ctx, p, p.request(e)); err != nil {
+			return fmt.Errorf("example %q: %w", e.Title, err)
+		}
+	}
+	return nil
 }
 
 func tellsAbandoned(ctx context.Context, k *check) error {

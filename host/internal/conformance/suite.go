@@ -228,10 +228,10 @@ func (k *check) watch(ctx context.Context, p *process, id string, from uint64) *
 // follow gathers the events of a call, and acknowledges checkpoints as they come,
 // because jobs may wait for that.
 func (k *check) follow(ctx context.Context, stop context.CancelFunc, p *process, id string, receive func() ([]*pluginpb.Event, error)) *stream {
-	commands := p.commands // another connection may replace it
+	commands, keep := p.commands, k.keep // as they are now
 	taken := func(events []*pluginpb.Event) {
 		number := lastCheckpoint(events).GetNumber()
-		if k.keep || number == 0 {
+		if keep || number == 0 {
 			return
 		}
 		p.marks.raise(id, number)

@@ -90,6 +90,8 @@ var broken = map[string][]string{
 	"gullible":       {"resume-garbage"},
 	"amnesiac":       {"resume-own"},
 	"fat":            {"checkpoint-size"},
+	"unmoved":        {"checkpoint-ack"},
+	"insistent":      {"checkpoint-nobody"},
 	"sneaks-off":     {"checkpoint-abandon"},
 	"cleans-once":    {"cleanup-again"},
 	"cleans-own":     {"cleanup-fresh", "cleanup-unknown"},
@@ -109,12 +111,17 @@ var broken = map[string][]string{
 	"optimist":       {"check-garbage"},
 	"fragile":        {"garbage-calls"},
 	"brittle":        {"garbage-starts"},
+	"trusting":       {"garbage-starts"},
 	"delicate":       {"garbage-bytes"},
 }
 
 // besides names cases that a breed fails too, if they are run: jobs that are over
-// soon are not there to be looked at.
-var besides = map[string][]string{"snippy": {"orphan-renewed", "renew-extended"}}
+// soon are not there to be looked at, and those that wait for ever do not end.
+var besides = map[string][]string{
+	"keeper":  {"checkpoint-ack", "leaks-processes", "secrets-output", "slow-reader"},
+	"unmoved": {"leaks-processes", "secrets-output", "slow-reader"},
+	"snippy":  {"orphan-renewed", "renew-extended"},
+}
 
 func TestHealthyPassesAll(t *testing.T) {
 	t.Parallel()
