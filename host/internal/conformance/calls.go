@@ -27,9 +27,13 @@ func (p *process) within(ctx context.Context) (context.Context, context.CancelFu
 
 // describe asks the plugin what it is, as a host of a version.
 func (p *process) describe(ctx context.Context, version string) (*pluginpb.DescribeResponse, error) {
+	return p.describeTo(ctx, &pluginpb.DescribeRequest{HostVersion: version, Features: []string{"checkpoints"}})
+}
+
+func (p *process) describeTo(ctx context.Context, host *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
-	d, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: version, Features: []string{"checkpoints"}})
+	d, err := p.plugins.Describe(ctx, host)
 	return d, called("Describe", err)
 }
 
@@ -82,8 +86,12 @@ func (p *process) list(ctx context.Context) (map[string]*pluginpb.AttemptInfo, e
 func (p *process) ack(ctx context.Context, id string, number uint64) error {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
-	_, err := p.commands.Ack(ctx, &pluginpb.AckRequest{Attempts: []*pluginpb.AckedAttempt{{AttemptId: id, Event: number}}})
+	_, err := p.commands.Ack(ctx, acknowledge(id, number))
 	return called("Ack", err)
+}
+
+func acknowledge(id string, number uint64) *pluginpb.AckRequest {
+	return &pluginpb.AckRequest{Attempts: []*pluginpb.AckedAttempt{{AttemptId: id, Event: number}}}
 }
 
 // cancel asks an attempt to stop.

@@ -208,6 +208,9 @@ func endsUnread(ctx context.Context, k *check) error {
 		id := request.GetAttemptId()
 		err := until(ctx, k.Patience, func() bool {
 			known, err := p.list(ctx)
+			if info := known[id]; err == nil && info.GetState() == pluginpb.AttemptState_ATTEMPT_STATE_RUNNING && info.GetLastEvent() > 0 {
+				err = p.ack(ctx, id, info.GetLastEvent()) // it may wait for that, after a checkpoint
+			}
 			return err != nil || known[id].GetState() == pluginpb.AttemptState_ATTEMPT_STATE_ENDED
 		})
 		if err != nil {

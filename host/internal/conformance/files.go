@@ -13,8 +13,10 @@ import (
 )
 
 // pause lets a tenth of a second pass, in which something could go wrong.
-func pause(ctx context.Context) error {
-	timer := time.NewTimer(100 * time.Millisecond)
+func pause(ctx context.Context) error { return wait(ctx, 100*time.Millisecond) }
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -21,7 +21,7 @@ func garbageCases() []testCase {
 		{id: "check-answers", title: "Check of an example's settings is answered", look: "rpc Check in proto/heimdall/plugin/v1/command.proto", needs: append(withLong, "fails"), run: checksSettings},
 		{id: "check-garbage", title: "Check of nonsense is answered, and nothing is healthy with it", look: "rpc Check in proto/heimdall/plugin/v1/command.proto", run: checksGarbage},
 		{id: "garbage-calls", title: "calls with unknown and empty ids and values do no harm", look: look, run: survivesCalls},
-		{id: "garbage-starts", title: "starts with nonsense in them are refused or end with an error, and do no harm", look: look, needs: withLong, after: []string{afterEnd, "cancel-forced"}, run: survivesStarts},
+		{id: "garbage-starts", title: "starts with nonsense in them do no harm, and what the schemas refuse is refused or ends with an error", look: look, needs: withLong, after: []string{afterEnd, "cancel-forced"}, run: survivesStarts},
 		{id: "garbage-bytes", title: "bytes on the socket that are no protocol do no harm", look: look, run: survivesBytes},
 	}
 }
@@ -72,8 +72,7 @@ func checksGarbage(ctx context.Context, k *check) error {
 		if err := p.answers(ctx, fmt.Sprintf("Check with the settings %.40q", text)); err != nil {
 			return err
 		}
-		// An empty text may stand for an empty object.
-		if k.settings.relaxed != nil && text != "" && text != "null" && k.settings.fits([]byte(text)) != nil && answer.GetOk() && answer.GetChecked() {
+		if k.settings.refuses(text) && answer.GetOk() && answer.GetChecked() {
 			return saw("with the settings %.40q all is well", text).want("ok = false, as its schema refuses them")
 		}
 	}
@@ -136,7 +135,10 @@ func survivesStarts(ctx context.Context, k *check) error {
 			r.Secrets = []*pluginpb.Secret{{Pointer: "/a/b/c"}, {Pointer: "x"}, {}}
 		},
 	}
+	misfits := map[string]bool{} // what must not be worked with
 	for _, text := range nonsense() {
+		misfits[fmt.Sprintf("the settings %.20q", text)] = k.settings.refuses(text)
+		misfits[fmt.Sprintf("the input %.20q", text)] = k.input.refuses(text)
 		changes[fmt.Sprintf("the settings %.20q", text)] = func(r *pluginpb.StartRequest) { r.Settings = []byte(text) }
 		changes[fmt.Sprintf("the input %.20q", text)] = func(r *pluginpb.StartRequest) { r.Input = []byte(text) }
 	}
@@ -147,6 +149,17 @@ func survivesStarts(ctx context.Context, k *check) error {
 		// Events, or a refusal: an answer.
 		if err := until(ctx, k.Patience, func() bool { events, over, _ := s.state(); return over || len(events) > 0 }); err != nil {
 			return saw("a start with %s is not answered", how).want("events, or a status")
+		}
+		if misfits[how] {
+			_ = until(ctx, k.Patience, func() bool { return !s.running() })
+			events, _, failure := s.state()
+			switch ended := end(events); {
+			case failure != nil:
+			case ended == nil:
+				return saw("a start with %s runs: %s", how, outline(events)).want("a status, or an error: the schema refuses that")
+			case ended.GetError() == nil || ended.GetError().GetClass() == pluginpb.ErrorClass_ERROR_CLASS_CANCELED:
+				return saw("a start with %s: %s", how, outcome(ended)).want("a status, or an error: the schema refuses that")
+			}
 		}
 		if _, err := p.cancel(ctx, request.GetAttemptId(), forced, byUser); err != nil {
 			return err

@@ -95,6 +95,9 @@ func keepsStdoutClean(ctx context.Context, k *check) error {
 	if err != nil {
 		return err
 	}
+	if _, err := p.describe(ctx, "0.1.0"); err != nil {
+		return err
+	}
 	if e, err := k.example(append(anyEnd, "fails")...); err == nil {
 		if _, _, err := k.finish(ctx, p, p.request(e)); err != nil {
 			return err

@@ -47,7 +47,7 @@ func Host(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := errors.Join(json.Unmarshal(text, o), proto.Unmarshal(o.Start, request)); err != nil {
 		return fmt.Errorf("read what to do: %w", err)
 	}
-	k := &check{suite: &suite{}}
+	k := &check{suite: &suite{}, keep: true} // whoever follows next acknowledges
 	defer k.group.Wait()
 	defer k.close()
 	defer cancel()
@@ -59,6 +59,9 @@ func Host(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	if err == nil {
 		err = k.connect(ctx, p)
+	}
+	if err == nil {
+		_, err = p.describe(ctx, "0.1.0")
 	}
 	if err == nil {
 		s := k.start(ctx, p, request)

@@ -114,6 +114,11 @@ func (k *check) serve(ctx context.Context, p *process, request *pluginpb.StartRe
 			return nil, saw("the stream ended after %s: %s", outline(events), told(err)).want("the event \"ended\" before")
 		}
 		events = append(events, batch.GetEvents()...)
+		if saved := lastCheckpoint(batch.GetEvents()); saved != nil {
+			if err := p.ack(ctx, request.GetAttemptId(), saved.GetNumber()); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return events, nil
 }

@@ -16,10 +16,10 @@ func TestShippedPluginsPass(t *testing.T) {
 	t.Parallel()
 	noLong := []string{
 		"cancel-abandon", "cancel-children", "cancel-early", "cancel-forced", "cancel-graceful", "cancel-reasons", "cancel-twice", "deadline",
-		"drain-running", "examples-long", "host-killed", "host-reconnect", "list-running", "orphan-timeout", "plugin-killed", "renew-expired",
+		"drain-running", "examples-long", "host-killed", "host-reconnect", "list-running", "orphan-renewed", "orphan-timeout", "plugin-killed", "renew-expired",
 		"renew-extended", "secrets-update", "sigterm-running", "start-cut", "start-too-many", "watch-running",
 	}
-	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-size", "resume-own"}, []string{"secrets-output", "secrets-processes"}
+	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-ack", "checkpoint-nobody", "checkpoint-size", "cleanup-checkpoint", "resume-own"}, []string{"secrets-output", "secrets-processes"}
 	for name, without := range map[string][]string{
 		// It ends at once whatever it is told, takes any input and writes no file.
 		"ping": slices.Concat(noLong, noResume, noSecrets, []string{

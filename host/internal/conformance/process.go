@@ -34,6 +34,7 @@ type process struct {
 	doomed   bool          // its end was wanted
 	flooded  atomic.Bool   // it was ended because it wrote without end
 	jobs     int
+	marks    marks
 }
 
 // spawn starts a process; it does not wait for its handshake.

@@ -2,10 +2,12 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
@@ -22,10 +24,13 @@ func resumeCases() []testCase {
 		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
 		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: []string{"resume-nothing"}, run: resumesGarbage},
 		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: stopped, run: resumesOwn},
-		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB, a format that it can go on from, and an acknowledgement is enough to go on", look: look, needs: withLong, after: stopped, run: checkpointsFit},
+		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB and a format that it can go on from", look: look, needs: withLong, after: stopped, run: checkpointsFit},
+		{id: "checkpoint-ack", title: "a job that has saved a checkpoint goes on when that is acknowledged", look: look, needs: anyEnd, after: job, run: goesOnAcknowledged},
+		{id: "checkpoint-nobody", title: "a job does not wait for a host that does not keep checkpoints", look: "DescribeRequest.features in proto/heimdall/plugin/v1/plugin.proto", needs: anyEnd, after: []string{"checkpoint-ack"}, run: waitsForNobody},
 		{id: "checkpoint-abandon", title: "an attempt with a checkpoint that is abandoned says in its end that its work may go on", look: "Ended.abandoned in proto/heimdall/plugin/v1/event.proto", needs: withLong, after: []string{"cancel-abandon"}, run: tellsAbandoned},
 		{id: "cleanup-again", title: "Cleanup of an attempt can be repeated, before and after its folders are gone", look: clean, needs: withLong, after: stopped, run: cleansAgain},
 		{id: "cleanup-fresh", title: "Cleanup works in a process that never ran the attempt", look: clean, needs: withLong, after: job, run: cleansFresh},
+		{id: "cleanup-checkpoint", title: "Cleanup with the checkpoint of a killed process works in a fresh one, and again", look: clean, needs: withLong, after: job, run: cleansFromCheckpoint},
 		{id: "cleanup-unknown", title: "Cleanup of an attempt that left nothing is in order", look: clean, needs: withLong, after: job, run: cleansUnknown},
 	}
 }
@@ -78,23 +83,26 @@ type saved struct {
 	event   *pluginpb.Event
 }
 
-// saves begins a job of every example, each in a process of its own, until one
-// reports a checkpoint.
-func (k *check) saves(ctx context.Context) (*saved, error) {
+// resumable is as saves, for what only plugins do that can resume.
+func (k *check) resumable(ctx context.Context) (*saved, error) {
 	if !k.description.GetCapabilities().GetResume() {
 		return nil, skip("it does not say that it can resume")
 	}
+	return k.saves(ctx)
+}
+
+// saves begins a job of every example, each in a process of its own, until one
+// reports a checkpoint.
+func (k *check) saves(ctx context.Context) (*saved, error) {
 	examples, err := k.examples(append([]string{"long"}, anyEnd...)...)
 	if err != nil {
 		return nil, err
 	}
+	k.keep = true // the case says when to acknowledge
 	var jobs []*saved
 	for _, e := range examples {
 		p, err := k.launch(ctx)
 		if err != nil {
-			return nil, err
-		}
-		if _, err := p.describe(ctx, "0.1.0"); err != nil { // it says that this host keeps checkpoints
 			return nil, err
 		}
 		request := p.request(e)
@@ -102,12 +110,18 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 	}
 	var found *saved
 	_ = until(ctx, k.Patience/2, func() bool {
+		found = nil
+		waiting := false
 		for _, j := range jobs {
-			if j.event = checkpoint(j.stream); j.event != nil {
+			events, over, _ := j.stream.state()
+			j.event = lastCheckpoint(events)
+			waiting = waiting || j.event == nil && !over
+			if j.event != nil && (found == nil || j.example.Kind == "long") {
 				found = j
 			}
 		}
-		return found != nil
+		// One that goes on after its checkpoint shows more.
+		return !waiting || found != nil && found.example.Kind == "long"
 	})
 	if found == nil {
 		return nil, skip("no example makes a checkpoint within %s", k.Patience/2)
@@ -115,20 +129,9 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 	return found, nil
 }
 
-// checkpoint returns the last checkpoint that a stream has brought.
-func checkpoint(s *stream) (last *pluginpb.Event) {
-	events, _, _ := s.state()
-	for _, e := range events {
-		if e.GetCheckpoint() != nil {
-			last = e
-		}
-	}
-	return last
-}
-
 func checkpointsFit(ctx context.Context, k *check) error {
 	const most = 64 << 10
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,8 +157,67 @@ func checkpointsFit(ctx context.Context, k *check) error {
 	return err
 }
 
+// savers runs the examples that end by themselves and returns those that save a
+// checkpoint.
+func (k *check) savers(ctx context.Context) (found []*Example, err error) {
+	examples, err := k.examples(anyEnd...)
+	if err != nil {
+		return nil, err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range examples {
+		s := k.start(ctx, p, p.request(e))
+		ended, err := s.ended(ctx, k.Patience)
+		events, _, _ := s.state()
+		if lastCheckpoint(events) == nil {
+			continue // what becomes of it is the question of others
+		}
+		if err == nil && ended.GetError() != nil {
+			err = saw("%s", outcome(ended)).want("that it ends well")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("example %q, with its checkpoint acknowledged: %w", e.Title, err)
+		}
+		found = append(found, e)
+	}
+	if len(found) == 0 {
+		return nil, skip("no example that ends by itself saves a checkpoint")
+	}
+	return found, nil
+}
+
+func goesOnAcknowledged(ctx context.Context, k *check) error {
+	_, err := k.savers(ctx)
+	return err
+}
+
+func waitsForNobody(ctx context.Context, k *check) error {
+	examples, err := k.savers(ctx)
+	if err != nil {
+		return err
+	}
+	k.described, k.keep = false, true
+	p, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := p.describeTo(ctx, &pluginpb.DescribeRequest{HostVersion: "0.1.0"}); err != nil {
+		return err
+	}
+	for _, e := range examples {
+		// It may end with an error, because it cannot work without.
+		if _, _, err := k.finish(ctx, p, p.request(e)); err != nil {
+			return fmt.Errorf("example %q: %w", e.Title, err)
+		}
+	}
+	return nil
+}
+
 func tellsAbandoned(ctx context.Context, k *check) error {
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,7 +237,7 @@ func tellsAbandoned(ctx context.Context, k *check) error {
 }
 
 func resumesOwn(ctx context.Context, k *check) error {
-	j, err := k.saves(ctx)
+	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,9 +251,6 @@ func resumesOwn(ctx context.Context, k *check) error {
 	}
 	fresh, err := k.launch(ctx)
 	if err != nil {
-		return err
-	}
-	if _, err := fresh.describe(ctx, "0.1.0"); err != nil {
 		return err
 	}
 	again := fresh.request(e)
@@ -220,7 +279,7 @@ func cleanup(request *pluginpb.StartRequest) *pluginpb.CleanupRequest {
 }
 
 // cleans calls Cleanup on a process. It may say UNAVAILABLE for a cluster that is
-// not there, which is for the host to try again.
+// not there, which is for the host to try again and tells nothing here.
 func (k *check) cleans(ctx context.Context, p *process, request *pluginpb.CleanupRequest, what string) error {
 	ctx, cancel := p.within(ctx)
 	defer cancel()
@@ -228,10 +287,16 @@ func (k *check) cleans(ctx context.Context, p *process, request *pluginpb.Cleanu
 	if unimplemented(err) {
 		return optional("Cleanup", err)
 	}
-	if err != nil {
-		return saw("Cleanup %s answered %s: %s", what, status.Code(err), clip(told(err), 200)).want("an answer")
+	if err != nil && status.Code(err) != codes.Unavailable {
+		return saw("Cleanup %s answered %s", what, clip(told(err), 200)).want("an answer, or UNAVAILABLE for a cluster that cannot be reached")
 	}
-	return p.answers(ctx, "Cleanup "+what)
+	if err := p.answers(ctx, "Cleanup "+what); err != nil {
+		return err
+	}
+	if err != nil {
+		return skip("Cleanup %s answered %s", what, clip(told(err), 200))
+	}
+	return nil
 }
 
 func cleansAgain(ctx context.Context, k *check) error {
@@ -268,6 +333,32 @@ func cleansFresh(ctx context.Context, k *check) error {
 		return err
 	}
 	return k.cleans(ctx, fresh, cleanup(request), "in a fresh process")
+}
+
+func cleansFromCheckpoint(ctx context.Context, k *check) error {
+	j, err := k.saves(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.ack(ctx, j.request.GetAttemptId(), j.event.GetNumber()); err != nil {
+		return err
+	}
+	j.kill()
+	if !j.ends(ctx, k.Patience) {
+		return saw("the process cannot be killed").want("that it can")
+	}
+	fresh, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	request := cleanup(j.request)
+	request.Checkpoint = j.event.GetCheckpoint()
+	for _, what := range []string{"with a checkpoint", "with a checkpoint, a second time"} {
+		if err := k.cleans(ctx, fresh, request, what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func cleansUnknown(ctx context.Context, k *check) error {

@@ -178,6 +178,12 @@ func (s *schema) fits(text []byte) error {
 	return s.relaxed.Validate(document)
 }
 
+// refuses reports whether there is a schema that a text does not fit. An empty
+// text may stand for an empty object.
+func (s *schema) refuses(text string) bool {
+	return s.relaxed != nil && text != "" && text != "null" && s.fits([]byte(text)) != nil
+}
+
 // wrong is a JSON object that does not fit a schema.
 type wrong struct {
 	how  string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ import (
 
 // stream gathers the events of an attempt from one call.
 type stream struct {
-	stop context.CancelFunc
+	stop  context.CancelFunc
+	acked func() bool // whether some of its events need not come again
 
 	mu     sync.Mutex
 	events []*pluginpb.Event
@@ -22,9 +24,10 @@ type stream struct {
 	err    error // why the call ended; nil: in order
 }
 
-// follow begins to gather what receive brings. The caller waits for group.
-func follow(group *sync.WaitGroup, stop context.CancelFunc, receive func() ([]*pluginpb.Event, error)) *stream {
-	s := &stream{stop: stop}
+// follow begins to gather what receive brings, and shows it to taken. The caller
+// waits for group.
+func follow(group *sync.WaitGroup, stop context.CancelFunc, receive func() ([]*pluginpb.Event, error), taken func([]*pluginpb.Event), acked func() bool) *stream {
+	s := &stream{stop: stop, acked: acked}
 	group.Go(func() {
 		defer stop()
 		for {
@@ -40,6 +43,7 @@ func follow(group *sync.WaitGroup, stop context.CancelFunc, receive func() ([]*p
 				return
 			}
 			s.mu.Unlock()
+			taken(events)
 		}
 	})
 	return s
@@ -52,21 +56,19 @@ func (s *stream) state() (events []*pluginpb.Event, over bool, err error) {
 	return s.events[:len(s.events):len(s.events)], s.over, s.err
 }
 
-// sees waits for an event and returns it.
-func (s *stream) sees(ctx context.Context, within time.Duration, what string, is func(*pluginpb.Event) bool) (*pluginpb.Event, error) {
+// sees waits for an event and returns it; it does not wait for one that may not
+// come again.
+func (s *stream) sees(ctx context.Context, within time.Duration, what string, is func(*pluginpb.Event) bool, missed func() bool) (*pluginpb.Event, error) {
 	var found *pluginpb.Event
 	err := until(ctx, within, func() bool {
 		events, over, _ := s.state()
-		for _, e := range events {
-			if is(e) {
-				found = e
-				return true
-			}
+		if i := slices.IndexFunc(events, is); i >= 0 {
+			found = events[i]
 		}
-		return over
+		return found != nil || over || missed()
 	})
 	switch events, _, failure := s.state(); {
-	case found != nil:
+	case found != nil || missed():
 		return found, nil
 	case errors.Is(err, errLate):
 		return nil, saw("no event %q within %s, only %s", what, within, outline(events)).want("one")
@@ -79,15 +81,16 @@ func (s *stream) sees(ctx context.Context, within time.Duration, what string, is
 	}
 }
 
-// started waits until the work has begun.
+// started waits until the work has begun. When something of it was acknowledged,
+// it has, and the event does not come again.
 func (s *stream) started(ctx context.Context, within time.Duration) error {
-	_, err := s.sees(ctx, within, "started", func(e *pluginpb.Event) bool { return e.GetStarted() != nil })
+	_, err := s.sees(ctx, within, "started", func(e *pluginpb.Event) bool { return e.GetStarted() != nil }, s.acked)
 	return err
 }
 
 // ended waits for the end of the attempt.
 func (s *stream) ended(ctx context.Context, within time.Duration) (*pluginpb.Ended, error) {
-	e, err := s.sees(ctx, within, "ended", func(e *pluginpb.Event) bool { return e.GetEnded() != nil })
+	e, err := s.sees(ctx, within, "ended", func(e *pluginpb.Event) bool { return e.GetEnded() != nil }, func() bool { return false })
 	return e.GetEnded(), err
 }
 

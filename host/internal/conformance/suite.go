@@ -123,7 +123,7 @@ func (s *suite) exercise(ctx context.Context, c testCase, number int) (err error
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, caseTime, fmt.Errorf("the case was not over after %s", caseTime))
-	k := &check{suite: s, folder: filepath.Join(s.scratch, fmt.Sprintf("%02d", number))}
+	k := &check{suite: s, folder: filepath.Join(s.scratch, fmt.Sprintf("%02d", number)), described: c.group != "handshake" && c.group != "describe"}
 	if err := os.Mkdir(k.folder, 0o700); err != nil {
 		cancel()
 		return fmt.Errorf("make a place to work: %w", err)
@@ -148,6 +148,8 @@ type check struct {
 	group     sync.WaitGroup
 	processes []*process
 	planned   int
+	described bool // its processes were asked what they are, as a host does first
+	keep      bool // checkpoints are not acknowledged
 }
 
 // newPlan prepares a process of the plugin.
@@ -186,7 +188,11 @@ func (k *check) launchPlan(ctx context.Context, p *plan) (*process, error) {
 	if err := out.shake(ctx, 2*k.StartTimeout); err != nil {
 		return nil, err
 	}
-	return out, k.connect(ctx, out)
+	if err := k.connect(ctx, out); err != nil || !k.described {
+		return out, err
+	}
+	_, err = out.describe(ctx, "0.1.0") // it learns that this host keeps checkpoints
+	return out, err
 }
 
 // connect makes the connection to a process, as a host does.
@@ -201,28 +207,56 @@ func (k *check) connect(ctx context.Context, p *process) error {
 
 // start begins an attempt and follows it.
 func (k *check) start(ctx context.Context, p *process, request *pluginpb.StartRequest) *stream {
-	ctx, stop := context.WithCancel(ctx)
-	call, err := p.commands.Start(ctx, request)
-	return follow(&k.group, stop, func() ([]*pluginpb.Event, error) {
+	call, stop := context.WithCancel(ctx)
+	events, err := p.commands.Start(call, request)
+	return k.follow(ctx, stop, p, request.GetAttemptId(), func() ([]*pluginpb.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		batch, err := call.Recv()
+		batch, err := events.Recv()
 		return batch.GetEvents(), err
 	})
 }
 
 // watch follows an attempt from a number on.
 func (k *check) watch(ctx context.Context, p *process, id string, from uint64) *stream {
-	ctx, stop := context.WithCancel(ctx)
-	call, err := p.commands.Watch(ctx, &pluginpb.WatchRequest{AttemptId: id, From: from})
-	return follow(&k.group, stop, func() ([]*pluginpb.Event, error) {
+	call, stop := context.WithCancel(ctx)
+	events, err := p.commands.Watch(call, &pluginpb.WatchRequest{AttemptId: id, From: from})
+	return k.follow(ctx, stop, p, id, func() ([]*pluginpb.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		batch, err := call.Recv()
+		batch, err := events.Recv()
 		return batch.GetEvents(), err
 	})
+}
+
+// follow gathers the events of a call, and acknowledges checkpoints as they come,
+// because jobs may wait for that.
+func (k *check) follow(ctx context.Context, stop context.CancelFunc, p *process, id string, receive func() ([]*pluginpb.Event, error)) *stream {
+	commands, keep := p.commands, k.keep // as they are now
+	taken := func(events []*pluginpb.Event) {
+		number := lastCheckpoint(events).GetNumber()
+		if keep || number == 0 {
+			return
+		}
+		p.marks.raise(id, number)
+		ctx, done := p.within(ctx)
+		defer done()
+		// If it is not answered, the job shows it.
+		_, _ = commands.Ack(ctx, acknowledge(id, number))
+	}
+	return follow(&k.group, stop, receive, taken, func() bool { return p.marks.at(id) > 0 })
+}
+
+// lastCheckpoint returns the last checkpoint among events; nil if there is none.
+func lastCheckpoint(events []*pluginpb.Event) (last *pluginpb.Event) {
+	for _, e := range events {
+		if e.GetCheckpoint() != nil {
+			last = e
+		}
+	}
+	return last
 }
 
 // finish runs an example to its end on a process and returns all its events.

@@ -39,6 +39,18 @@ func acks() map[string]breed {
 			}
 			return next(ctx, r)
 		}),
+		"unmoved": ack("a job goes on waiting when its checkpoint was acknowledged", func(ctx context.Context, r *pluginpb.AckRequest, next grpc.UnaryHandler) (any, error) {
+			if a := r.GetAttempts(); len(a) == 1 && a[0].GetEvent() == 2 { // after "started"
+				return &pluginpb.AckResponse{}, nil
+			}
+			return next(ctx, r)
+		}),
+		"insistent": {wrong: "a job waits for a host that keeps no checkpoints", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
+			if r, ok := request.(*pluginpb.DescribeRequest); ok {
+				r.Features = []string{"checkpoints"}
+			}
+			return next(ctx, request)
+		}},
 		"restless": restless(),
 	}
 }

@@ -114,6 +114,7 @@ func (a *Animal) result(job *sdk.Job[Input]) error {
 func examples() []sdk.Example {
 	return []sdk.Example{
 		{Kind: sdk.Quick, Title: "Greets", Input: Input{Text: "world"}},
+		{Kind: sdk.Quick, Title: "Greets when that was noted", Input: Input{Save: true, Text: "world"}},
 		{Kind: sdk.Long, Title: "Sleeps for a minute", Input: Input{Lines: 3, Sleep: sdk.Duration(time.Minute)}},
 		{Kind: sdk.Long, Title: "Lets a child sleep for a minute", Input: Input{Sleep: sdk.Duration(time.Minute), Child: true}},
 		{Kind: sdk.Long, Title: "Sleeps for a minute, and says so first", Input: Input{Sleep: sdk.Duration(time.Minute), Save: true}},

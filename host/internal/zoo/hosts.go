@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,6 +39,7 @@ func hosts() map[string]breed {
 		}},
 		"tenacious": start("attempts that may be retried go on without host", func(r *pluginpb.StartRequest) { r.Retryable = false }),
 		"immortal":  start("attempts go on however long no host follows them", func(r *pluginpb.StartRequest) { r.OrphanTimeout = nil }),
+		"clockwork": clockwork(),
 		"hasty": {wrong: "the right to run holds for a second only", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
 			if r, ok := request.(*pluginpb.RenewRequest); ok {
 				r.ValidFor = durationpb.New(min(r.GetValidFor().AsDuration(), time.Second))
@@ -59,6 +61,36 @@ func hosts() map[string]breed {
 			}
 			return answer, err
 		}},
+	}
+}
+
+// clockwork takes the time without a host for that of the job.
+func clockwork() breed {
+	var mu sync.Mutex
+	times := map[string]time.Duration{}
+	return breed{
+		wrong: "attempts end after their orphan_timeout whatever the host does",
+		receive: func(request any) {
+			if r, ok := request.(*pluginpb.StartRequest); ok && r.GetOrphanTimeout() != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				times[r.GetAttemptId()] = r.GetOrphanTimeout().AsDuration()
+			}
+		},
+		run: func(ctx context.Context, job *sdk.Job[Input], healthy func() error) error {
+			mu.Lock()
+			within, ok := times[job.AttemptID]
+			mu.Unlock()
+			if !ok {
+				return healthy()
+			}
+			select {
+			case <-time.After(within):
+				return sdk.Errorf(sdk.Lost, "no host followed the job")
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		},
 	}
 }
 

@@ -71,6 +71,13 @@ func leftovers() map[string]breed {
 		},
 		"cleans-once": cleanup("a second Cleanup is an error", func(r *pluginpb.CleanupRequest) bool { return !cleaned.add(r.GetAttemptId()) }),
 		"cleans-own":  unseen,
+		"stumbles":    cleanup("Cleanup with a checkpoint is an error", func(r *pluginpb.CleanupRequest) bool { return r.GetCheckpoint() != nil }),
+		"secluded": {wrong: "nothing: its cluster cannot be reached when it cleans up", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
+			if _, ok := request.(*pluginpb.CleanupRequest); ok {
+				return nil, status.Error(codes.Unavailable, "the cluster cannot be reached")
+			}
+			return next(ctx, request)
+		}},
 		"foldered": cleanup("Cleanup needs the folders", func(r *pluginpb.CleanupRequest) bool {
 			_, err := os.Stat(r.GetFolders().GetLogs())
 			return err != nil

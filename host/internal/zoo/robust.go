@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -37,6 +38,11 @@ func robust() map[string]breed {
 			if r, ok := request.(*pluginpb.StartRequest); ok && r.GetFolders() == nil {
 				fmt.Fprintln(os.Stderr, "panic: nil pointer dereference")
 				os.Exit(2)
+			}
+		}},
+		"trusting": {wrong: "settings that are no JSON are taken for none", receive: func(request any) {
+			if r, ok := request.(*pluginpb.StartRequest); ok && !json.Valid(r.GetSettings()) {
+				r.Settings = []byte("{}")
 			}
 		}},
 		"delicate": {wrong: "bytes that are no protocol end the process", begin: func() {
