@@ -32,7 +32,7 @@ type Config struct {
 	Policies map[string]Policy
 
 	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
-	// them lists with their digest, or listed when they were taken in and worked.
+	// them lists with their digest, or listed when they were taken in.
 	RequireChecksums bool
 	// RequireCheck lets only binaries run that have passed the conformance check:
 	// the report of it lies beside them.
