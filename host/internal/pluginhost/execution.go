@@ -119,7 +119,7 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 func (h *Host) note(x *execution, ended *Ended) *Ended {
 	switch {
 	case ended.Left:
-	case x.ended != nil, x.process.dead():
+	case x.ended != nil, x.denied, x.process.dead():
 		h.strays.Delete(x.attempt)
 	default:
 		h.strays.Store(x.attempt, x.process)
