@@ -58,7 +58,7 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, e
 		return nil, err
 	}
 	p := &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, gone: make(chan struct{})}
-	p.left.Store(true)
+	p.detached.Store(true)
 	p.child = &child{
 		folder: folder, log: h.log, record: r, foreign: true,
 		dead: make(chan struct{}), exited: make(chan struct{}),

@@ -41,7 +41,7 @@ func (h *Host) LaunchOwn(plugin, attempt string) (int, error) {
 
 // GivenUp returns how many attempts are remembered that may still run unfollowed.
 func (h *Host) GivenUp() (n int) {
-	h.strays.Range(func(any, any) bool { n++; return true })
+	h.givenUp.Range(func(any, any) bool { n++; return true })
 	return n
 }
 

@@ -191,7 +191,7 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 			continue
 		}
 		i.attempts[id] = p.survivor(a)
-		h.strays.Store(id, p)
+		h.givenUp.Store(id, p)
 		p.owed.Add(1)
 	}
 	return p, nil
