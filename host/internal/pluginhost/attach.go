@@ -63,7 +63,7 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (p *process,
 		return nil, err
 	}
 	p = &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, gone: make(chan struct{})}
-	p.left.Store(true)
+	p.detached.Store(true)
 	p.child = &child{
 		folder: folder, log: h.log, record: r, foreign: true,
 		dead: make(chan struct{}), exited: make(chan struct{}),
@@ -103,7 +103,10 @@ func (p *process) meet(ctx context.Context, h *Host) error {
 	if err := p.connect(); err != nil {
 		return err
 	}
-	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{HostVersion: h.config.HostVersion})
+	described, err := p.plugins.Describe(ctx, &pluginpb.DescribeRequest{
+		HostVersion: h.config.HostVersion,
+		Features:    []string{featureCheckpoints},
+	})
 	if err != nil {
 		return fmt.Errorf("it does not describe itself: %s", sentence(err))
 	}

@@ -22,11 +22,11 @@ type Remains struct {
 // waits for a plugin that starts, as Run does. While the process that ran the
 // attempt may still live, it is an error.
 func (h *Host) Cleanup(ctx context.Context, r Remains) error {
-	if p, ok := h.strays.Load(r.AttemptID); ok {
+	if p, ok := h.givenUp.Load(r.AttemptID); ok {
 		if !p.(*process).dead() {
 			return fmt.Errorf("the process of plugin %s that ran the job has not ended yet", r.Plugin)
 		}
-		h.strays.Delete(r.AttemptID)
+		h.givenUp.Delete(r.AttemptID)
 	}
 	p, err := h.await(ctx, r.Plugin, r.PluginVersion)
 	if err != nil {

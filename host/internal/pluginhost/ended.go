@@ -109,6 +109,14 @@ func (x *execution) end(folders Folders, err error) *Ended {
 	if e.Stop != nil && e.Stop.Reason == StopFault {
 		e.Error, e.Result = &job.Error{Class: job.Internal, Message: e.Stop.Message}, nil
 	}
+	if e.Stop == nil && e.Error != nil {
+		switch {
+		case x.ended.GetAbandoned():
+			e.Error.Class = job.Lost // whatever the plugin calls that
+		case x.resumes && e.Error.Class != job.Lost && (x.denied || x.ended != nil && x.last == 1): // it did not begin
+			e.Error = NotResumed(e.Error)
+		}
+	}
 	lost := e.Error != nil && e.Error.Class == job.Lost
 	e.Remains = lost || x.ended == nil && (begun || x.resumes)
 	e.Resumable = lost && e.Stop == nil && (x.ended.GetAbandoned() || x.ended == nil && p.dead())
@@ -126,7 +134,7 @@ func (x *execution) expired() bool {
 // its own; nil when it was not.
 func (x *execution) overLimit() *Stop {
 	if failure := x.ended.GetError(); failure.GetLimit() != "" {
-		return &Stop{Reason: StopLimit, Message: failure.GetMessage()}
+		return &Stop{Reason: StopLimit, Message: clip(failure.GetMessage(), maxMessage)}
 	}
 	if p := x.process; x.ended == nil && p.alone() && p.ended(p.times.kill/4) {
 		if excess := p.child.excess.Load(); excess != nil {

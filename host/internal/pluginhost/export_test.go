@@ -39,6 +39,12 @@ func (h *Host) LaunchOwn(plugin, attempt string) (int, error) {
 	return p.child.record.PID, nil
 }
 
+// GivenUp returns how many attempts are remembered that may still run unfollowed.
+func (h *Host) GivenUp() (n int) {
+	h.givenUp.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
 // WithoutGroups makes the host work as on a machine without control groups.
 func (h *Host) WithoutGroups() {
 	h.grouping = func(string) (groups, error) { return groups{}, errors.New("not here") }

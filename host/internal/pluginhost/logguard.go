@@ -62,7 +62,7 @@ func cutOff(folder, name string, most int64) bool {
 	}
 	// What is cut is the open file, which the plugin cannot exchange for another,
 	// and only if it has no second name: it might be no log at all.
-	root, err := os.OpenRoot(folder)
+	root, err := openFolder(folder)
 	if err != nil {
 		return true
 	}

@@ -244,6 +244,10 @@ func (f *fake) Cleanup(_ context.Context, r *pluginpb.CleanupRequest) (*pluginpb
 
 // perform does what the input says.
 func (f *fake) perform(a *fakeAttempt, r *pluginpb.StartRequest, do string, input map[string]any) {
+	if do == "unopened" { // as what cannot reach its server
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_UNAVAILABLE, Message: "no server", RetrySafe: true})
+		return
+	}
 	a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Started{Started: &pluginpb.Started{}}})
 	f.act(a, r, do, input)
 }
@@ -294,9 +298,13 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 		a.text(fmt.Sprintf("%s %d %s of a host with %s", r.GetMode(), r.GetCheckpoint().GetFormat(), r.GetCheckpoint().GetData(), features))
 	case "lost":
 		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "it is gone"})
-	case "abandoned":
+	case "abandoned", "abandoned as canceled":
+		class := pluginpb.ErrorClass_ERROR_CLASS_LOST
+		if do != "abandoned" {
+			class = pluginpb.ErrorClass_ERROR_CLASS_CANCELED
+		}
 		a.emit(&pluginpb.Event{Kind: &pluginpb.Event_Ended{Ended: &pluginpb.Ended{
-			Error: &pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_LOST, Message: "no host"}, Abandoned: true,
+			Error: &pluginpb.Error{Class: class, Message: "no host"}, Abandoned: true,
 		}}})
 	case "file":
 		file := &pluginpb.ResultFile{Path: input["path"].(string)}
@@ -364,7 +372,7 @@ func (f *fake) act(a *fakeAttempt, r *pluginpb.StartRequest, do string, input ma
 		}
 		a.text(os.Getenv("HEIMDALL_TEST_VERSION") + " was there until the end")
 	case "over limit": // ends as plugins do that hold the limits of what they run
-		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "the job used too much", Limit: "memory"})
+		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "the job used too much" + strings.Repeat("!", 1<<20), Limit: "memory"})
 	case "quota": // a limit of somebody else
 		a.end(&pluginpb.Error{Class: pluginpb.ErrorClass_ERROR_CLASS_QUOTA, Message: "no more credits"})
 	case "hog": // takes memory and keeps it

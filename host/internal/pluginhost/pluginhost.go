@@ -64,7 +64,7 @@ type Host struct {
 
 	serving   atomic.Pointer[map[string][]*service] // by plugin; never changed once stored
 	inherited inherited
-	strays    sync.Map           // processes that may still run attempts which nobody follows, by their ids
+	givenUp   sync.Map           // processes that may still run attempts which nobody follows, by their ids
 	cancel    context.CancelFunc // ends all supervisors; nil before Start
 	running   context.Context    // until then
 	wait      sync.WaitGroup     // for the supervisors, and what runs beside them

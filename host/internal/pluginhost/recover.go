@@ -13,10 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recoverTime bounds how long a living process of an earlier life may take to
-// answer.
-const recoverTime = 5 * time.Second
-
 // recover finds the processes of an earlier life of the host. Those that live
 // and answer are taken over with the attempts that they know; what is left of
 // others is removed.
@@ -164,7 +160,7 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err := p.child.take(fd); err != nil {
 		return nil, fmt.Errorf("read what it writes: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, recoverTime)
+	ctx, cancel := context.WithTimeout(ctx, h.times.silent)
 	defer cancel()
 	if err := p.introduce(ctx, h); err != nil {
 		return p, err
@@ -195,7 +191,7 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 			continue
 		}
 		i.attempts[id] = p.survivor(a)
-		h.strays.Store(id, p)
+		h.givenUp.Store(id, p)
 		p.owed.Add(1)
 	}
 	return p, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"os"
+	"path/filepath"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -121,7 +122,7 @@ func (r *Result) open(folder string, file *pluginpb.ResultFile) error {
 	if n := len(file.GetSha256()); n != 0 && n != sha256.Size {
 		return fmt.Errorf("its digest has %d bytes, not %d", n, sha256.Size)
 	}
-	root, err := os.OpenRoot(folder)
+	root, err := openFolder(folder)
 	if err != nil {
 		return fmt.Errorf("open its folder: %w", err)
 	}
@@ -140,6 +141,20 @@ func (r *Result) open(folder string, file *pluginpb.ResultFile) error {
 	r.Bytes = info.Size()
 	r.Content = r.content(file.GetSha256())
 	return nil
+}
+
+// openFolder opens one of the folders of an attempt. Its plugin can put a link in
+// its place, which may lead no farther than the folder that holds them all.
+func openFolder(folder string) (*os.Root, error) {
+	if folder == "" {
+		return nil, errors.New("there is none")
+	}
+	attempt, err := os.OpenRoot(filepath.Dir(folder))
+	if err != nil {
+		return nil, err
+	}
+	defer attempt.Close()
+	return attempt.OpenRoot(filepath.Base(folder))
 }
 
 func (r *Result) content(digest []byte) io.Reader {

@@ -262,3 +262,24 @@ func TestALargeTable(t *testing.T) {
 		})
 	}
 }
+
+// A plugin that puts a link in the place of its folder gets nothing of elsewhere
+// taken for its result.
+func TestResultFolderThatIsALink(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	attempt, elsewhere := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(elsewhere, "secret"), []byte("not yours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(attempt, "result")); err != nil {
+		t.Fatal(err)
+	}
+	r := request("good", "a1", "")
+	r.Input = []byte(`{"do":"file","path":"secret"}`)
+	r.Folders.Result = filepath.Join(attempt, "result")
+	if ended := settle(h.Run(t.Context(), r, newSink())); ended.Error == nil || !strings.Contains(ended.Error.Message, "open its folder") {
+		t.Errorf("Ended = %+v (%v), want that its folder cannot be opened", ended, ended.Error)
+	}
+}

@@ -36,11 +36,13 @@ func (p *process) resumes(format int32) error {
 	return nil
 }
 
+// NotResumed is the error of a job whose work was to be gone on with, and was not.
+func NotResumed(why error) *job.Error {
+	return &job.Error{Class: job.Lost, Message: fmt.Sprintf("the job could not be resumed: %v; what became of its work is unknown", why)}
+}
+
 // notResumed is the end of an attempt that was to go on with the work of an
 // earlier one and did not begin.
 func notResumed(why error) *Ended {
-	return &Ended{
-		Error:   &job.Error{Class: job.Lost, Message: fmt.Sprintf("the job could not be resumed: %v; what became of its work is unknown", why)},
-		Remains: true,
-	}
+	return &Ended{Error: NotResumed(why), Remains: true}
 }

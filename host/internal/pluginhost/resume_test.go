@@ -150,6 +150,11 @@ func TestWhatAnEndLeaves(t *testing.T) {
 		{"resume on no such plugin", resuming("none", "a9", 2), false, true},
 		{"resume from an unknown format", resuming("good", "a10", 3), false, true},
 		{"resume", resuming("good", "a11", 2), false, false},
+		{"abandoned in other words", saving("a12", "q", "abandoned as canceled"), true, true},
+		{"failure to begin", request("good", "a13", "unopened"), false, false},
+		{"resume that cannot begin", resumingTo("a14", "unopened"), false, true},
+		{"resume that is refused", resumingTo("a15", "refuse"), false, true},
+		{"resume that fails", resumingTo("a16", "fail"), false, false},
 	} {
 		ended := settle(h.Run(t.Context(), tt.request, newSink()))
 		if ended.Resumable != tt.resumable || ended.Remains != tt.remains {
@@ -167,6 +172,12 @@ func TestWhatAnEndLeaves(t *testing.T) {
 	if ended := settle(h.Run(ctx, resuming("good", "b2", 2), newSink())); !ended.Remains {
 		t.Error("one that was to resume leaves what the one before it has begun")
 	}
+}
+
+func resumingTo(id, do string) pluginhost.Request {
+	r := resuming("good", id, 2)
+	r.Input = request("good", id, do).Input
+	return r
 }
 
 func resuming(plugin, id string, format int32) pluginhost.Request {
@@ -248,6 +259,20 @@ func TestCleanup(t *testing.T) {
 	}
 	if err := h.Cleanup(t.Context(), remains("none", "a1")); err == nil {
 		t.Error("Cleanup by no plugin = nil, want an error: it is to be tried again")
+	}
+}
+
+// What a plugin refused does not run anywhere, and need not be remembered.
+func TestRefusedAttemptsAreForgotten(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	ended, _ := run(t, h, "good", "a1", "refuse")
+	if ended.Error == nil {
+		t.Fatal("the attempt was not refused")
+	}
+	if got := h.GivenUp(); got != 0 {
+		t.Errorf("%d attempts are remembered as given up, want none", got)
 	}
 }
 

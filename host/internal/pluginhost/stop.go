@@ -89,7 +89,7 @@ var cancelReasons = map[StopReason]pluginpb.CancelReason{
 // the attempt, or when cut is called.
 func (x *execution) stop(life context.Context, stop *Stop, cut func()) {
 	if stop.Reason == StopDetach {
-		x.leave.Store(true)
+		x.detached.Store(true)
 		cut()
 		return
 	}

@@ -185,7 +185,7 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 		return errors.New(text)
 	case <-ctx.Done():
 	}
-	if p.left.Load() {
+	if p.detached.Load() {
 		p.acks.flush(context.Background())
 		if p.child.foreign {
 			p.part()

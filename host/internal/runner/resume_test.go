@@ -289,3 +289,17 @@ func TestCleanup(t *testing.T) {
 		t.Errorf("Cleanup = %v, want that the command is gone", err)
 	}
 }
+
+// A job whose command is gone cannot be resumed, and has left what it began: that
+// is lost, to be cleaned up, and not safe to try again.
+func TestResumeWithoutACommand(t *testing.T) {
+	f := newFixture(t)
+	c := f.claimed()
+	orphan := *c.Job
+	orphan.Pair.CommandID = "gone"
+	c.Job, c.Resume, c.Checkpoint = &orphan, true, &job.Checkpoint{Attempt: 1}
+	o, _ := f.runner(plugins{}).Run(t.Context(), c, func(time.Time) {})
+	if o.Error == nil || o.Error.Class != job.Lost || o.Error.RetrySafe || o.Remains == "" {
+		t.Errorf("outcome = %+v (%+v), want class lost and that something remains", o, o.Error)
+	}
+}

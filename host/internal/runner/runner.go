@@ -81,6 +81,9 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 	request, err := r.request(c)
 	if err != nil {
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
+		if c.Resume {
+			ended.Error = pluginhost.NotResumed(err)
+		}
 		return r.outcome(ctx, c, begun, ended, sink)
 	}
 	if c.Resume {
