@@ -199,7 +199,9 @@ func testCleanup(t *testing.T, db *store.DB) {
 		t.Errorf("one cleanup: got %d and error %v", len(due), err)
 	}
 
-	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(time.Hour)); err != nil {
+	postponed := got[bare.JobID]
+	postponed.Tries = 2
+	if err := db.Postpone(t.Context(), h.id, h.epoch, postponed, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Cleaned(t.Context(), h.id, h.epoch, c); err != nil {
@@ -208,7 +210,7 @@ func testCleanup(t *testing.T, db *store.DB) {
 	if got := cleanups(); len(got) > 0 {
 		t.Errorf("due: got %d, want none: one is done and the other postponed", len(got))
 	}
-	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(-time.Hour)); err != nil {
+	if err := db.Postpone(t.Context(), h.id, h.epoch, postponed, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	c = cleanups()[bare.JobID]
