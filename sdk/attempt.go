@@ -97,11 +97,14 @@ func (a *attempt) run() {
 func (a *attempt) perform() error {
 	request := a.request
 	if request.GetMode() == pluginpb.StartMode_START_MODE_RESUME {
+		capabilities, format := a.server.description.GetCapabilities(), request.GetCheckpoint().GetFormat()
 		switch {
-		case !a.server.description.GetCapabilities().GetResume():
+		case !capabilities.GetResume():
 			return Errorf(Lost, "plugin %s cannot go on with the work of an earlier attempt", a.server.description.GetName())
 		case request.GetCheckpoint() == nil:
 			return Errorf(Lost, "there is no checkpoint to go on from")
+		case !slices.Contains(capabilities.GetCheckpointFormats(), format):
+			return Errorf(Lost, "plugin %s does not read checkpoints of format %d, only %v", a.server.description.GetName(), format, capabilities.GetCheckpointFormats())
 		}
 	}
 

@@ -78,3 +78,6 @@ func (r Remains) Dir() string { return r.request.GetFolders().GetWork() }
 
 // Load reads the last checkpoint into v and reports whether there is one.
 func (r Remains) Load(v any) (bool, error) { return loadCheckpoint(r.request.GetCheckpoint(), v) }
+
+// CheckpointFormat returns the format of what Load reads; 0 when there is nothing.
+func (r Remains) CheckpointFormat() int32 { return r.request.GetCheckpoint().GetFormat() }

@@ -183,3 +183,7 @@ func (j *Job[Input]) Save(v any) error { return j.a.save(v) }
 func (j *Job[Input]) Load(v any) (bool, error) {
 	return loadCheckpoint(j.a.request.GetCheckpoint(), v)
 }
+
+// CheckpointFormat returns the format of what Load reads, one of those of the
+// option Resume; 0 when there is nothing.
+func (j *Job[Input]) CheckpointFormat() int32 { return j.a.request.GetCheckpoint().GetFormat() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -363,6 +364,22 @@ func TestResume(t *testing.T) {
 	got = sdktest.Run(t, load, nil, nil, sdktest.Resume("q1"))
 	if got.Err == nil || got.Err.Class != sdk.Lost {
 		t.Errorf("without the capability: Err = %v, want class lost", got.Err)
+	}
+}
+
+// A plugin that reads an older format, too, is told which one it gets; it never
+// sees another.
+func TestResumeFromAFormat(t *testing.T) {
+	t.Parallel()
+
+	load := script(func(_ context.Context, job *rawJob) error { return job.Text(fmt.Sprint(job.CheckpointFormat())) })
+	for format, want := range map[int32]string{0: "2", 1: "1", 2: "2", 3: ""} {
+		got := sdktest.Run(t, load, nil, nil, sdktest.Resume("q1"), sdktest.Plugin(sdk.Resume(2, 1)), sdktest.Request(func(r *pluginpb.StartRequest) {
+			r.Checkpoint.Format = format
+		}))
+		if got.Text != want || (got.Err != nil) != (want == "") || got.Err != nil && got.Err.Class != sdk.Lost {
+			t.Errorf("from format %d: got %q and %v, want %q, and lost for one that it does not read", format, got.Text, got.Err, want)
+		}
 	}
 }
 

@@ -49,9 +49,10 @@ func Deadline(d time.Duration) Option {
 	return func(s *setup) { s.request.Deadline = timestamppb.New(time.Now().Add(d)) }
 }
 
-// Resume makes the job go on from a checkpoint of format 1, as an earlier attempt
+// Resume makes the job go on from a checkpoint as an earlier attempt of the plugin
 // saved it: a value that is written as JSON, such as the Checkpoint of an Outcome.
-// The plugin needs the option sdk.Resume.
+// It is of the first format of the plugin, which needs the option sdk.Resume;
+// Request can give it another.
 func Resume(checkpoint any) Option {
 	return func(s *setup) {
 		s.request.Mode = pluginpb.StartMode_START_MODE_RESUME
@@ -64,7 +65,7 @@ func wireCheckpoint(v any) *pluginpb.Checkpoint {
 	if err != nil {
 		panic(fmt.Sprintf("sdktest: a checkpoint cannot be written as JSON: %v", err))
 	}
-	return &pluginpb.Checkpoint{Format: 1, Data: data}
+	return &pluginpb.Checkpoint{Data: data}
 }
 
 // Plugin adds options that the plugin passes to sdk.Serve.
@@ -89,7 +90,7 @@ func Run[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settings
 func Start[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, settings, input any, opts ...Option) *Attempt {
 	t.Helper()
 	s := newSetup(t, settings, input, opts)
-	client := serve(t, create, s)
+	client := serve(t, create, s, s.request.GetCheckpoint())
 	stream, err := client.Start(t.Context(), s.request)
 	if err != nil {
 		t.Fatalf("start: %v", err)
@@ -114,7 +115,7 @@ func Cleanup[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, sett
 	if checkpoint != nil {
 		request.Checkpoint = wireCheckpoint(checkpoint)
 	}
-	_, err := serve(t, create, s).Cleanup(t.Context(), request)
+	_, err := serve(t, create, s, request.GetCheckpoint()).Cleanup(t.Context(), request)
 	return err
 }
 
@@ -144,18 +145,31 @@ func newSetup(t testing.TB, settings, input any, opts []Option) *setup {
 	return s
 }
 
-// serve serves a new plugin until the test ends and returns a client of it.
-func serve[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, s *setup) pluginpb.CommandServiceClient {
+// serve serves a new plugin until the test ends and returns a client of it. A
+// checkpoint without a format gets the one that the plugin writes.
+func serve[P sdk.Plugin[Input], Input any](t testing.TB, create func() P, s *setup, checkpoint *pluginpb.Checkpoint) pluginpb.CommandServiceClient {
 	t.Helper()
 	plugin, err := sdk.New("test", create, s.plugin...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return connect(t, plugin)
+	conn := connect(t, plugin)
+	if checkpoint != nil && checkpoint.GetFormat() == 0 {
+		request := &pluginpb.DescribeRequest{Features: []string{"checkpoints"}}
+		described, err := pluginpb.NewPluginServiceClient(conn).Describe(t.Context(), request)
+		if err != nil {
+			t.Fatalf("describe: %v", err)
+		}
+		checkpoint.Format = 1
+		if formats := described.GetCapabilities().GetCheckpointFormats(); len(formats) > 0 {
+			checkpoint.Format = formats[0]
+		}
+	}
+	return pluginpb.NewCommandServiceClient(conn)
 }
 
-// connect serves the plugin until the test ends and returns a client of it.
-func connect(t testing.TB, plugin *sdk.Server) pluginpb.CommandServiceClient {
+// connect serves the plugin until the test ends and returns a connection to it.
+func connect(t testing.TB, plugin *sdk.Server) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(plugin.GRPCOptions()...)
@@ -179,7 +193,7 @@ func connect(t testing.TB, plugin *sdk.Server) pluginpb.CommandServiceClient {
 		server.Stop()
 		<-served
 	})
-	return pluginpb.NewCommandServiceClient(conn)
+	return conn
 }
 
 // Attempt is a job that runs.

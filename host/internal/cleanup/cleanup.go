@@ -4,6 +4,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 // Store knows what is left to clean up.
@@ -47,7 +49,9 @@ const (
 	atOnce   = 4                // attempts that are cleaned up after beside each other
 	batch    = 16               // read at once: each may have a checkpoint
 	longest  = 10 * time.Minute // between two tries
-	giveUp   = 24 * time.Hour   // after the end of the attempt
+	giveUp   = 24 * time.Hour   // after the end of the attempt, and
+	leastTry = 20               // tries: the host may have been off for most of that
+	slowly   = time.Hour        // between two looks at a process that outlives giveUp
 )
 
 // New returns a cleaner. It does nothing before Serve.
@@ -116,12 +120,23 @@ func (c *Cleaner) one(ctx context.Context, left job.Cleanup) error {
 	case err == nil:
 		log.Info("what a lost job may have left outside is removed", "reason", left.Reason)
 		err = c.Store.Cleaned(ctx, c.Host, c.Epoch, left)
-	case time.Since(left.Since) > giveUp:
+	case errors.Is(err, pluginhost.ErrStillRuns):
+		again := min(max(time.Since(left.Since), lookTime), longest)
+		if time.Since(left.Since) > giveUp {
+			again = slowly
+			log.Error("what a lost job may have left outside stays while its plugin's process lives: end that process",
+				"command", left.Job.Pair.CommandID, "cluster", left.Job.Pair.ClusterID, "reason", left.Reason, "error", err, "again_in", again)
+		} else {
+			log.Warn("what a lost job may have left outside is not removed yet", "error", err, "again_in", again.Round(time.Second))
+		}
+		err = c.Store.Postpone(ctx, c.Host, c.Epoch, left, time.Now().Add(again))
+	case time.Since(left.Since) > giveUp && left.Tries+1 >= leastTry:
 		log.Error("what a lost job may have left outside stays: look after it by hand",
 			"command", left.Job.Pair.CommandID, "cluster", left.Job.Pair.ClusterID, "tries", left.Tries+1, "reason", left.Reason, "error", err)
 		err = c.Store.Cleaned(ctx, c.Host, c.Epoch, left)
 	default:
 		again := pause(left.Tries)
+		left.Tries++
 		log.Warn("what a lost job may have left outside is not removed yet", "error", err, "again_in", again.Round(time.Second))
 		err = c.Store.Postpone(ctx, c.Host, c.Epoch, left, time.Now().Add(again))
 	}

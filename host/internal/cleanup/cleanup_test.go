@@ -3,6 +3,7 @@ package cleanup_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,6 +26,7 @@ type memory struct {
 	left   map[job.ID]*entry
 	away   error
 	broken map[job.ID]int // tries that fail yet; below 0: all
+	failed error          // what a failed try returns
 	tries  map[job.ID][]time.Time
 	busy   int
 	most   int
@@ -35,7 +38,7 @@ type entry struct {
 }
 
 func newMemory() *memory {
-	return &memory{left: map[job.ID]*entry{}, broken: map[job.ID]int{}, tries: map[job.ID][]time.Time{}}
+	return &memory{left: map[job.ID]*entry{}, broken: map[job.ID]int{}, tries: map[job.ID][]time.Time{}, failed: errors.New("cannot remove it")}
 }
 
 func (m *memory) add(fails int) job.ID {
@@ -63,7 +66,7 @@ func (m *memory) Postpone(_ context.Context, _ string, _ int64, c job.Cleanup, d
 	defer m.mu.Unlock()
 	if m.away == nil {
 		m.left[c.Job.ID].due = due
-		m.left[c.Job.ID].Tries++
+		m.left[c.Job.ID].Tries = c.Tries
 	}
 	return m.away
 }
@@ -96,7 +99,7 @@ func (m *memory) Cleanup(ctx context.Context, c job.Cleanup) error {
 	defer m.mu.Unlock()
 	m.busy--
 	if fails != 0 {
-		return errors.New("cannot remove it")
+		return m.failed
 	}
 	return nil
 }
@@ -222,6 +225,46 @@ func TestCleanupIsLeftToTheNextLife(t *testing.T) {
 		stop()
 		if len(m.left) != 2 || len(m.tries) != 1 {
 			t.Errorf("%d left after %d were tried, want both after the one that was under way", len(m.left), len(m.tries))
+		}
+	})
+}
+
+// The host was off for longer than it tries, and the first try after that fails.
+func TestCleanupAfterAWeekend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		id := m.add(1)
+		time.Sleep(48 * time.Hour)
+		_, stop := serve(t, m)
+		time.Sleep(time.Hour)
+		stop()
+		if n := len(m.tries[id]); n != 2 || len(m.left) > 0 {
+			t.Errorf("%d tries, %d left, want that the second one is made and removes it", n, len(m.left))
+		}
+	})
+}
+
+// While the process lives that ran the attempt nothing can be cleaned up, and that
+// is not given up: once it is dead there are as many tries as for any other.
+func TestCleanupWhileTheProcessLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.failed = fmt.Errorf("plugin p: %w", pluginhost.ErrStillRuns)
+		id := m.add(-1)
+		_, stop := serve(t, m)
+		time.Sleep(72 * time.Hour)
+		synctest.Wait()
+		m.mu.Lock()
+		looks := len(m.tries[id])
+		m.failed, m.broken[id] = errors.New("cannot remove it"), 1
+		m.mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		stop()
+		if n := len(m.tries[id]); n != looks+2 || len(m.left) > 0 {
+			t.Errorf("%d tries once it is dead, %d left, want that the second one is made and removes it", n-looks, len(m.left))
+		}
+		if looks < 48+24*6 || looks > 48+24*6+20 {
+			t.Errorf("%d looks in three days, want one in ten minutes on the first and one in an hour then", looks)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,14 +18,17 @@ type Remains struct {
 	Reason  string // one sentence: why something may be left
 }
 
+// ErrStillRuns is why nothing can be cleaned up yet after an attempt.
+var ErrStillRuns = errors.New("the process that ran the job has not ended yet")
+
 // Cleanup has the plugin remove what an attempt may have left outside. It returns
 // nil when nothing is left; a plugin that knows no cleanup leaves nothing. It
 // waits for a plugin that starts, as Run does. While the process that ran the
-// attempt may still live, it is an error.
+// attempt may still live, the error is ErrStillRuns.
 func (h *Host) Cleanup(ctx context.Context, r Remains) error {
 	if p, ok := h.givenUp.Load(r.AttemptID); ok {
 		if !p.(*process).dead() {
-			return fmt.Errorf("the process of plugin %s that ran the job has not ended yet", r.Plugin)
+			return fmt.Errorf("plugin %s: %w", r.Plugin, ErrStillRuns)
 		}
 		h.givenUp.Delete(r.AttemptID)
 	}

@@ -43,18 +43,26 @@ func (r *Runner) Sweep(ctx context.Context, jobs Jobs) {
 	}
 }
 
-// sweep removes the folder of the last attempt of an ended job.
+// sweep removes the folders of the attempts of an ended job. Earlier ones have
+// handed their logs on; where they could not, nobody else has them.
 func (r *Runner) sweep(j *job.Job) {
-	folder := r.folder(j.ID, j.Attempt)
+	for attempt := 1; attempt < j.Attempt; attempt++ {
+		r.sweepOne(j.ID, attempt, job.Logs{})
+	}
+	r.sweepOne(j.ID, j.Attempt, j.Logs)
+}
+
+func (r *Runner) sweepOne(id job.ID, attempt int, stored job.Logs) {
+	folder := r.folder(id, attempt)
 	if _, err := os.Lstat(folder); err != nil {
 		return
 	}
-	if unkept(folder, "stdout", j.Logs.Stdout) || unkept(folder, "stderr", j.Logs.Stderr) {
+	if unkept(folder, "stdout", stored.Stdout) || unkept(folder, "stderr", stored.Stderr) {
 		r.Log.Warn("a folder has logs of an ended job that could not be stored; it stays", "folder", folder)
 		return
 	}
 	r.remove(folder)
-	r.Log.Info("the folder of an ended attempt was removed", "job", j.ID, "attempt", j.Attempt)
+	r.Log.Info("the folder of an ended attempt was removed", "job", id, "attempt", attempt)
 }
 
 // unkept reports whether a folder has a stream that is not stored under a key.

@@ -30,6 +30,7 @@ func TestSweep(t *testing.T) {
 		"it has written nothing":  {&job.Job{Status: job.Failed, Attempt: 1}, "", false},
 		"its log was not stored":  {&job.Job{Status: job.Failed, Attempt: 1}, "text", true},
 		"it runs":                 {&job.Job{Status: job.Running, Attempt: 1}, "text", true},
+		"a later one has its log": {&job.Job{Status: job.Failed, Attempt: 3}, "", false},
 		"it has a later attempt":  {&job.Job{Status: job.Failed, Attempt: 2}, "text", true},
 		"it is from another life": {nil, "text", true},
 	} {

@@ -46,10 +46,10 @@ func (db *DB) Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) er
 }
 
 // Resume records the end of an attempt that was lost, and gives its lease to the
-// attempt that goes on from its checkpoint, in one commit: the job runs on. When
-// somebody has asked to cancel the job it does neither, and returns who. To
-// repeat what was done is no error. It returns ErrLeaseLost, and has changed
-// nothing, when there is no such lease.
+// attempt that goes on from its checkpoint, with all that the job has shown, in one
+// commit: the job runs on. When somebody has asked to cancel the job it does
+// neither, and returns who. To repeat what was done is no error. It returns
+// ErrLeaseLost, and has changed nothing, when there is no such lease.
 func (db *DB) Resume(ctx context.Context, e job.End) (l job.Lease, canceledBy string, err error) {
 	if err := checkEnd(e); err != nil {
 		return l, "", err
@@ -85,6 +85,10 @@ func resume(ctx context.Context, tx transaction, e job.End) (canceledBy string, 
 		return "", err
 	}
 	if n > 0 {
+		// The job has shown some since the checkpoint.
+		if _, err := tx.ExecContext(ctx, "UPDATE checkpoint SET outputs = $2 WHERE job_id = $1", string(e.JobID), toJSON(e.Outputs)); err != nil {
+			return "", err
+		}
 		return "", insertAttempt(ctx, tx, e, toTime(e.StartedAt))
 	}
 

@@ -50,10 +50,10 @@ func (db *DB) cleanups(ctx context.Context, host string, epoch int64, n int) ([]
 	return due, rows.Err()
 }
 
-// Postpone notes that a try to clean up has failed, and when the next is due. It
-// returns ErrFenced, and has changed nothing, when the epoch of the host is over.
+// Postpone notes how many tries to clean up have failed, and when the next is due.
+// It returns ErrFenced, and has changed nothing, when the epoch of the host is over.
 func (db *DB) Postpone(ctx context.Context, host string, epoch int64, c job.Cleanup, due time.Time) error {
-	return db.settleCleanup(ctx, host, epoch, c, "UPDATE cleanup SET tries = tries + 1, due_at = $3 WHERE job_id = $1 AND attempt = $2", stamp(due))
+	return db.settleCleanup(ctx, host, epoch, c, "UPDATE cleanup SET tries = $3, due_at = $4 WHERE job_id = $1 AND attempt = $2", c.Tries, stamp(due))
 }
 
 // Cleaned forgets an attempt whose remains are gone, or given up. It returns

@@ -89,6 +89,7 @@ func testResume(t *testing.T, db *store.DB) {
 	save(t, db, l, &job.Checkpoint{Format: 2, Data: []byte("q1")})
 	e := ended(l, job.Failed)
 	e.Build, e.StartedAt = "0123", time.Date(2026, 5, 17, 9, 30, 0, 0, time.UTC)
+	e.Outputs = []job.Output{{Key: "late", Value: "shown after the save"}}
 	for what, other := range others(l) {
 		stale := e
 		stale.Lease = other
@@ -120,6 +121,8 @@ func testResume(t *testing.T, db *store.DB) {
 	next, adopted := h.again(t)
 	if c := adopted[0].Checkpoint; adopted[0].Lease.Attempt != 2 || c == nil || c.Attempt != 1 || string(c.Data) != "q1" {
 		t.Errorf("adopted: got %+v with checkpoint %+v, want the second attempt with that of the first", adopted[0].Lease, c)
+	} else {
+		wantSame(t, "outputs of the checkpoint", c.Outputs, e.Outputs)
 	}
 	want.Epoch = next.epoch
 	end(t, db, ended(want, job.Succeeded))
@@ -196,7 +199,9 @@ func testCleanup(t *testing.T, db *store.DB) {
 		t.Errorf("one cleanup: got %d and error %v", len(due), err)
 	}
 
-	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(time.Hour)); err != nil {
+	postponed := got[bare.JobID]
+	postponed.Tries = 2
+	if err := db.Postpone(t.Context(), h.id, h.epoch, postponed, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Cleaned(t.Context(), h.id, h.epoch, c); err != nil {
@@ -205,7 +210,7 @@ func testCleanup(t *testing.T, db *store.DB) {
 	if got := cleanups(); len(got) > 0 {
 		t.Errorf("due: got %d, want none: one is done and the other postponed", len(got))
 	}
-	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(-time.Hour)); err != nil {
+	if err := db.Postpone(t.Context(), h.id, h.epoch, postponed, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	c = cleanups()[bare.JobID]
