@@ -47,6 +47,7 @@ var layers = map[string]int{
 	"internal/objectstore": 1,
 	"internal/auth":        1,
 	"internal/config":      1,
+	"internal/folder":      1,
 	"internal/scaffold":    1,
 
 	"internal/errs":        0,

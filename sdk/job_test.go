@@ -293,13 +293,16 @@ func TestAbandonedEnd(t *testing.T) {
 		save   bool
 		resume bool
 		mode   pluginpb.CancelMode
+		reason pluginpb.CancelReason
 		want   bool
 	}{
-		"with a checkpoint":            {true, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, true},
-		"with that of an earlier one":  {false, true, pluginpb.CancelMode_CANCEL_MODE_ABANDON, true},
-		"without":                      {false, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, false},
-		"canceled with a checkpoint":   {true, false, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, false},
-		"canceled with that of others": {false, true, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, false},
+		"with a checkpoint":            {true, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, true},
+		"with that of an earlier one":  {false, true, pluginpb.CancelMode_CANCEL_MODE_ABANDON, pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, true},
+		"without":                      {false, false, pluginpb.CancelMode_CANCEL_MODE_ABANDON, pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, false},
+		"without, and by force":        {false, false, pluginpb.CancelMode_CANCEL_MODE_FORCED, pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, false},
+		"by force without a right":     {true, false, pluginpb.CancelMode_CANCEL_MODE_FORCED, pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, true},
+		"canceled with a checkpoint":   {true, false, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelReason_CANCEL_REASON_USER, false},
+		"canceled with that of others": {false, true, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelReason_CANCEL_REASON_USER, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -324,10 +327,14 @@ func TestAbandonedEnd(t *testing.T) {
 				h.ack("a", s.until(func(e *pluginpb.Event) bool { return e.GetCheckpoint() != nil }).GetNumber())
 			}
 			s.until(func(e *pluginpb.Event) bool { return e.GetOutput() != nil })
-			h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Mode: test.mode, Reason: pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST})
+			h.cancel(&pluginpb.CancelRequest{AttemptId: "a", Mode: test.mode, Reason: test.reason})
 			ended := s.until(func(e *pluginpb.Event) bool { return e.GetEnded() != nil }).GetEnded()
-			if ended.GetAbandoned() != test.want || ended.GetError().GetClass() != pluginpb.ErrorClass_ERROR_CLASS_LOST {
-				t.Errorf("ended %v, want abandoned: %t", ended, test.want)
+			class := pluginpb.ErrorClass_ERROR_CLASS_LOST
+			if test.reason == pluginpb.CancelReason_CANCEL_REASON_USER {
+				class = pluginpb.ErrorClass_ERROR_CLASS_CANCELED
+			}
+			if ended.GetAbandoned() != test.want || ended.GetError().GetClass() != class {
+				t.Errorf("ended %v, want abandoned: %t, class %v", ended, test.want, class)
 			}
 		})
 	}

@@ -44,8 +44,8 @@ func (l *lease) touch() {
 	l.seen = max(l.seen, now)
 }
 
-// renew extends the host's right. It returns the epoch in force, and false when
-// the given one is older.
+// renew notes that the host lives, and extends its right unless validFor is 0. It
+// returns the epoch in force, and false when the given one is older.
 func (l *lease) renew(epoch int64, validFor time.Duration) (known int64, ok bool) {
 	now := bootTime()
 	l.mu.Lock()
@@ -55,7 +55,9 @@ func (l *lease) renew(epoch int64, validFor time.Duration) (known int64, ok bool
 	}
 	l.epoch = epoch
 	l.seen = max(l.seen, now)
-	l.until = now + validFor
+	if validFor != 0 {
+		l.until = now + validFor
+	}
 	return epoch, true
 }
 

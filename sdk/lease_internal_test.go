@@ -26,6 +26,7 @@ func TestLook(t *testing.T) {
 		request *pluginpb.StartRequest // nil: none runs
 		ended   bool                   // and has ended
 		renewed time.Duration          // right to run; 0: never renewed
+		heard   bool                   // the host said after it that it lives, without a new right
 		after   time.Duration
 		stops   bool
 		exits   bool
@@ -40,6 +41,9 @@ func TestLook(t *testing.T) {
 		"retryable, right holds":        {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, after: 59 * time.Second},
 		"retryable, right passed":       {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, after: 61 * time.Second, stops: true},
 		"retryable, no right known":     {request: &pluginpb.StartRequest{Retryable: true}, after: time.Hour},
+		"retryable, only heard of":      {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, heard: true, after: 61 * time.Second, stops: true},
+		"retryable, right stays":        {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, heard: true, after: 59 * time.Second},
+		"retryable, never a right":      {request: &pluginpb.StartRequest{Retryable: true}, heard: true, after: time.Hour},
 		"not retryable, right passed":   {request: &pluginpb.StartRequest{}, renewed: time.Minute, after: 61 * time.Second},
 	}
 	for name, test := range tests {
@@ -52,6 +56,13 @@ func TestLook(t *testing.T) {
 			}
 			if test.renewed > 0 {
 				s.lease.renew(1, test.renewed)
+			}
+			if test.heard {
+				s.lease.seen = 0
+				s.lease.renew(1, 0)
+				if s.lease.seen == 0 {
+					t.Error("the host said that it lives, and is not heard of")
+				}
 			}
 			if test.request != nil {
 				test.request.AttemptId = "a"
@@ -164,6 +175,39 @@ func TestGraceOfTheHostCounts(t *testing.T) {
 		}
 		time.Sleep(time.Hour) // virtual; until Run returns
 	})
+}
+
+// A host that has lost its right must not end the outside work that another goes on
+// with, however it asks, and is not kept waiting.
+func TestWorkWithACheckpointIsLeftWhenTheRightIsLost(t *testing.T) {
+	t.Parallel()
+
+	for _, mode := range []pluginpb.CancelMode{
+		pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelMode_CANCEL_MODE_FORCED, pluginpb.CancelMode_CANCEL_MODE_ABANDON,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := New("test", func() *deaf { return &deaf{} })
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			a, err := s.begin(&pluginpb.StartRequest{AttemptId: "a", Checkpoint: &pluginpb.Checkpoint{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.obey(&pluginpb.CancelRequest{Mode: mode, Grace: durationpb.New(time.Hour), Reason: pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST})
+			if !Abandoned(a.ctx) {
+				t.Errorf("%v: Run is not told to leave the work alone", mode)
+			}
+			if err := s.waitIdle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := time.Since(begun), abandonTime+deafTime; got != want {
+				t.Errorf("%v: ended after %v, want %v", mode, got, want)
+			}
+			time.Sleep(3 * time.Hour) // virtual; until Run returns
+		})
+	}
 }
 
 // deaf takes no notice of anything for some hours.

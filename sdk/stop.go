@@ -14,6 +14,9 @@ const (
 	// deafTime is how long Run may go on after a forced stop before its end is
 	// reported without it.
 	deafTime = time.Second
+	// abandonTime is the grace of an attempt whose outside work goes on elsewhere:
+	// there is nothing to bring to an end, and the host waits five seconds.
+	abandonTime = 2 * time.Second
 )
 
 // Abandoned reports whether the context that Run got was canceled because
@@ -42,10 +45,15 @@ func (s *stopped) Error() string { return s.reason.Error() }
 // Unwrap returns the reason.
 func (s *stopped) Unwrap() error { return s.reason }
 
-// obey stops the attempt as the host asks.
+// obey stops the attempt as the host asks. One that others may go on with is left
+// to them when the host has lost its right, however it asks.
 func (a *attempt) obey(request *pluginpb.CancelRequest) bool {
 	reason := stopError(request.GetReason(), request.GetMessage())
-	return a.stop(request.GetMode(), request.GetGrace().AsDuration(), reason)
+	mode := request.GetMode()
+	if request.GetReason() == pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST && a.leave() == pluginpb.CancelMode_CANCEL_MODE_ABANDON {
+		mode = pluginpb.CancelMode_CANCEL_MODE_ABANDON
+	}
+	return a.stop(mode, request.GetGrace().AsDuration(), reason)
 }
 
 // stop asks the attempt to stop and reports whether it still ran. The first
@@ -57,15 +65,21 @@ func (a *attempt) stop(mode pluginpb.CancelMode, grace time.Duration, reason *Er
 		a.mu.Unlock()
 		return false
 	}
-	first := !a.stopping
+	first, left := !a.stopping, false
 	a.stopping = true
-	a.abandoned = a.abandoned || mode == pluginpb.CancelMode_CANCEL_MODE_ABANDON
+	if mode == pluginpb.CancelMode_CANCEL_MODE_ABANDON && !a.abandoned {
+		a.abandoned, left = true, true
+	}
 	a.mu.Unlock()
 
 	a.cancel(&stopped{attempt: a, reason: reason})
 	switch {
 	case mode == pluginpb.CancelMode_CANCEL_MODE_FORCED:
 		a.force()
+	case left:
+		a.eachChild((*Cmd).Terminate)
+		a.forceAfter(abandonTime)
+	case mode == pluginpb.CancelMode_CANCEL_MODE_ABANDON: // it was said before
 	case first:
 		a.eachChild((*Cmd).Terminate)
 		if grace <= 0 {

@@ -361,8 +361,8 @@ type StartRequest struct {
 	Limits *Limits `protobuf:"bytes,14,opt,name=limits,proto3" json:"limits,omitempty"`
 	// When the attempt is canceled with CANCEL_REASON_TIMEOUT; unset means never.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// How long work that may not be retried goes on while no host follows it;
-	// unset means without limit.
+	// How long work that may not be retried goes on while no host is heard of, by
+	// Renew or any other call; unset means without limit.
 	OrphanTimeout *durationpb.Duration `protobuf:"bytes,16,opt,name=orphan_timeout,json=orphanTimeout,proto3" json:"orphan_timeout,omitempty"`
 	// W3C trace context of the submission ("traceparent"); empty when there is none.
 	Traceparent string `protobuf:"bytes,17,opt,name=traceparent,proto3" json:"traceparent,omitempty"`

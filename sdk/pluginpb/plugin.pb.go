@@ -732,14 +732,15 @@ func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 	return file_heimdall_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
 }
 
-// RenewRequest extends the host's right to run.
+// RenewRequest says that the host lives, and extends its right to run.
 type RenewRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Epoch of the host: it grows with each start of the host, and a lower one
 	// than known is refused with the status FAILED_PRECONDITION.
 	HostEpoch int64 `protobuf:"varint,1,opt,name=host_epoch,json=hostEpoch,proto3" json:"host_epoch,omitempty"`
 	// How long the right holds, counted on CLOCK_BOOTTIME from a moment before
-	// the host asked its database.
+	// the host asked its database. 0 or unset: the host lives, but has no new right;
+	// one that was given before stays as it is, until it runs out.
 	ValidFor      *durationpb.Duration `protobuf:"bytes,2,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

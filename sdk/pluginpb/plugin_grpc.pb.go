@@ -49,8 +49,9 @@ type PluginServiceClient interface {
 	// Configure hands over the operator's settings of the plugin itself. The host
 	// calls it once per process before any work, and again when they change.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
-	// Renew extends the host's own right to run. When it runs out, attempts that
-	// may be retried elsewhere stop themselves.
+	// Renew says every few seconds that the host lives, and extends its own right to
+	// run. When that runs out, attempts that may be retried elsewhere stop
+	// themselves.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	// List names the attempts that this process knows. A restarted host asks it
 	// first: an attempt that is not listed was never started here.
@@ -139,8 +140,9 @@ type PluginServiceServer interface {
 	// Configure hands over the operator's settings of the plugin itself. The host
 	// calls it once per process before any work, and again when they change.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
-	// Renew extends the host's own right to run. When it runs out, attempts that
-	// may be retried elsewhere stop themselves.
+	// Renew says every few seconds that the host lives, and extends its own right to
+	// run. When that runs out, attempts that may be retried elsewhere stop
+	// themselves.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	// List names the attempts that this process knows. A restarted host asks it
 	// first: an attempt that is not listed was never started here.

@@ -169,6 +169,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Store:  h.store,
 		Runner: h.runner,
 		Host:   h.dir.host,
+		Epoch:  epoch,
 		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
@@ -184,6 +185,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Resumed: h.plugins.Disown,
 		Ended:   h.jobs.Ended,
 		Remains: h.cleaner.Wake,
+		Fenced:  h.cleaner.End,
 		Log:     h.log.Named("queue"),
 	})
 	h.jobs.Use(h.queue)

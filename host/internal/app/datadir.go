@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,10 @@ type dataDir struct {
 	lock *os.File
 	host string // id of the host that the folder belongs to
 }
+
+// lockTime is how long the lock of a data_dir is waited for: after the death of a
+// host, a program that it was just starting can hold it for a moment.
+const lockTime = 2 * time.Second
 
 // openDataDir makes the folder when it is missing and takes it for this
 // process. A folder that another process has taken is refused.
@@ -31,12 +36,16 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o711); err != nil {
 		return nil, fmt.Errorf("make data_dir: %w", err)
 	}
+	// What jobs write lies below: from here on no part of a path may be a link.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, fmt.Errorf("find data_dir: %w", err)
+	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("take data_dir: %w", err)
 	}
 	d := &dataDir{path: path, lock: lock}
-	switch err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	switch err := flock(lock); {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return nil, errors.Join(fmt.Errorf("data_dir %s is in use by another heimdall; one data_dir serves one host", path), d.close())
 	case err != nil:
@@ -46,6 +55,16 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// flock locks a file that nobody else has locked, or lets go of in a moment.
+func flock(file *os.File) error {
+	for deadline := time.Now().Add(lockTime); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // close gives the folder free.

@@ -75,7 +75,7 @@ func (b *bench) crashTakenOver(data string) (took time.Duration, err error) {
 		return 0, err
 	}
 	defer h.end(&err)
-	if fate := h.Recall(r.AttemptID); fate != pluginhost.Known {
+	if fate := h.Recall(r.Plugin, r.AttemptID); fate != pluginhost.Known {
 		return 0, fmt.Errorf("the attempt of the host before is not known: %v", fate)
 	}
 	h.Disown()

@@ -15,9 +15,9 @@ import (
 
 // Store knows what is left to clean up.
 type Store interface {
-	Cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error)
-	Postpone(ctx context.Context, c job.Cleanup, due time.Time) error
-	Cleaned(ctx context.Context, c job.Cleanup) error
+	Cleanups(ctx context.Context, host string, epoch int64, n int) ([]job.Cleanup, error)
+	Postpone(ctx context.Context, host string, epoch int64, c job.Cleanup, due time.Time) error
+	Cleaned(ctx context.Context, host string, epoch int64, c job.Cleanup) error
 }
 
 // Runner removes what an attempt has left.
@@ -30,6 +30,7 @@ type Config struct {
 	Store  Store
 	Runner Runner
 	Host   string // id of this host
+	Epoch  int64  // of this life of the host
 	Log    hclog.Logger
 }
 
@@ -37,6 +38,8 @@ type Config struct {
 type Cleaner struct {
 	Config
 	wake chan struct{}
+	life context.Context // is over once end was called
+	end  context.CancelFunc
 }
 
 const (
@@ -48,7 +51,15 @@ const (
 )
 
 // New returns a cleaner. It does nothing before Serve.
-func New(c Config) *Cleaner { return &Cleaner{Config: c, wake: make(chan struct{}, 1)} }
+func New(config Config) *Cleaner {
+	c := &Cleaner{Config: config, wake: make(chan struct{}, 1)}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// End ends the cleaner for good, and the cleanups that are under way: what is left
+// is for another life of the host.
+func (c *Cleaner) End() { c.end() }
 
 // Wake makes the cleaner look at once: something new is left.
 func (c *Cleaner) Wake() {
@@ -60,10 +71,13 @@ func (c *Cleaner) Wake() {
 
 // Serve cleans up what is due until ctx is done.
 func (c *Cleaner) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
 	tick := time.NewTicker(lookTime)
 	defer tick.Stop()
 	for {
-		for c.clean(ctx) {
+		for ctx.Err() == nil && c.clean(ctx) {
 		}
 		select {
 		case <-ctx.Done():
@@ -76,7 +90,7 @@ func (c *Cleaner) Serve(ctx context.Context) error {
 
 // clean cleans up some of what is due and reports whether there may be more.
 func (c *Cleaner) clean(ctx context.Context) bool {
-	due, err := c.Store.Cleanups(ctx, c.Host, batch)
+	due, err := c.Store.Cleanups(ctx, c.Host, c.Epoch, batch)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.Log.Warn("what is left to clean up cannot be read", "error", err)
@@ -101,15 +115,15 @@ func (c *Cleaner) one(ctx context.Context, left job.Cleanup) error {
 		return err // the next start of the host tries again
 	case err == nil:
 		log.Info("what a lost job may have left outside is removed", "reason", left.Reason)
-		err = c.Store.Cleaned(ctx, left)
+		err = c.Store.Cleaned(ctx, c.Host, c.Epoch, left)
 	case time.Since(left.Since) > giveUp:
 		log.Error("what a lost job may have left outside stays: look after it by hand",
 			"command", left.Job.Pair.CommandID, "cluster", left.Job.Pair.ClusterID, "tries", left.Tries+1, "reason", left.Reason, "error", err)
-		err = c.Store.Cleaned(ctx, left)
+		err = c.Store.Cleaned(ctx, c.Host, c.Epoch, left)
 	default:
 		again := pause(left.Tries)
 		log.Warn("what a lost job may have left outside is not removed yet", "error", err, "again_in", again.Round(time.Second))
-		err = c.Store.Postpone(ctx, left, time.Now().Add(again))
+		err = c.Store.Postpone(ctx, c.Host, c.Epoch, left, time.Now().Add(again))
 	}
 	if err != nil {
 		log.Warn("what came of a cleanup could not be recorded; it is repeated", "error", err)

@@ -47,18 +47,18 @@ func (m *memory) add(fails int) job.ID {
 	return id
 }
 
-func (m *memory) Cleanups(_ context.Context, host string, n int) (due []job.Cleanup, err error) {
+func (m *memory) Cleanups(_ context.Context, host string, epoch int64, n int) (due []job.Cleanup, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.left {
-		if host == "h" && !e.due.After(time.Now()) && len(due) < n {
+		if host == "h" && epoch == 7 && !e.due.After(time.Now()) && len(due) < n {
 			due = append(due, e.Cleanup)
 		}
 	}
 	return due, m.away
 }
 
-func (m *memory) Postpone(_ context.Context, c job.Cleanup, due time.Time) error {
+func (m *memory) Postpone(_ context.Context, _ string, _ int64, c job.Cleanup, due time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.away == nil {
@@ -68,7 +68,7 @@ func (m *memory) Postpone(_ context.Context, c job.Cleanup, due time.Time) error
 	return m.away
 }
 
-func (m *memory) Cleaned(_ context.Context, c job.Cleanup) error {
+func (m *memory) Cleaned(_ context.Context, _ string, _ int64, c job.Cleanup) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.away == nil {
@@ -77,7 +77,7 @@ func (m *memory) Cleaned(_ context.Context, c job.Cleanup) error {
 	return m.away
 }
 
-func (m *memory) Cleanup(_ context.Context, c job.Cleanup) error {
+func (m *memory) Cleanup(ctx context.Context, c job.Cleanup) error {
 	m.mu.Lock()
 	m.busy++
 	m.most = max(m.most, m.busy)
@@ -87,7 +87,11 @@ func (m *memory) Cleanup(_ context.Context, c job.Cleanup) error {
 		m.broken[c.Job.ID]--
 	}
 	m.mu.Unlock()
-	time.Sleep(time.Second)
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		fails = 1
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy--
@@ -100,7 +104,7 @@ func (m *memory) Cleanup(_ context.Context, c job.Cleanup) error {
 // serve runs a cleaner until the returned function is called.
 func serve(t *testing.T, m *memory) (c *cleanup.Cleaner, stop func()) {
 	t.Helper()
-	c = cleanup.New(cleanup.Config{Store: m, Runner: m, Host: "h", Log: hclog.NewNullLogger()})
+	c = cleanup.New(cleanup.Config{Store: m, Runner: m, Host: "h", Epoch: 7, Log: hclog.NewNullLogger()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Serve(ctx) }()
@@ -199,6 +203,25 @@ func TestCleanupWhileTheStoreIsAway(t *testing.T) {
 		stop()
 		if len(m.left) > 0 {
 			t.Errorf("%d left, want none", len(m.left))
+		}
+	})
+}
+
+// Once another life of the host has taken over, what is left is for that to clean
+// up, also while this one still drains.
+func TestCleanupIsLeftToTheNextLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.add(0)
+		c, stop := serve(t, m)
+		time.Sleep(500 * time.Millisecond)
+		c.End()
+		m.add(0)
+		c.Wake()
+		time.Sleep(time.Minute)
+		stop()
+		if len(m.left) != 2 || len(m.tries) != 1 {
+			t.Errorf("%d left after %d were tried, want both after the one that was under way", len(m.left), len(m.tries))
 		}
 	})
 }

@@ -17,6 +17,9 @@ import (
 // grace is what cancels grant. It is short enough to be waited for.
 const grace = 3 * time.Second
 
+// orphaned is after how long the jobs of a check end that was killed.
+const orphaned = 10 * time.Minute
+
 // within bounds a call that should be answered at once.
 func (p *process) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, p.patience)
@@ -56,7 +59,8 @@ func (p *process) request(e *Example) *pluginpb.StartRequest {
 		Folders: &pluginpb.Folders{
 			Work: filepath.Join(folder, "work"), Logs: filepath.Join(folder, "logs"), Result: filepath.Join(folder, "result"),
 		},
-		Limits: &pluginpb.Limits{},
+		Limits:        &pluginpb.Limits{},
+		OrphanTimeout: durationpb.New(orphaned),
 	}
 }
 

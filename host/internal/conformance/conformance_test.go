@@ -75,6 +75,7 @@ func TestStrangerFailsTheFirstCase(t *testing.T) {
 		"exits":  "#!/bin/sh\necho no licence >&2\nexit 3\n",
 		"none":   "no program at all",
 		"silent": "#!/bin/sh\nsleep 60\n",
+		"drowns": "#!/bin/sh\nwhile :; do cat /dev/zero >&2; done\n",
 		"floods": "#!/bin/sh\nhead -c 100000 /dev/zero\nsleep 60\n",
 	} {
 		t.Run(name, func(t *testing.T) {

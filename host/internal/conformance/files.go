@@ -2,9 +2,12 @@ package conformance
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -27,6 +30,35 @@ func wait(ctx context.Context, d time.Duration) error {
 func (k *check) stop(ctx context.Context, p *process, request *pluginpb.StartRequest) error {
 	_, err := p.cancel(ctx, request.GetAttemptId(), pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelReason_CANCEL_REASON_USER)
 	return err
+}
+
+// mostRead bounds what is read of one file of a plugin or a job.
+const mostRead = 64 << 20
+
+// readBegin returns at most mostRead bytes of the begin of a regular file; none
+// if there is no such file.
+func readBegin(path string) []byte {
+	return read(path, func(int64) int64 { return 0 }, mostRead)
+}
+
+// readEnd returns at most so many bytes of the end of a regular file; none if
+// there is no such file.
+func readEnd(path string, most int64) []byte {
+	return read(path, func(size int64) int64 { return max(0, size-most) }, most)
+}
+
+func read(path string, from func(size int64) int64, most int64) []byte {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be a pipe
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	text, _ := io.ReadAll(io.NewSectionReader(f, from(info.Size()), most)) // what could be read
+	return text
 }
 
 // logFile returns the path of a stream of an attempt.

@@ -103,10 +103,7 @@ func keepsStdoutClean(ctx context.Context, k *check) error {
 			return err
 		}
 	}
-	text, err := os.ReadFile(p.stdout())
-	if err != nil {
-		return err
-	}
+	text := readBegin(p.stdout())
 	if _, rest, _ := strings.Cut(string(text), "\n"); rest != "" {
 		return saw("%d more bytes on stdout, beginning with %.100q", len(rest), rest).want("one line; what the plugin logs belongs on stderr")
 	}

@@ -3,7 +3,6 @@ package conformance
 import (
 	"bytes"
 	"context"
-	"os"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -40,7 +39,7 @@ func outlivesConnection(ctx context.Context, k *check) error {
 		return err
 	}
 	first, _, _ := s.state()
-	written, _ := os.ReadFile(logFile(request, "stdout")) // not there: nothing was written
+	written := readBegin(logFile(request, "stdout"))
 	if err := p.conn.Close(); err != nil {
 		return err
 	}
@@ -79,7 +78,7 @@ func (k *check) goesOn(ctx context.Context, p *process, request *pluginpb.StartR
 			return err
 		}
 	}
-	if now, _ := os.ReadFile(logFile(request, "stdout")); !bytes.HasPrefix(now, written) {
+	if now := readBegin(logFile(request, "stdout")); !bytes.HasPrefix(now, written) {
 		return saw("stdout had %d bytes and has %d, which do not begin with them", len(written), len(now)).want("a file that only grows")
 	}
 	if err := k.stop(ctx, p, request); err != nil {
@@ -109,7 +108,7 @@ func outlivesHost(ctx context.Context, k *check) error {
 	if err != nil {
 		return err
 	}
-	written, _ := os.ReadFile(logFile(request, "stdout")) // not there: nothing was written
+	written := readBegin(logFile(request, "stdout"))
 	host.kill()
 	return k.goesOn(ctx, p, request, nil, written)
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ type process struct {
 	cmd      *exec.Cmd     // nil when another process started it
 	gone     chan struct{} // closed when it has ended
 	doomed   bool          // its end was wanted
+	flooded  atomic.Bool   // it was ended because it wrote without end
 	jobs     int
 	marks    marks
 }
@@ -49,6 +51,7 @@ func spawn(p *plan, patience time.Duration) (*process, error) {
 		_ = cmd.Wait() // how it ended is in ProcessState
 		close(out.gone)
 	}()
+	go out.bound()
 	return out, nil
 }
 
@@ -72,7 +75,33 @@ func adopt(p *plan, pid int, socket string, patience time.Duration) (*process, e
 			}
 		}
 	}()
+	go out.bound()
 	return out, nil
+}
+
+// mostOutput is how much a process may write to each of its own streams before it
+// is ended, so that it does not fill the disk.
+const mostOutput = 64 << 20
+
+// bound ends a process that writes without end. It returns when the process has
+// ended.
+func (p *process) bound() {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.gone:
+			return
+		case <-tick.C:
+		}
+		for _, file := range []string{p.stdout(), p.stderr()} {
+			if info, err := os.Stat(file); err == nil && info.Size() > mostOutput {
+				p.flooded.Store(true)
+				kill(-p.pid, unix.SIGKILL)
+				_ = os.Truncate(file, mostOutput) // it is removed later, anyway
+			}
+		}
+	}
 }
 
 // shake waits for the handshake and takes the socket from it.
@@ -130,6 +159,9 @@ func (p *process) ends(ctx context.Context, within time.Duration) bool {
 
 // how says how the process ended.
 func (p *process) how() string {
+	if p.flooded.Load() {
+		return fmt.Sprintf("it was killed, because it had written more than %d MiB to its own stdout or stderr", mostOutput>>20)
+	}
 	if p.cmd == nil || p.alive() {
 		return "it is not known how"
 	}
@@ -175,8 +207,8 @@ func (p *process) close() {
 
 // lastWords returns the end of what the process wrote to stderr.
 func (p *process) lastWords() string {
-	text, err := os.ReadFile(p.stderr())
-	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+	text := readEnd(p.stderr(), 16<<10)
+	if len(bytes.TrimSpace(text)) == 0 {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -133,8 +134,13 @@ func (s *suite) exercise(ctx context.Context, c testCase, number int) (err error
 	defer k.group.Wait()
 	defer k.close()
 	defer cancel()
-	err = c.run(ctx, k)
-	return k.explain(err)
+	defer func() {
+		// A defect of ours; but what was started must end.
+		if cause := recover(); cause != nil {
+			err = saw("the check itself broke: panic: %v\n%s", cause, debug.Stack()).want("that it does not: report it")
+		}
+	}()
+	return k.explain(c.run(ctx, k))
 }
 
 // check is what one case works with.

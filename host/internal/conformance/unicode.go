@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -22,8 +21,7 @@ func (k *check) traces(ctx context.Context, p *process, request *pluginpb.StartR
 		return nil, false, err
 	}
 	for _, stream := range []string{"stdout", "stderr"} {
-		log, _ := os.ReadFile(logFile(request, stream)) // not there: nothing was written
-		text = append(text, log...)
+		text = append(text, readBegin(logFile(request, stream))...)
 	}
 	if r := result(events); r != nil {
 		content, err := open(request, r)

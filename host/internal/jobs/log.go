@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/folder"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
@@ -188,8 +189,8 @@ func (l *openLog) live() (source, error) {
 // folder opens the folder of the attempt, or of the latest one that has resumed
 // its work since: the streams have moved there.
 func (l *openLog) folder() (*os.Root, error) {
-	folder := filepath.Join(l.service.Folder, string(l.id))
-	entries, err := os.ReadDir(folder)
+	attempts := filepath.Join(l.service.Folder, string(l.id))
+	entries, err := os.ReadDir(attempts)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (l *openLog) folder() (*os.Root, error) {
 			latest = max(latest, n)
 		}
 	}
-	return os.OpenRoot(filepath.Join(folder, strconv.Itoa(latest)))
+	return folder.Open(filepath.Join(attempts, strconv.Itoa(latest)))
 }
 
 // inline is a small content that is held in memory.

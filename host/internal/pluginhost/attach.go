@@ -37,13 +37,18 @@ func (h *Host) Attach(ctx context.Context, socket string) (plugin string, err er
 }
 
 // foreign connects to a process of somebody else and has it describe itself.
-func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, error) {
+func (h *Host) foreign(ctx context.Context, socket string, pid int) (p *process, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.config.StartTimeout)
 	defer cancel()
 	folder, sockets, err := h.makeFolders()
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil { // a later life would take them for those of a lost process
+			err = errors.Join(err, os.RemoveAll(folder), os.RemoveAll(sockets))
+		}
+	}()
 	r := record{PID: pid, Sockets: sockets, Socket: socket}
 	if err := r.identify(folder); err != nil {
 		return nil, err
@@ -57,7 +62,7 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, e
 	if err != nil {
 		return nil, err
 	}
-	p := &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, gone: make(chan struct{})}
+	p = &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, gone: make(chan struct{})}
 	p.left.Store(true)
 	p.child = &child{
 		folder: folder, log: h.log, record: r, foreign: true,
@@ -71,11 +76,26 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (*process, e
 		unix.Close(fd)
 		return nil, err
 	}
-	if err := p.meet(ctx, h); err != nil {
+	if err = p.meet(ctx, h); err == nil {
+		// Without a number: a later life of the host must not touch the process, and
+		// only knows that attempts of the plugin may have run there.
+		left := record{Plugin: p.name, Socket: socket}
+		err = left.announce(folder)
+	}
+	if err != nil {
 		p.disconnect()
 		return nil, err
 	}
 	return p, nil
+}
+
+// part lets go of a process of somebody else, which goes on. Its folder stays if
+// it owes the end of an attempt: to a later life that says that its outcome is
+// unknown.
+func (p *process) part() {
+	p.disconnect()
+	p.over.Store(true)
+	p.settle(0)
 }
 
 // meet has a process of somebody else say who it is, and configures it.

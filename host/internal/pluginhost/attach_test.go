@@ -1,6 +1,8 @@
 package pluginhost_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/sdk/handshake"
 )
 
@@ -44,7 +47,17 @@ func TestAttach(t *testing.T) {
 		return socket != ""
 	})
 
-	h, stop := f.startStoppable(t)
+	h, stop := f.startStoppable(t, func(c *pluginhost.Config) {
+		c.Settings = func(string) (json.RawMessage, map[string][]byte, error) { return nil, nil, errors.New("no settings") }
+	})
+	if _, err := h.Attach(t.Context(), socket); err == nil || !strings.Contains(err.Error(), "no settings") {
+		t.Errorf("Attach = %v, want that there are no settings", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(f.data, "run")); err != nil || len(left) > 0 {
+		t.Errorf("%d folders of processes are left (%v) by an attach in vain, want none", len(left), err)
+	}
+	stop()
+	h, stop = f.startStoppable(t)
 	if _, err := h.Attach(t.Context(), filepath.Join(folder, "nothing")); err == nil {
 		t.Error("attached to a socket that is not there")
 	}
@@ -57,8 +70,8 @@ func TestAttach(t *testing.T) {
 			t.Fatalf("attempt %s: %+v, want that it ends well on a known build", id, ended)
 		}
 		stop()
-		if err := os.RemoveAll(f.data); err != nil {
-			t.Fatal(err)
+		if left, err := os.ReadDir(filepath.Join(f.data, "run")); err != nil || len(left) > 0 {
+			t.Errorf("%d folders of processes are left (%v), want none: a later life would take its jobs for lost", len(left), err)
 		}
 		h, stop = f.startStoppable(t) // the process lives on
 	}

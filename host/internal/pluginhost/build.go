@@ -61,13 +61,16 @@ func keep(store string, f found) (build, error) {
 	return copyBuild(store, f, source)
 }
 
+// draftPrefix begins the names of copies that are not whole yet.
+const draftPrefix = ".draft-"
+
 // copyBuild copies the binary under the digest of what was copied, which is not
 // the one computed before when the file changes meanwhile.
 func copyBuild(store string, f found, source *os.File) (build, error) {
 	if _, err := source.Seek(0, io.SeekStart); err != nil {
 		return build{}, fmt.Errorf("read plugin %s: %w", f.path, err)
 	}
-	draft, err := os.CreateTemp(store, ".draft-")
+	draft, err := os.CreateTemp(store, draftPrefix)
 	if err != nil {
 		return build{}, fmt.Errorf("keep plugin: %w", err)
 	}

@@ -148,6 +148,8 @@ func (x *execution) lost(e *Ended, err error) (*job.Error, string) {
 			Class:   stop.class(),
 			Message: fmt.Sprintf("%s; plugin %s did not stop the job, so its process was killed", stop.Error(), p.name),
 		}, ""
+	case x.gaveUp.Load():
+		return &job.Error{Class: stop.class(), Message: fmt.Sprintf("%s; plugin %s was told to let go of the job and has not yet", stop.Error(), p.name)}, ""
 	case breached(err):
 		return &job.Error{Class: job.Internal, Message: fmt.Sprintf("plugin %s broke the protocol: %s", p.name, err)}, ""
 	case x.denied:

@@ -65,6 +65,7 @@ type execution struct {
 	stopped atomic.Pointer[Stop] // why it was asked to stop
 	saved   atomic.Bool          // it has a checkpoint
 	hung    atomic.Bool          // it did not stop, so its process had to
+	gaveUp  atomic.Bool          // it was told to leave its work alone, and did not end
 	leave   atomic.Bool          // it is not followed any more, but goes on
 }
 
@@ -93,6 +94,8 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	}
 	over, tooMuch := errors.AsType[*overLimit](err)
 	switch {
+	case ctx.Err() != nil && stopOf(ctx).Reason == StopDetach:
+		return &Ended{Left: true} // a later life of the host finds that it never began
 	case ctx.Err() != nil:
 		ended := stoppedBefore(ctx)
 		ended.Remains = request.Resume
@@ -155,7 +158,7 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 		x.process.left.Store(true)
 		return &Ended{Left: true}
 	}
-	if err != nil {
+	if err != nil && !x.gaveUp.Load() {
 		x.disown()
 	}
 	return x.end(folders, err)
@@ -221,7 +224,7 @@ func (p *process) leave() {
 // the stream. It returns nil after the end event, else why it was not reached.
 func (x *execution) follow(ctx context.Context, cut func(), begin follower) error {
 	err := begin(ctx, cut)
-	for try, last := 1, x.last; x.ended == nil && !refused(err) && !breached(err) && !x.leave.Load(); try++ {
+	for try, last := 1, x.last; x.ended == nil && !refused(err) && !breached(err) && ctx.Err() == nil; try++ {
 		if x.last > last {
 			try, last = 1, x.last
 		}

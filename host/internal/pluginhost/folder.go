@@ -2,12 +2,11 @@ package pluginhost
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -16,6 +15,7 @@ import (
 type stamp struct {
 	Size     int64
 	Modified time.Time
+	Changed  syscall.Timespec // nobody can set this one
 	Inode    uint64
 	Mode     fs.FileMode
 }
@@ -23,7 +23,7 @@ type stamp struct {
 func stampOf(info fs.FileInfo) stamp {
 	s := stamp{Size: info.Size(), Modified: info.ModTime(), Mode: info.Mode()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.Inode = sys.Ino
+		s.Inode, s.Changed = sys.Ino, sys.Ctim
 	}
 	return s
 }
@@ -44,21 +44,50 @@ type file struct {
 // reconcile brings what runs in step with the plugin folder: it takes in files
 // that are new or have changed and are written to no more, puts builds into
 // service that have proven themselves, and drains those that no file names any
-// more. Only one goroutine may call it.
+// more. Only one goroutine may call it, or update.
+//
+// Nothing is read while h.mu is held: the folder may be slow, or hang, and the
+// host's leases and the list of plugins must not wait for it.
 func (h *Host) reconcile(ctx context.Context, first bool) {
 	list, err := discover(h.config.Directory)
 	if err != nil {
 		h.log.Error("the plugin folder cannot be read; what runs goes on", "error", err)
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.heedSums()
+	for _, f := range list {
+		h.consider(ctx, f, first)
+	}
+	h.miss(list)
+	h.update()
+}
+
+// update acts upon changes of builds, without a look at the folder: it puts those
+// into service that have proven themselves, and makes known and writes down which
+// ones serve.
+func (h *Host) update() {
+	h.mu.Lock()
+	for _, f := range h.files {
+		h.promote(f)
+	}
+	good := h.publish()
+	littered := h.littered
+	h.mu.Unlock()
+	if err := h.remember(good); err != nil {
+		h.log.Warn("which plugins work could not be written down", "error", err)
+	} else if littered {
+		h.sweep()
+	}
+}
+
+// miss forgets files that are not in the folder any more.
+func (h *Host) miss(list []found) {
 	present := make(map[string]bool, len(list))
 	for _, f := range list {
 		present[f.path] = true
-		h.consider(ctx, f, first)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for path, f := range h.files {
 		switch {
 		case present[path], f.fixed:
@@ -70,56 +99,17 @@ func (h *Host) reconcile(ctx context.Context, first bool) {
 			f.absent = true
 		}
 	}
-	h.advance()
-}
-
-// update acts upon changes of builds, without a look at the folder.
-func (h *Host) update() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.advance()
-}
-
-// advance puts builds into service that have proven themselves, and makes known
-// which ones serve. The caller holds h.mu.
-func (h *Host) advance() {
-	for _, f := range h.files {
-		h.promote(f)
-	}
-	h.publish()
-}
-
-// sweep removes builds from the store that nothing refers to. The caller holds
-// h.mu.
-func (h *Host) sweep() {
-	needed := map[string]bool{}
-	for _, digest := range h.good {
-		needed[digest] = true
-	}
-	for s := range h.builds {
-		needed[s.build.digest] = true
-	}
-	entries, err := os.ReadDir(h.storeDir())
-	if err != nil {
-		h.log.Warn("old builds of plugins stay", "error", err)
-		return
-	}
-	for _, entry := range entries {
-		if entry.IsDir() && !needed[entry.Name()] {
-			if err := os.RemoveAll(filepath.Join(h.storeDir(), entry.Name())); err != nil {
-				h.log.Warn("an old build of a plugin stays", "error", err)
-			}
-		}
-	}
 }
 
 // heedSums makes files that were refused be taken in again when the list of
-// checksums has changed. The caller holds h.mu.
+// checksums has changed.
 func (h *Host) heedSums() {
 	var sums stamp
 	if info, err := os.Stat(filepath.Join(h.config.Directory, sumsFile)); err == nil {
 		sums = stampOf(info)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if sums == h.sums {
 		return
 	}
@@ -131,47 +121,66 @@ func (h *Host) heedSums() {
 	}
 }
 
-// consider takes a file in when its content is new and complete. The caller
-// holds h.mu.
+// consider takes a file in when its content is new and complete.
 func (h *Host) consider(ctx context.Context, found found, first bool) {
+	f := h.due(found, h.proofStamp(found.path), first)
+	if f == nil {
+		return
+	}
+	b, err := h.receive(found)
+	last, worked := h.last(found)
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.found, f.taken, f.err = found, found.stamp, ""
+	if f.serves == nil && worked && last.digest != b.digest {
+		f.serves = h.supervisor(ctx, last) // until the file holds one that works
+	}
+	if err != nil {
+		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
+		f.next, f.err = nil, err.Error()
+		h.littered = true // it was copied before it was refused
+		return
+	}
+	f.next = h.supervisor(ctx, b)
+	if f.serves == nil || f.serves == f.next || f.serves.ended() {
+		f.serves, f.next = f.next, nil
+	}
+}
+
+// due returns the file whose content is to be taken in now; nil when it was, or
+// may still be written to.
+func (h *Host) due(found found, proof [2]stamp, first bool) *file {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	f := h.files[found.path]
 	if f == nil {
 		f = &file{found: found}
 		h.files[found.path] = f
 		if !first {
 			f.seen = found.stamp
-			return // it may still be written to
+			return nil
 		}
 	}
-	if proof := h.proofStamp(found.path); proof != f.proof {
+	if proof != f.proof {
 		f.proof = proof
 		if f.err != "" {
 			f.taken = stamp{} // it may be allowed now
 		}
 	}
-	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
-	if known && found.stamp == f.taken {
-		f.seen = found.stamp
-		return
-	}
 	stable := found.stamp == f.seen
 	f.seen = found.stamp
-	if !first && !stable {
-		return
+	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
+	if known && found.stamp == f.taken || !first && !stable {
+		return nil
 	}
-	f.taken, f.err = found.stamp, ""
-	if err := h.take(ctx, f, found); err != nil {
-		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
-		f.err = err.Error()
-	}
-	f.found = found
+	return f
 }
 
-// take makes the content of a file the file's next build.
-func (h *Host) take(ctx context.Context, f *file, found found) error {
+// receive keeps the content of a file that may be run.
+func (h *Host) receive(found found) (build, error) {
 	if found.err != nil {
-		f.next = nil
-		return found.err
+		return build{}, found.err
 	}
 	b, err := keep(h.storeDir(), found)
 	if err == nil {
@@ -181,22 +190,9 @@ func (h *Host) take(ctx context.Context, f *file, found found) error {
 		err = h.checked(found, b)
 	}
 	if err != nil {
-		f.next = nil
-		return err
+		return build{}, err
 	}
-	if f.serves == nil {
-		// The last build that worked serves until this one has shown that it does.
-		if good := h.good[filepath.Base(found.path)]; good != "" && good != b.digest {
-			if last := found.build(h.storeDir(), good); last.kept() && h.vouched(last) {
-				f.serves = h.supervisor(ctx, last)
-			}
-		}
-	}
-	f.next = h.supervisor(ctx, b)
-	if f.serves == nil || f.serves == f.next || f.serves.ended() {
-		f.serves, f.next = f.next, nil
-	}
-	return nil
+	return b, nil
 }
 
 // supervisor returns the supervisor of a build, which it starts when there is
@@ -215,14 +211,15 @@ func (h *Host) supervisor(ctx context.Context, b build) *supervisor {
 	return s
 }
 
-// promote puts the next build of a file into service when it works, or when the
-// one in service does not either. The caller holds h.mu.
+// promote puts the next build of a file into service when it has worked for a
+// while, or at all where the one in service has ended for good. The caller holds
+// h.mu.
 func (h *Host) promote(f *file) {
 	if f.next == nil {
 		return
 	}
 	proven := h.times.proven
-	if !f.serves.works(0) {
+	if f.serves.ended() { // one that only starts, or starts again, may be the better one
 		proven = 0
 	}
 	if f.next.works(proven) {
@@ -238,21 +235,26 @@ func (h *Host) promote(f *file) {
 }
 
 // publish makes known which builds serve, drains those that no file names, and
-// writes down which ones work. The caller holds h.mu.
-func (h *Host) publish() {
+// returns the digests of those that work, or worked last, by the names of their
+// files. The caller holds h.mu.
+func (h *Host) publish() (good map[string]string) {
 	serving := map[string][]*service{}
 	named := map[*supervisor]bool{}
-	good := map[string]string{}
-	for path, f := range h.files {
+	good = map[string]string{}
+	for _, path := range slices.Sorted(maps.Keys(h.files)) {
+		f := h.files[path]
 		named[f.next] = true
 		named[f.serves] = true
+		base := filepath.Base(path)
+		if digest := h.good[base]; digest != "" {
+			good[base] = digest
+		}
 		if f.serves == nil {
 			serving[f.found.name] = append(serving[f.found.name], &service{file: f.found, err: f.err})
 			continue
 		}
 		serving[f.found.name] = append(serving[f.found.name], &service{supervisor: f.serves, file: f.found})
-		base := filepath.Base(path)
-		if good[base] = h.good[base]; f.serves.works(0) {
+		if f.serves.works(0) {
 			good[base] = f.serves.build.digest
 		}
 	}
@@ -262,6 +264,7 @@ func (h *Host) publish() {
 		case <-s.done:
 			if !named[s] {
 				delete(h.builds, s)
+				h.littered = true
 			}
 			continue
 		default:
@@ -270,44 +273,5 @@ func (h *Host) publish() {
 			s.drain()
 		}
 	}
-	if err := h.remember(good); err != nil {
-		h.log.Warn("which plugins work could not be written down", "error", err)
-	}
-}
-
-// goodFile names, for each file of the plugin folder, the digest that served
-// last.
-const goodFile = "good.json"
-
-// remember writes down which builds work, when that has changed.
-func (h *Host) remember(good map[string]string) error {
-	if maps.Equal(good, h.good) {
-		return nil
-	}
-	content, err := json.MarshalIndent(good, "", "  ")
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(h.storeDir(), goodFile)
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
-		return err
-	}
-	h.good = good
-	return os.Rename(path+".new", path)
-}
-
-// recollect reads what remember has written.
-func (h *Host) recollect() error {
-	content, err := os.ReadFile(filepath.Join(h.storeDir(), goodFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(content, &h.good)
-	}
-	if err != nil {
-		h.log.Warn("which plugins worked is not known any more", "error", err)
-		h.good = nil
-	}
-	return nil
+	return good
 }

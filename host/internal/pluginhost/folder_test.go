@@ -2,14 +2,17 @@ package pluginhost_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
@@ -59,6 +62,23 @@ func TestDropReplaceRemove(t *testing.T) {
 		t.Errorf("result = %q, want that of the build that began it", got)
 	}
 	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
+}
+
+// A file may become another without its length, its inode or its time changing.
+func TestACopyThatPreservesTimesIsNoticed(t *testing.T) {
+	f := newFixture(t)
+	file, at := filepath.Join(f.plugins, good), time.Unix(1e9, 0)
+	write := func(version string) {
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION="+version)
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1.0.0")
+	f.look = time.Second // so that it does not see the file between the two steps
+	h := f.start(t)
+	write("2.0.0")
+	eventually(t, "the new build serves", func() bool { return version(t, h) == "2.0.0" })
 }
 
 // A link that leads nowhere is told also when the host runs already.
@@ -159,6 +179,124 @@ func TestABadBuildDisplacesNothing(t *testing.T) {
 	}
 }
 
+// What is refused before anything of it is run displaces nothing either, over a
+// second restart as little as over the first.
+func TestARefusedFileDisplacesNothing(t *testing.T) {
+	refuse := map[string]func(t *testing.T, f fixture, file string){
+		"not executable": func(t *testing.T, _ fixture, file string) {
+			if err := os.Chmod(file, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a broken link": func(t *testing.T, _ fixture, file string) {
+			if err := errors.Join(os.Remove(file), os.Symlink("/no/such", file)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"never checked": func(t *testing.T, f fixture, _ string) {
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0")
+		},
+	}
+	for name, refuse := range refuse {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			file := filepath.Join(f.plugins, good)
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+			check(t, file, checkreport.Passed)
+			config := func(c *pluginhost.Config) { c.RequireCheck = true }
+			_, stop := f.startStoppable(t, config)
+			remembered(t, f)
+			refuse(t, f, file)
+			for range 2 {
+				stop()
+				var h *pluginhost.Host
+				h, stop = f.startStoppable(t, config)
+				if got := version(t, h); got != "1.0.0" {
+					t.Errorf("version = %s, want 1.0.0", got)
+				}
+				if list := h.Plugins(); len(list) != 2 || list[0].Error+list[1].Error == "" {
+					t.Errorf("Plugins = %+v, want the build that serves, and what is wrong with the file", list)
+				}
+			}
+		})
+	}
+}
+
+// The last good build may take its time to start: until it has failed, one that
+// only seems to work does not displace it.
+func TestASlowStartIsNoReasonToBeDisplaced(t *testing.T) {
+	f := newFixture(t)
+	gate := filepath.Join(f.data, "gate")
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0\nuntil test -e "+gate+"; do sleep 0.01; done")
+	if err := os.Mkdir(f.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, gate)
+	_, stop := f.startStoppable(t)
+	remembered(t, f)
+	stop()
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0", "HEIMDALL_TEST_DIES=60ms")
+	h := f.start(t, func(c *pluginhost.Config) { c.StartWait = 10 * time.Millisecond })
+	eventually(t, "the new build has seemed to work, and has crashed", func() bool {
+		for _, p := range h.Plugins() {
+			if p.Version == "2.0.0" && p.Serves {
+				t.Fatal("a build that crashes has displaced one that starts")
+			}
+			if p.Version == "2.0.0" && p.RestartCount >= 2 {
+				return true
+			}
+		}
+		return false
+	})
+	touch(t, gate)
+	eventually(t, "the last good build serves", func() bool { return h.Available("good", "1.0.0") == nil })
+}
+
+// The store holds what serves and nothing more, however long the host runs, and
+// not what one that was killed was copying.
+func TestTheStoreDoesNotGrow(t *testing.T) {
+	f := newFixture(t)
+	store := filepath.Join(f.data, "plugins")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, filepath.Join(store, ".draft-1"))
+	file := filepath.Join(f.plugins, good)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=0.0.0")
+	check(t, file, checkreport.Passed)
+	h := f.start(t, func(c *pluginhost.Config) { c.RequireCheck = true })
+	holds := func(builds int) bool {
+		entries, err := os.ReadDir(store)
+		return err == nil && len(entries) == builds+1 // and the list of those that work
+	}
+	eventually(t, "the store holds one build and no draft", func() bool { return holds(1) })
+	for i := range 3 {
+		want := fmt.Sprintf("%d.0.0", i+1)
+		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION="+want)
+		check(t, file, checkreport.Passed)
+		eventually(t, want+" serves", func() bool { return version(t, h) == want })
+	}
+	eventually(t, "the store holds the build that serves", func() bool { return holds(1) })
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=9.0.0") // is not checked
+	eventually(t, "the new build is refused", func() bool { return len(h.Plugins()) == 2 })
+	eventually(t, "the store does not hold what was refused", func() bool { return holds(1) })
+	if got := version(t, h); got != "3.0.0" {
+		t.Errorf("version = %s, want 3.0.0", got)
+	}
+}
+
+// remembered waits until it is written down that the plugin works.
+func remembered(t *testing.T, f fixture) {
+	t.Helper()
+	eventually(t, "it is written down that it works", func() bool {
+		content, _ := os.ReadFile(filepath.Join(f.data, "plugins", "good.json"))
+		return len(content) > sha256.Size*2
+	})
+}
+
 // A file that is being written is left alone until it is whole.
 func TestHalfCopiedFilesWait(t *testing.T) {
 	f := newFixture(t)
@@ -219,6 +357,90 @@ func TestChecksums(t *testing.T) {
 	}
 	write(fmt.Sprintf("%x *%s\n", sha256.Sum256(content), good))
 	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+}
+
+// The last good build serves after a restart too, though the list is about another
+// by then, unless no list has ever named it.
+func TestLastGoodBuildWasListed(t *testing.T) {
+	for name, listed := range map[string]bool{"listed": true, "never listed": false} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			list := func() {
+				content, err := os.ReadFile(filepath.Join(f.plugins, good))
+				if err != nil {
+					t.Fatal(err)
+				}
+				writeFile(t, filepath.Join(f.plugins, "SHA256SUMS"), fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(content), good))
+			}
+			writePlugin(t, f.plugins, good)
+			list()
+			_, stop := f.startStoppable(t, func(c *pluginhost.Config) { c.RequireChecksums = listed })
+			remembered(t, f)
+			stop()
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_DIES=1ms", "HEIMDALL_TEST_VERSION=1.0.1")
+			list()
+			h := f.start(t, func(c *pluginhost.Config) { c.RequireChecksums = true })
+			if !listed {
+				refused(t, h, "exit status 9") // there is no other than the one that crashes
+				return
+			}
+			eventually(t, "the last good build serves", func() bool { return h.Available("good", "1.0.0") == nil })
+		})
+	}
+}
+
+// While the folder hangs, jobs run, leases are renewed and people are answered.
+func TestAHungPluginFolderHoldsNothingUp(t *testing.T) {
+	f := newFixture(t)
+	list := func() []byte {
+		content, err := os.ReadFile(filepath.Join(f.plugins, good))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(content), good)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=1.0.0")
+	sums := filepath.Join(f.plugins, "SHA256SUMS")
+	writeFile(t, sums, list())
+	h := f.start(t, func(c *pluginhost.Config) { c.RequireChecksums = true })
+
+	if err := errors.Join(os.Remove(sums), syscall.Mkfifo(sums, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_VERSION=2.0.0")
+	var hung *os.File
+	eventually(t, "the host waits for the list", func() (ok bool) {
+		var err error
+		hung, err = os.OpenFile(sums, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil // somebody reads
+	})
+	defer hung.Close()
+	if err := os.Remove(sums); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, sums, list())
+
+	answered := make(chan int, 1)
+	go func() {
+		h.Renew(7, time.Minute)
+		answered <- len(h.Plugins())
+	}()
+	select {
+	case n := <-answered:
+		if n != 1 {
+			t.Errorf("got %d builds, want the one that serves", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Renew and Plugins wait for the plugin folder")
+	}
+	if got := version(t, h); got != "1.0.0" {
+		t.Errorf("version = %s, want 1.0.0", got)
+	}
+	if _, err := hung.Write(list()); err != nil {
+		t.Fatal(err)
+	}
+	hung.Close()
+	eventually(t, "the new build serves", func() bool { return version(t, h) == "2.0.0" })
 }
 
 func TestQuarantine(t *testing.T) {

@@ -146,7 +146,7 @@ func TestGroupsOfAnEarlierLife(t *testing.T) {
 	if folder == "" {
 		t.Log("this machine gives no control groups")
 	}
-	h.Recall("a0")
+	h.Recall("good", "a0")
 	done := make(chan *pluginhost.Ended, 1)
 	go func() { done <- settle(h.Follow(t.Context(), until("a0", l.file), newSink())) }()
 	h.Disown()

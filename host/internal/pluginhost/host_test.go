@@ -224,6 +224,18 @@ func TestRunStartsAgainWhenTheStartIsLost(t *testing.T) {
 	}
 }
 
+// A host without a right says all the same that it lives.
+func TestRenewWithoutARight(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	h.Renew(7, 0)
+	ended, _ := run(t, h, "good", "a1", "state")
+	if got := inline(t, ended); !strings.HasPrefix(got, "epoch 7,") {
+		t.Errorf("the plugin knows %q, want the host's epoch", got)
+	}
+}
+
 func TestAckLetsThePluginForget(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")
@@ -297,6 +309,30 @@ func TestAttemptsWaitForARestart(t *testing.T) {
 		}
 		ended, _ = run(t, h, "good", fmt.Sprintf("next-%d", i), "hello")
 		inline(t, ended)
+	}
+}
+
+// A file of the plugin that cannot be used is no reason to wait no more for one
+// that can.
+func TestAttemptsWaitForARestartBesideABrokenFile(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	for _, broken := range []string{"heimdall-plugin-good_v0.1.0", "heimdall-plugin-good_v9.0.0"} {
+		if err := os.WriteFile(filepath.Join(f.plugins, broken), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := f.start(t)
+	for i := range 3 {
+		ended, _ := run(t, h, "good", fmt.Sprintf("crash-%d", i), "kill")
+		if ended.Error == nil || ended.Error.Class != job.Lost {
+			t.Fatalf("Error = %+v, want lost", ended.Error)
+		}
+		ended, _ = run(t, h, "good", fmt.Sprintf("next-%d", i), "hello")
+		inline(t, ended)
+	}
+	if err := h.Available("good", "^7.0"); err == nil || !strings.Contains(err.Error(), "only [1.0.0]") {
+		t.Errorf("Available(^7.0) = %v, want an error that names what runs", err)
 	}
 }
 

@@ -236,7 +236,7 @@ func TestMemoryAfterATakeover(t *testing.T) {
 	h.Close()
 
 	next := f.start(t, perJob)
-	if got := next.Recall("a1"); got != pluginhost.Known {
+	if got := next.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	touch(t, file)

@@ -93,13 +93,35 @@ func (s *supervisor) start(ctx context.Context, request *Request) (*process, err
 	defer cancel()
 	defer context.AfterFunc(s.host.running, cancel)()
 	request.Limits = request.Limits.over(s.host.config.Policies[s.build.name].Limits)
-	p, err := s.host.launch(ctx, s.build, request.AttemptID, request.Limits)
+	p, err := s.launchOwn(ctx, request)
 	if err != nil {
 		s.own.free(nil)
 		return nil, err
 	}
 	s.adopt(p)
 	return p, nil
+}
+
+// launchOwn tries for as long as an attempt waits for its plugin: the build works,
+// so what keeps one process of it from starting is mostly over soon.
+func (s *supervisor) launchOwn(ctx context.Context, request *Request) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.host.times.await)
+	defer cancel()
+	for failures := 0; ; failures++ {
+		p, err := s.host.launch(ctx, s.build, request.AttemptID, request.Limits)
+		_, hopeless := errors.AsType[permanent](err)
+		_, tooMuch := errors.AsType[*overLimit](err)
+		switch {
+		case err == nil, hopeless, tooMuch, ctx.Err() != nil:
+			return p, err
+		case s.draining.Load():
+			return nil, errRetired // its successor may have the attempt
+		}
+		s.host.log.Warn("the plugin process of a job does not start", "plugin", s.build.name, "attempt", request.AttemptID, "error", err)
+		if !s.pause(ctx, failures) {
+			return nil, err
+		}
+	}
 }
 
 // adopt looks after the process of one attempt, which is held already.

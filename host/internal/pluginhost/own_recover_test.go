@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -102,7 +103,7 @@ func TestProcessesOfJobsAreTakenOver(t *testing.T) {
 		"unbegun": pluginhost.Unbegun,
 		"other":   pluginhost.Unbegun, // that a3 died says nothing of others
 	} {
-		if got := h.Recall(attempt); got != want {
+		if got := h.Recall("good", attempt); got != want {
 			t.Errorf("Recall(%s) = %v, want %v", attempt, got, want)
 		}
 	}
@@ -112,7 +113,7 @@ func TestProcessesOfJobsAreTakenOver(t *testing.T) {
 		if i == 3 || i == 5 { // the host does not know a5 any more
 			continue
 		}
-		if got := h.Recall(id); got != pluginhost.Known {
+		if got := h.Recall("good", id); got != pluginhost.Known {
 			t.Errorf("Recall(%s) = %v, want known", id, got)
 			continue
 		}
@@ -154,7 +155,7 @@ func TestProcessesOfJobsOfARemovedBuild(t *testing.T) {
 	}
 
 	h := f.start(t)
-	if got := h.Recall("a0"); got != pluginhost.Known {
+	if got := h.Recall("good", "a0"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	done := make(chan *pluginhost.Ended, 1)
@@ -179,6 +180,34 @@ func TestProcessesOfJobsOfARemovedBuild(t *testing.T) {
 		t.Errorf("result = %q", got)
 	}
 	eventually(t, "the old build is gone", func() bool { return len(h.Plugins()) == 0 })
+}
+
+// A configuration that a plugin cannot work under is said, and ends no job that
+// ran before it.
+func TestJobsGoOnUnderAChangedPolicy(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_ISOLATION=PER_JOB", "HEIMDALL_TEST_VERSION=1.0.0")
+	l := killedHostOfJobs(t, f, 2)
+	h := f.start(t, func(c *pluginhost.Config) {
+		c.Policies = map[string]pluginhost.Policy{"good": {Isolation: pluginhost.Shared}}
+	})
+	for _, id := range []string{"a0", "a1"} {
+		if got := h.Recall("good", id); got != pluginhost.Known {
+			t.Errorf("Recall(%s) = %v, want known", id, got)
+		}
+	}
+	if got := h.Recall("good", "a9"); got != pluginhost.Unbegun {
+		t.Errorf("Recall(a9) = %v, want unbegun: nothing was lost", got)
+	}
+	if err := h.Available("good", ""); err == nil || !strings.Contains(err.Error(), "must have a process for each job") {
+		t.Errorf("Available = %v, want what is wrong with the policy", err)
+	}
+	touch(t, l.file)
+	for _, id := range []string{"a0", "a1"} {
+		if got := inline(t, settle(h.Follow(t.Context(), until(id, l.file), newSink()))); got != "1.0.0 was there until the end" {
+			t.Errorf("result of %s = %q", id, got)
+		}
+	}
 }
 
 // A host that stops leaves the attempts that it is told to leave with their
@@ -215,10 +244,10 @@ func TestDetachOfJobsWithProcesses(t *testing.T) {
 	}
 
 	next := f.start(t, perJob)
-	if got := next.Recall("a1"); got != pluginhost.Known {
+	if got := next.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
-	if got := next.Recall("a2"); got != pluginhost.Unbegun {
+	if got := next.Recall("good", "a2"); got != pluginhost.Unbegun {
 		t.Errorf("Recall = %v, want unbegun: nothing was lost", got)
 	}
 	touch(t, file)

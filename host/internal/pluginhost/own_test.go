@@ -86,6 +86,21 @@ func TestEachJobHasAProcess(t *testing.T) {
 	}
 }
 
+// A process that does not start at once, because the machine is busy, say, costs
+// its job time and nothing else.
+func TestAJobWaitsForItsProcess(t *testing.T) {
+	f := newFixture(t)
+	failing := filepath.Join(f.plugins, "failing")
+	writePlugin(t, f.plugins, "heimdall-plugin-good", "X=1\nif test -e "+failing+"; then rm "+failing+"; exit 1; fi")
+	h := f.start(t, perJob)
+	touch(t, failing)
+	ended, _ := run(t, h, "good", "a1", "hello")
+	inline(t, ended)
+	if _, err := os.Stat(failing); err == nil {
+		t.Error("no process has failed to start")
+	}
+}
+
 func TestSharedIsNotForEveryPlugin(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_ISOLATION=PER_JOB")

@@ -88,7 +88,7 @@ func TestACrashIsNoticedAtOnceAfterARestartOfTheHost(t *testing.T) {
 	writePlugin(t, f.plugins, good)
 	pid, file := killedHost(t, f)
 	h := f.start(t)
-	if got := h.Recall("a1"); got != pluginhost.Known {
+	if got := h.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	s := newSink()
@@ -124,7 +124,7 @@ func TestAPluginThatLogsOutlivesItsHost(t *testing.T) {
 	h := f.start(t, func(c *pluginhost.Config) {
 		c.Log = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Debug})
 	})
-	h.Recall("a1")
+	h.Recall("good", "a1")
 	for _, stream := range []string{"stdout", "stderr"} {
 		eventually(t, "its "+stream+" is in the log of the next host", func() bool { return log.has("chatty on " + stream) })
 	}

@@ -32,7 +32,7 @@ type Config struct {
 	Policies map[string]Policy
 
 	// RequireChecksums lets only binaries run that the file SHA256SUMS beside
-	// them lists with their digest.
+	// them lists with their digest, or listed when they were taken in.
 	RequireChecksums bool
 	// RequireCheck lets only binaries run that have passed the conformance check:
 	// the report of it lies beside them.
@@ -70,11 +70,14 @@ type Host struct {
 	wait      sync.WaitGroup     // for the supervisors, and what runs beside them
 	looks     chan struct{}      // something has changed that reconcile may act upon
 
+	good map[string]string // digests that worked, by the name of the file; only for who reconciles
+
 	mu     sync.Mutex
 	files  map[string]*file // by path
 	builds map[*supervisor]bool
-	good   map[string]string // digests that worked, by the name of the file
-	sums   stamp             // of the list of checksums
+	sums   stamp // of the list of checksums
+
+	littered bool // the store may hold builds that nothing refers to
 }
 
 // service is a file of the plugin folder, and what serves for it.
@@ -231,12 +234,12 @@ func (h *Host) Start(ctx context.Context) error {
 // names any more, until their attempts have ended.
 func (h *Host) keepInherited() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	for left := h.inheritAny(); left != nil; left = h.inheritAny() {
 		s := h.retain(h.running, left)
 		h.builds[s] = true
 		s.drain()
 	}
+	h.mu.Unlock()
 	h.sweep()
 }
 

@@ -215,6 +215,11 @@ func (p *process) greet(ctx context.Context, h *Host) error {
 	if err := p.introduce(ctx, h); err != nil {
 		return err
 	}
+	isolation, err := isolate(p.description, h.config.Policies[p.name])
+	if err != nil {
+		return permanent{err}
+	}
+	p.isolate(isolation)
 	if err := p.configure(ctx, h.config.Settings); err != nil {
 		return err
 	}
@@ -243,13 +248,15 @@ func (p *process) introduce(ctx context.Context, h *Host) error {
 	if p.description, p.version, err = describe(described, p.build); err != nil {
 		return permanent{err}
 	}
-	if p.isolation, err = isolate(p.description, h.config.Policies[p.name]); err != nil {
-		return permanent{err}
-	}
-	if n := p.description.MaxConcurrency; n > 0 && p.isolation == Shared {
+	return nil
+}
+
+// isolate decides how attempts of the process's build share processes.
+func (p *process) isolate(i Isolation) {
+	p.isolation = i
+	if n := p.description.MaxConcurrency; n > 0 && i == Shared {
 		p.slots = make(chan struct{}, n)
 	}
-	return nil
 }
 
 // begun puts a process to work that is known and configured.

@@ -22,7 +22,7 @@ type record struct {
 	Plugin    string `json:"plugin"`
 	Version   string `json:"version,omitempty"` // as the file name said it
 	Digest    string `json:"digest"`
-	PID       int    `json:"pid"`
+	PID       int    `json:"pid"`        // 0 just before the start
 	StartTime uint64 `json:"start_time"` // clock ticks after boot
 	Boot      string `json:"boot_id"`
 	Namespace string `json:"pid_namespace"`
@@ -34,6 +34,17 @@ type record struct {
 	Limits    Limits `json:"limits,omitzero"`
 	Group     string `json:"group,omitempty"`        // folder of its control group; "": it has none
 	Bounded   bool   `json:"group_bounds,omitempty"` // that group bounds its memory
+}
+
+// announce writes down that a process is about to start whose files are in a
+// folder.
+func (r *record) announce(folder string) error {
+	var err error
+	r.Folder = folder
+	if r.Inode, err = inode(folder); err != nil {
+		return fmt.Errorf("record a process: %w", err)
+	}
+	return r.write(folder)
 }
 
 // identify completes the record of a process that has not been waited for yet and

@@ -10,24 +10,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heimdall-run/heimdall/host/internal/job"
-	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 	"golang.org/x/sys/unix"
 )
 
 // recoverTime bounds how long a living process of an earlier life may take to
 // answer.
 const recoverTime = 5 * time.Second
-
-// inherited is what an earlier life of the host has left.
-type inherited struct {
-	mu        sync.Mutex
-	processes []*process          // that live and answer, in no order
-	attempts  map[string]*process // that they know, by id
-	recalled  map[string]*process // those that are going to be followed
-	lost      bool                // there were processes for any attempts that do not live any more
-	doubtful  map[string]bool     // attempts whose own process does not live any more
-}
 
 // recover finds the processes of an earlier life of the host. Those that live
 // and answer are taken over with the attempts that they know; what is left of
@@ -37,7 +25,8 @@ func (h *Host) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read folder of processes: %w", err)
 	}
-	h.inherited.attempts, h.inherited.recalled, h.inherited.doubtful = map[string]*process{}, map[string]*process{}, map[string]bool{}
+	i := &h.inherited
+	i.attempts, i.recalled, i.lost, i.doubtful = map[string]survivor{}, map[string]survivor{}, map[string]bool{}, map[string]bool{}
 	var wait sync.WaitGroup
 	failed := make([]error, len(entries))
 	for i, entry := range entries {
@@ -82,29 +71,34 @@ func (h *Host) sweepSockets() error {
 
 func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	r, err := readRecord(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return removeProcess(folder) // nothing was ever executed there
+	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Warn("a process of an earlier life cannot be identified", "error", err)
-		}
-		return h.forgetProcess(folder, "")
+		h.log.Warn("a process of an earlier life cannot be identified", "error", err)
+		return h.forgetProcess(folder, &record{})
 	}
 	if r.copied(folder) {
 		h.log.Warn("data_dir is a copy: a plugin process that it names belongs to the original, with its jobs", "plugin", r.Plugin, "pid", r.PID)
-		return h.forgetProcess(folder, r.Attempt)
+		return h.forgetProcess(folder, r)
 	}
 	defer func() { h.groups.forget(r.Group) }() // unless something runs in it
+	if r.PID == 0 && r.Socket == "" {           // its number was not written down in time
+		killStrays(r.Sockets)
+		return h.forgetProcess(folder, r)
+	}
 	fd := r.lives()
 	if fd < 0 {
-		return h.forgetProcess(folder, r.Attempt)
+		return h.forgetProcess(folder, r)
 	}
 	p, err := h.takeOver(ctx, folder, r, fd)
 	if err == nil {
 		h.log.Info("a plugin process goes on with this life of the host", "plugin", r.Plugin, "pid", r.PID, "digest", r.Digest[:min(12, len(r.Digest))])
 		return nil
 	}
-	unused := r.Attempt != "" && (r.Socket == "" || errors.Is(err, errUnused))
+	unused := r.Socket == "" || errors.Is(err, errUnused)
 	if unused {
-		h.log.Info("a plugin process of an earlier life had not begun its job and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
+		h.log.Info("a plugin process of an earlier life had nothing to do yet and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
 	} else {
 		h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
 	}
@@ -124,19 +118,23 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	if unused {
 		return removeProcess(folder)
 	}
-	return h.forgetProcess(folder, r.Attempt)
+	return h.forgetProcess(folder, r)
 }
 
-// forgetProcess removes what a process has left that does not live. What became
-// of the attempt that it was to serve, or of any when it took any, is unknown.
-func (h *Host) forgetProcess(folder, attempt string) error {
-	h.inherited.mu.Lock()
-	if attempt == "" {
-		h.inherited.lost = true
-	} else {
-		h.inherited.doubtful[attempt] = true
+// forgetProcess removes what a process has left that does not live. Unless it had
+// not shaken hands yet, it is unknown what became of the attempt that it was to
+// serve, or of any of its plugin when it took any.
+func (h *Host) forgetProcess(folder string, r *record) error {
+	i := &h.inherited
+	i.mu.Lock()
+	switch {
+	case r.Plugin != "" && r.Socket == "":
+	case r.Attempt == "":
+		i.lost[r.Plugin] = true
+	default:
+		i.doubtful[r.Attempt] = true
 	}
-	h.inherited.mu.Unlock()
+	i.mu.Unlock()
 	return removeProcess(folder)
 }
 
@@ -175,6 +173,15 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	if err != nil {
 		return p, err
 	}
+	isolation, err := isolate(p.description, h.config.Policies[p.name])
+	if err != nil {
+		// What the operator wants now is for new attempts; those that run go on.
+		if !p.alone() && len(list.GetAttempts()) == 0 {
+			return p, fmt.Errorf("%w: %w", errUnused, err)
+		}
+		isolation = PerJob
+	}
+	p.isolate(isolation)
 	p.begun(ctx, h)
 
 	i := &h.inherited
@@ -183,11 +190,11 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	i.processes = append(i.processes, p)
 	for _, a := range list.GetAttempts() {
 		id := a.GetAttemptId()
-		if other := i.attempts[id]; other != nil { // one of them does not tell the truth
+		if other := i.attempts[id].process; other != nil { // one of them does not tell the truth
 			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt", id, "pid", r.PID, "known_of", other.child.record.PID)
 			continue
 		}
-		i.attempts[id] = p
+		i.attempts[id] = p.survivor(a)
 		h.strays.Store(id, p)
 		p.owed.Add(1)
 	}
@@ -212,80 +219,3 @@ func killHeld(fd int, r *record, wait time.Duration) error {
 		return nil
 	}
 }
-
-// Fate is what is known of an attempt that an earlier life of the host was to
-// run.
-type Fate int
-
-// The fates of attempts.
-const (
-	Unknown Fate = iota // a process that may have run it is gone
-	Unbegun             // no process has ever begun it
-	Known               // a living process runs it, or knows its end: Follow it
-)
-
-// Recall says what became of an attempt of an earlier life of this host. It is
-// to be asked before the first Run. One that is known must be followed.
-func (h *Host) Recall(attempt string) Fate {
-	i := &h.inherited
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	switch {
-	case i.attempts[attempt] != nil:
-		i.recalled[attempt] = i.attempts[attempt]
-		delete(i.attempts, attempt)
-		return Known
-	case i.lost || i.doubtful[attempt]:
-		return Unknown
-	}
-	return Unbegun
-}
-
-// Follow goes on with an attempt that Recall has called known, as Run does with
-// one that it has begun: all that was not acknowledged is reported again. The
-// request's timeout is what is left of it; the plugin keeps the deadline as well.
-func (h *Host) Follow(ctx context.Context, request Request, sink Sink) *Ended {
-	i := &h.inherited
-	i.mu.Lock()
-	p := i.recalled[request.AttemptID]
-	delete(i.recalled, request.AttemptID)
-	i.mu.Unlock()
-	if p == nil {
-		return notStarted("lost", "the plugin process that ran the job is not known")
-	}
-	p.running.Add(1)
-	defer p.running.Add(-1)
-	x := newExecution(p, &request, sink)
-	return h.note(x, x.run(ctx, request.Folders, x.watch))
-}
-
-// Disown ends what living processes of an earlier life still run, or keep, that
-// was not recalled: the host's records say that it is over. It is called once,
-// after the last Recall; it does not wait.
-func (h *Host) Disown() {
-	i := &h.inherited
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(&Stop{Reason: StopLeaseLost, Message: "the host does not know the job any more"})
-	for id, p := range i.attempts {
-		x := &execution{process: p, attempt: id, request: &pluginpb.StartRequest{}, sink: ignore{}}
-		p.running.Add(1)
-		h.wait.Go(func() {
-			defer p.running.Add(-1)
-			h.note(x, x.run(ctx, Folders{}, x.watch)).Ack()
-		})
-	}
-	clear(i.attempts)
-}
-
-// ignore takes in what is of no use to anybody.
-type ignore struct{}
-
-func (ignore) Started(time.Time)                 {}
-func (ignore) Progress(float64, float64, string) {}
-func (ignore) Output(job.Output)                 {}
-func (ignore) Usage(string, float64)             {}
-func (ignore) Truncated(job.Stream, int64)       {}
-
-func (ignore) Checkpoint(context.Context, int32, []byte) error { return nil }

@@ -113,10 +113,10 @@ func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
 	if got := h.Plugins()[0].PID; got != pid {
 		t.Errorf("PID = %d, want %d: the process goes on", got, pid)
 	}
-	if got := h.Recall("a1"); got != pluginhost.Known {
+	if got := h.Recall("good", "a1"); got != pluginhost.Known {
 		t.Errorf("Recall(a1) = %v, want known", got)
 	}
-	if got := h.Recall("a2"); got != pluginhost.Unbegun {
+	if got := h.Recall("good", "a2"); got != pluginhost.Unbegun {
 		t.Errorf("Recall(a2) = %v, want unbegun: every process of before lives, and none knows it", got)
 	}
 	s := newSink()
@@ -138,6 +138,31 @@ func TestAttemptsOfAnEarlierLifeAreFollowed(t *testing.T) {
 	}
 }
 
+// A plugin that can run only so many is not sent more because the host has begun
+// another life.
+func TestFollowedAttemptsTakeTheirSlots(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIMIT=1")
+	_, file := killedHost(t, f)
+	h := f.start(t)
+	if got := h.Recall("good", "a1"); got != pluginhost.Known {
+		t.Fatalf("Recall = %v, want known", got)
+	}
+	s := newSink()
+	followed := make(chan *pluginhost.Ended, 1)
+	go func() { followed <- settle(h.Follow(t.Context(), until("a1", file), s)) }()
+	<-s.begun
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "enough"})
+	defer cancel()
+	if ended := settle(h.Run(ctx, request("good", "a2", "hello"), newSink())); ended.Error == nil || ended.Error.Message != "enough" {
+		t.Errorf("Ended = %+v (%v) beside the attempt that is followed, want it to wait for its turn", ended, ended.Error)
+	}
+	touch(t, file)
+	inline(t, <-followed)
+	ended, _ := run(t, h, "good", "a3", "hello")
+	inline(t, ended)
+}
+
 func TestAttemptsOfADeadProcessAreUnknown(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")
@@ -147,12 +172,65 @@ func TestAttemptsOfADeadProcessAreUnknown(t *testing.T) {
 
 	h := f.start(t)
 	for _, id := range []string{"a1", "a2"} {
-		if got := h.Recall(id); got != pluginhost.Unknown {
+		if got := h.Recall("good", id); got != pluginhost.Unknown {
 			t.Errorf("Recall(%s) = %v, want unknown", id, got)
 		}
 	}
 	ended, _ := run(t, h, "good", "a3", "hello")
 	inline(t, ended)
+}
+
+// The loss of one plugin's process says nothing of jobs on another that never
+// began: they wait again. Where it is not known which plugin a job was on, any
+// loss counts.
+func TestAttemptsOfOtherPluginsAreNotLost(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	pid, _ := killedHost(t, f)
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "the process is dead", func() bool { return !alive(pid) })
+
+	h := f.start(t)
+	for plugin, want := range map[string]pluginhost.Fate{"good": pluginhost.Unknown, "other": pluginhost.Unbegun, "": pluginhost.Unknown} {
+		if got := h.Recall(plugin, "a9"); got != want {
+			t.Errorf("Recall(%q, a9) = %v, want %v", plugin, got, want)
+		}
+	}
+}
+
+// A process that its host could not even finish to start had no job, so none is
+// lost for it; what there is of it is ended.
+func TestUnfinishedStartsLoseNoJobs(t *testing.T) {
+	for name, socket := range map[string]any{"executed, not recorded": nil, "no handshake yet": ""} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.change = func(h *pluginhost.Host) { h.WithoutGroups() }
+			writePlugin(t, f.plugins, good)
+			pid, _ := killedHost(t, f)
+			leaveGroup(t, pid)
+			changeRecord(t, f, func(r map[string]any) {
+				r["socket"] = ""
+				if socket == nil {
+					r["pid"], r["start_time"] = 0, 0
+				}
+			})
+			h := f.start(t)
+			if got := h.Recall("good", "a9"); got != pluginhost.Unbegun {
+				t.Errorf("Recall = %v, want unbegun", got)
+			}
+			eventually(t, "the process is gone", func() bool { return !alive(pid) })
+		})
+	}
+	t.Run("nothing but a folder", func(t *testing.T) {
+		f := newFixture(t)
+		writePlugin(t, f.plugins, good)
+		if err := os.MkdirAll(filepath.Join(f.data, "run", "deadbeef"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.start(t).Recall("good", "a9"); got != pluginhost.Unbegun {
+			t.Errorf("Recall = %v, want unbegun", got)
+		}
+	})
 }
 
 // What the host does not know any more is ended, and the process works on.
@@ -183,7 +261,7 @@ func TestAReplacedBuildFinishesItsAttempts(t *testing.T) {
 	writePlugin(t, f.plugins, "heimdall-plugin-good", "HEIMDALL_TEST_VERSION=2.0.0")
 
 	h := f.start(t)
-	if got := h.Recall("a1"); got != pluginhost.Known {
+	if got := h.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	done := make(chan *pluginhost.Ended, 1)
@@ -241,7 +319,7 @@ func TestDetach(t *testing.T) {
 	}
 
 	next := f.start(t)
-	if got := next.Recall("a1"); got != pluginhost.Known {
+	if got := next.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -298,7 +376,7 @@ func TestSurvivalWithALongDataDir(t *testing.T) {
 	if got := h.Plugins()[0].PID; got != pid {
 		t.Errorf("PID = %d, want %d: the process goes on", got, pid)
 	}
-	if got := h.Recall("a1"); got != pluginhost.Known {
+	if got := h.Recall("good", "a1"); got != pluginhost.Known {
 		t.Fatalf("Recall = %v, want known", got)
 	}
 	if _, err := os.Stat(stray); err == nil {
@@ -351,7 +429,7 @@ func TestRecordsOfOthersAreOnlyRemoved(t *testing.T) {
 				leaveGroup(t, pid) // whoever is in a group of ours is ours
 			}
 			h := f.start(t)
-			if got := h.Recall("a1"); got != pluginhost.Unknown {
+			if got := h.Recall("good", "a1"); got != pluginhost.Unknown {
 				t.Errorf("Recall = %v, want that nothing is known of the attempt", got)
 			}
 			for _, p := range h.Plugins() {
@@ -378,7 +456,7 @@ func TestMovedDataDir(t *testing.T) {
 	}
 	f.data = moved
 	h := f.start(t)
-	if got := h.Recall("a1"); got != pluginhost.Unknown {
+	if got := h.Recall("good", "a1"); got != pluginhost.Unknown {
 		t.Errorf("Recall = %v, want that nothing is known of the attempt", got)
 	}
 	if alive(pid) {

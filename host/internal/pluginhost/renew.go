@@ -21,16 +21,20 @@ type right struct {
 	mu    sync.Mutex
 	epoch int64
 	until time.Duration // on CLOCK_BOOTTIME
-	held  bool          // it was renewed at least once
+	held  bool          // the epoch is known
 }
 
-// Renew tells all processes that the host may run jobs for so long from now. It
-// waits at most a second for those that do not answer. Plugins that are not
-// renewed for long stop by themselves.
+// Renew tells all processes that the host lives, and may run jobs for so long from
+// now; 0 or less is no new right beside the one that it has. It waits at most a
+// second for those that do not answer. Plugins that do not hear of a host for long
+// stop by themselves.
 func (h *Host) Renew(epoch int64, validFor time.Duration) {
 	r := &h.right
 	r.mu.Lock()
-	r.epoch, r.until, r.held = epoch, boottime()+validFor, true
+	r.epoch, r.held = epoch, true
+	if validFor > 0 {
+		r.until = boottime() + validFor
+	}
 	r.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), renewDeadline)
@@ -66,12 +70,13 @@ func (h *Host) judge(p *process) {
 	})
 }
 
-// tell passes what is left of the right to one process.
+// tell passes what is left of the right to one process. With nothing left it says
+// that the host lives.
 func (r *right) tell(ctx context.Context, p *process) {
 	r.mu.Lock()
-	epoch, left, held := r.epoch, r.until-boottime(), r.held
+	epoch, left, held := r.epoch, max(r.until-boottime(), 0), r.held
 	r.mu.Unlock()
-	if !held || left <= 0 {
+	if !held {
 		return
 	}
 	_, err := p.plugins.Renew(ctx, &pluginpb.RenewRequest{HostEpoch: epoch, ValidFor: durationpb.New(left)})

@@ -54,8 +54,11 @@ type child struct {
 	exited  chan struct{}          // closed when besides all that it wrote is read
 }
 
-// Start executes the plugin and writes its record.
+// Start executes the plugin and writes its record, the first part of it before.
 func (c *child) Start(context.Context) error {
+	if err := c.record.announce(c.folder); err != nil {
+		return err
+	}
 	stdout, stdoutTail, err := appendFile(filepath.Join(c.folder, "stdout"), c.printed)
 	if err != nil {
 		return fmt.Errorf("make file for stdout: %w", err)
@@ -178,21 +181,16 @@ func (c *child) hold() {
 	c.examine(0)
 }
 
-// follow reads what the process writes: at once until its handshake, later now
+// follow reads what the process writes: often until its handshake, later now
 // and then.
 func (c *child) follow(stdout, stderr *tail) {
-	var forgetting sync.WaitGroup // takes the kernel up to 20 ms, which nobody is to wait for
-	defer forgetting.Wait()
 	defer close(c.exited)
 	const shortest, longest = time.Millisecond, 200 * time.Millisecond
-	written, forget := c.awaitHandshake(stdout)
-	defer func() { forgetting.Go(forget) }()
 	wait := shortest
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-written:
 		case <-c.dead:
 			c.sampled.Wait()
 			stdout.finish()
@@ -209,32 +207,16 @@ func (c *child) follow(stdout, stderr *tail) {
 		} else {
 			wait = min(2*wait, longest)
 		}
-		if !c.greeted && len(stdout.partial) > 4<<10 { // garbage that may never end
-			c.printed(string(stdout.partial))
-		}
-		switch {
-		case c.greeted && written != nil:
-			forgetting.Go(forget)
-			written, forget = nil, func() {}
-		case !c.greeted && written == nil:
+		if !c.greeted {
+			// The kernel could tell when the file is written to, but takes up to
+			// 20 ms to forget who wanted to know.
 			wait = shortest
+			if len(stdout.partial) > 4<<10 { // garbage that may never end
+				c.printed(string(stdout.partial))
+			}
 		}
 		timer.Reset(wait)
 	}
-}
-
-// awaitHandshake returns what tells that stdout was written to, until the
-// function that it returns is called; nil when the kernel cannot tell.
-func (c *child) awaitHandshake(stdout *tail) (written <-chan struct{}, forget func()) {
-	if c.greeted {
-		return nil, func() {}
-	}
-	written, forget, err := modified(stdout.file.Name())
-	if err != nil {
-		c.log.Debug("the handshake is polled for", "error", err)
-		return nil, func() {}
-	}
-	return written, forget
 }
 
 // printed takes a line of stdout. The first is the handshake.

@@ -161,6 +161,7 @@ func TestBinaryRunsFromTheStore(t *testing.T) {
 	if info.Mode().Perm() != 0o555 {
 		t.Errorf("the copy has the mode %v, want 0555", info.Mode().Perm())
 	}
+	remembered(t, f)
 	left, err := os.ReadDir(filepath.Join(f.data, "plugins"))
 	if err != nil || len(left) != 2 {
 		t.Errorf("the store has %d entries (%v), want the build and the list of those that work", len(left), err)

@@ -181,15 +181,18 @@ func (s *service) process() *process {
 	return nil
 }
 
-// unavailable says why no process serves a plugin.
+// unavailable says why no process serves a plugin: one that may do so soon comes
+// before those that will not, and of these the first in the order of their files.
 func unavailable(plugin, constraint string, services []*service) error {
 	if len(services) == 0 {
 		return fmt.Errorf("no plugin %s is installed on this host", plugin)
 	}
 	var versions []string
+	var fault error
 	for _, s := range services {
 		if s.supervisor == nil {
-			return fmt.Errorf("plugin %s does not run: %s", plugin, s.err)
+			fault = cmp.Or(fault, fmt.Errorf("plugin %s does not run: %s", plugin, s.err))
+			continue
 		}
 		switch status := s.snapshot(); status.State {
 		case Active:
@@ -202,8 +205,11 @@ func unavailable(plugin, constraint string, services []*service) error {
 		case Backoff:
 			return errs.Errorf(errs.Unavailable, "plugin %s is to be started again: %s", plugin, status.Error)
 		default:
-			return fmt.Errorf("plugin %s does not run: it is %s: %s", plugin, status.State, status.Error)
+			fault = cmp.Or(fault, fmt.Errorf("plugin %s does not run: it is %s: %s", plugin, status.State, status.Error))
 		}
 	}
-	return fmt.Errorf("no version %s of plugin %s is installed on this host, only %v", constraint, plugin, versions)
+	if len(versions) == 0 {
+		return fault
+	}
+	return fmt.Errorf("no version %s of plugin %s runs on this host, only %v", constraint, plugin, versions)
 }

@@ -84,8 +84,9 @@ var cancelReasons = map[StopReason]pluginpb.CancelReason{
 }
 
 // stop brings an attempt to its end: in an orderly way, then by force, then by
-// ending the process that does not answer. life ends with the attempt, or when
-// cut is called.
+// ending the process that does not answer. One whose outside work goes on elsewhere
+// is only told to leave that alone, and not waited for without end. life ends with
+// the attempt, or when cut is called.
 func (x *execution) stop(life context.Context, stop *Stop, cut func()) {
 	if stop.Reason == StopDetach {
 		x.leave.Store(true)
@@ -93,15 +94,24 @@ func (x *execution) stop(life context.Context, stop *Stop, cut func()) {
 		return
 	}
 	x.stopped.Store(stop)
-	gentle, hard := pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, pluginpb.CancelMode_CANCEL_MODE_FORCED
+	over, taken := false, false
 	if stop.Reason == StopLeaseLost && x.saved.Load() {
 		// Another host goes on with the outside work: it must be left alone.
-		gentle, hard = pluginpb.CancelMode_CANCEL_MODE_ABANDON, pluginpb.CancelMode_CANCEL_MODE_ABANDON
+		over, taken = x.cancel(life, stop, pluginpb.CancelMode_CANCEL_MODE_ABANDON, max(stop.Grace, x.process.times.force))
+		if !over && taken && !x.process.alone() {
+			x.gaveUp.Store(true) // others may work in its process
+			cut()
+			return
+		}
+	} else {
+		if stop.Grace > 0 {
+			over, _ = x.cancel(life, stop, pluginpb.CancelMode_CANCEL_MODE_GRACEFUL, stop.Grace)
+		}
+		if !over {
+			over, _ = x.cancel(life, stop, pluginpb.CancelMode_CANCEL_MODE_FORCED, x.process.times.force)
+		}
 	}
-	if stop.Grace > 0 && x.cancel(life, stop, gentle, stop.Grace) {
-		return
-	}
-	if x.cancel(life, stop, hard, x.process.times.force) {
+	if over {
 		return
 	}
 	x.hung.Store(true)
@@ -109,8 +119,9 @@ func (x *execution) stop(life context.Context, stop *Stop, cut func()) {
 }
 
 // cancel asks the plugin to stop the attempt, and reports whether it was over
-// within the wait. A plugin that does not know the attempt yet is asked again.
-func (x *execution) cancel(life context.Context, stop *Stop, mode pluginpb.CancelMode, wait time.Duration) bool {
+// within the wait, and whether the plugin has taken that in. One that does not know
+// the attempt yet is asked again.
+func (x *execution) cancel(life context.Context, stop *Stop, mode pluginpb.CancelMode, wait time.Duration) (over, taken bool) {
 	ctx, cancel := context.WithTimeout(life, wait)
 	defer cancel()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
@@ -123,11 +134,11 @@ func (x *execution) cancel(life context.Context, stop *Stop, mode pluginpb.Cance
 		})
 		if err == nil && answer.GetAccepted() {
 			<-ctx.Done()
-			return life.Err() != nil
+			return life.Err() != nil, true
 		}
 		select {
 		case <-ctx.Done():
-			return life.Err() != nil
+			return life.Err() != nil, false
 		case <-time.After(pause):
 		}
 	}

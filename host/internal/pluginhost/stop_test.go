@@ -2,6 +2,7 @@ package pluginhost_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,6 +107,28 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A job that another host goes on with does not cost others their process when it
+// is slow to let go.
+func TestAbandonedAttemptsDoNotEndTheirProcess(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	h := f.start(t)
+	pid := h.Plugins()[0].PID
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s := newSink()
+	done := make(chan *pluginhost.Ended)
+	go func() { done <- settle(h.Run(ctx, saving("a1", "q", "deaf"), s)) }()
+	<-s.saved
+	cancel(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "not this host's"})
+	ended := <-done
+	if e := ended.Error; e == nil || e.Class != job.Lost || !strings.Contains(e.Message, "was told to let go of the job") || ended.Resumable {
+		t.Errorf("Ended = %+v (%v), want it given up", ended, e)
+	}
+	if next, _ := run(t, h, "good", "a2", "pid"); inline(t, next) != fmt.Sprint(pid) {
+		t.Error("the process was ended")
+	}
+}
+
 // A plugin that hangs is ended, so that its jobs do not hold the host's slots
 // for ever, and the next process takes over.
 func TestHangIsNoticed(t *testing.T) {
@@ -176,6 +199,36 @@ func TestCanceledBeforeTheStart(t *testing.T) {
 	ended := settle(h.Run(ctx, request("good", "a1", "hello"), newSink()))
 	if e := ended.Error; e == nil || e.Class != job.WasCanceled || !e.RetrySafe || e.Message != "by bob" {
 		t.Errorf("Error = %+v, want a cancel by bob", e)
+	}
+}
+
+// A job that is to outlive its host and has not begun yet is not failed: the next
+// life of the host begins it.
+func TestDetachBeforeTheStart(t *testing.T) {
+	for name, configure := range map[string]func(*pluginhost.Config){
+		"while it waits for its turn": func(*pluginhost.Config) {},
+		"with a process of its own":   perJob,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIMIT=1")
+			h := f.start(t, configure)
+			if name == "while it waits for its turn" {
+				first := newSink()
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan *pluginhost.Ended, 1)
+				go func() { done <- settle(h.Run(ctx, request("good", "a1", "wait"), first)) }()
+				defer func() { cancel(); <-done }()
+				<-first.begun
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			done := make(chan *pluginhost.Ended, 1)
+			go func() { done <- h.Run(ctx, request("good", "a2", "hello"), newSink()) }()
+			cancel(&pluginhost.Stop{Reason: pluginhost.StopDetach})
+			if ended := <-done; !ended.Left || ended.Error != nil {
+				t.Errorf("Ended = %+v (%v), want it left", ended, ended.Error)
+			}
+		})
 	}
 }
 

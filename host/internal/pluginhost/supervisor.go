@@ -187,6 +187,10 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 	}
 	if p.left.Load() {
 		p.acks.flush(context.Background())
+		if p.child.foreign {
+			p.part()
+			return nil
+		}
 		p.disconnect() // it goes on, for a later life of the host
 		return nil
 	}

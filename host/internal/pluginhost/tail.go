@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -58,31 +56,6 @@ func openTail(path string, each func(string)) (*tail, error) {
 		end = 0
 	}
 	return &tail{file: f, each: each, offset: end}, nil
-}
-
-// modified tells when a file is written to, until end is called.
-func modified(path string) (written <-chan struct{}, end func(), err error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, nil, fmt.Errorf("watch files: %w", err)
-	}
-	watch := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY); err != nil {
-		watch.Close()
-		return nil, nil, fmt.Errorf("watch %s: %w", path, err)
-	}
-	news, done := make(chan struct{}, 1), make(chan struct{})
-	go func() {
-		defer close(done)
-		buffer := make([]byte, 4<<10)
-		for {
-			if _, err := watch.Read(buffer); err != nil {
-				return
-			}
-			poke(news)
-		}
-	}()
-	return news, func() { watch.Close(); <-done }, nil
 }
 
 // read takes in what the file has more, and reports whether there was anything.

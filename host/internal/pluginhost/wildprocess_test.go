@@ -395,10 +395,10 @@ func TestAPluginThatListsWhatIsNotSo(t *testing.T) {
 		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIST=lies")
 		pid, file := killedHost(t, f)
 		h := f.start(t)
-		if got := h.Recall("a1"); got != pluginhost.Known {
+		if got := h.Recall("good", "a1"); got != pluginhost.Known {
 			t.Fatalf("Recall(a1) = %v, want known", got)
 		}
-		if got := h.Recall("lie"); got != pluginhost.Known {
+		if got := h.Recall("good", "lie"); got != pluginhost.Known {
 			t.Fatalf("Recall(lie) = %v, want known: the process says so", got)
 		}
 		h.Disown()
@@ -422,7 +422,7 @@ func TestAPluginThatListsWhatIsNotSo(t *testing.T) {
 		writePlugin(t, f.plugins, good, "HEIMDALL_TEST_LIST=omits")
 		pid, _ := killedHost(t, f)
 		h := f.start(t)
-		if got := h.Recall("a1"); got != pluginhost.Unbegun {
+		if got := h.Recall("good", "a1"); got != pluginhost.Unbegun {
 			t.Fatalf("Recall(a1) = %v, want unbegun: the only process does not know it", got)
 		}
 		ended, _ := run(t, h, "good", "a2", "hello")

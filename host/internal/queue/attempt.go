@@ -151,7 +151,9 @@ func (q *Queue) stop(id job.ID, why *pluginhost.Stop) {
 }
 
 // drain waits until nothing runs here. Jobs that go on while the host restarts
-// are left at once; what still runs after the drain time is stopped.
+// are left at once; what still runs after the drain time is stopped. Once ctx is
+// done the host has lost its right to run: what jobs do outside is not its own any
+// more, and is left alone where another attempt can go on with it.
 func (q *Queue) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true
@@ -171,13 +173,16 @@ func (q *Queue) drain(ctx context.Context) {
 	select {
 	case <-ended:
 		return
-	case <-ctx.Done(): // the host has lost its right to run
+	case <-ctx.Done():
 	case <-q.Hurry:
 	case <-wait.C:
 	}
 	why := &pluginhost.Stop{Reason: pluginhost.StopShutdown, Message: "the host was stopped while the job ran", Grace: q.Grace}
+	if ctx.Err() != nil {
+		why = &pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the host has lost its right to run the job", Grace: q.Grace}
+	}
 	q.mu.Lock()
-	q.Log.Info("what still runs is stopped because the host stops", "attempts", len(q.running))
+	q.Log.Info("what still runs is stopped because the host stops", "attempts", len(q.running), "reason", why.Reason)
 	for _, a := range q.running {
 		a.stop(why)
 	}

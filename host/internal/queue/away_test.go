@@ -170,6 +170,31 @@ func TestEndThatIsRefused(t *testing.T) {
 	})
 }
 
+// Plugins hear of the host also while the store is away: they would take it for
+// dead and end what it follows.
+func TestPluginsHearOfTheHostWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1, newMemory())
+		counts := func() (renews, heard int) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.renews, f.heard
+		}
+		time.Sleep(10 * time.Second)
+		before, early := counts()
+		f.store.set(func() { f.store.away = errs.Errorf(errs.Unavailable, "away") })
+		time.Sleep(time.Minute)
+		after, heard := counts()
+		if before == 0 || early > 0 || after > before+1 || heard < 25 {
+			t.Errorf("%d renewals and %d signs of life, then %d and %d in a minute without store; want no renewal, and signs all the time", before, early, after, heard)
+		}
+		f.store.set(func() { f.store.away = nil })
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // A job is marked as running once its plugin has begun, and later when the store
 // is away by then.
 func TestMarks(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// beat renews the host's leases until ctx is done. It returns an error when
+// beat renews the host's leases until ctx is done, and tells the plugins each time
+// that the host lives, also while the store is away. It returns an error when
 // another life of this host has taken over.
 func (q *Queue) beat(ctx context.Context) error {
 	tick := time.NewTicker(heartbeatTime)
@@ -28,6 +29,7 @@ func (q *Queue) beat(ctx context.Context) error {
 			return nil
 		case err != nil:
 			q.Log.Warn("the leases of this host could not be renewed", "error", err)
+			q.Renew(q.Epoch, 0)
 		default:
 			q.Renew(q.Epoch, leaseTime-heartbeatTime-time.Since(asked))
 			q.heedWishes(ctx)

@@ -68,7 +68,9 @@ type Config struct {
 	Remains func()
 	// Resumed is called once all attempts of an earlier life were recalled.
 	Resumed func()
-	Log     hclog.Logger
+	// Fenced is called as soon as it is known that the host has lost its right to run.
+	Fenced func()
+	Log    hclog.Logger
 }
 
 // Times of the queue. A lease is good for leaseTime after each heartbeat.
@@ -165,7 +167,13 @@ func (q *Queue) Serve(ctx context.Context) error {
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, working := errgroup.WithContext(alive)
-	group.Go(func() error { return q.beat(working) })
+	group.Go(func() error {
+		err := q.beat(working)
+		if err != nil {
+			q.Fenced()
+		}
+		return err
+	})
 	group.Go(func() error { return q.starts.serve(working, q.Store, q.Log) })
 	group.Go(func() error {
 		defer stop()

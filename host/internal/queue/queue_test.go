@@ -29,10 +29,11 @@ type memory struct {
 	ends    map[job.ID]job.Outcome
 	adopted []job.Claimed
 	given   []job.ID
-	away    error         // what every statement answers while the store is away
-	lost    bool          // the answer to the next submit or claim is
-	refused error         // what the next end is answered
-	slow    chan struct{} // what a submit waits for, once it is recorded; nil: nothing
+	away    error          // what every statement answers while the store is away
+	lost    bool           // the answer to the next submit, claim or resume is
+	numbers map[job.ID]int // of the attempts that resume
+	refused error          // what the next end is answered
+	slow    chan struct{}  // what a submit waits for, once it is recorded; nil: nothing
 	fenced  bool
 }
 
@@ -47,7 +48,7 @@ func (m *memory) answer() error {
 }
 
 func newMemory() *memory {
-	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}}
+	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}, numbers: map[job.ID]int{}}
 }
 
 func (m *memory) Submit(_ context.Context, s store.Submission) (*job.Lease, error) {
@@ -106,6 +107,9 @@ func (m *memory) GiveBack(_ context.Context, leases []job.Lease) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range leases {
+		if m.numbers[l.JobID] > 0 {
+			continue // a job that is resumed has started
+		}
 		j := m.leased[l.JobID]
 		delete(m.leased, l.JobID)
 		m.given = append(m.given, l.JobID)
@@ -140,7 +144,7 @@ func (m *memory) End(_ context.Context, end job.End) error {
 		m.refused = nil
 		return err
 	}
-	if m.leased[end.JobID] == nil {
+	if m.leased[end.JobID] == nil || m.numbers[end.JobID] > end.Attempt {
 		return store.ErrLeaseLost
 	}
 	delete(m.leased, end.JobID)
@@ -156,10 +160,15 @@ func (m *memory) Resume(_ context.Context, end job.End) (job.Lease, string, erro
 		return job.Lease{}, "", m.away
 	case m.leased[end.JobID] == nil:
 		return job.Lease{}, "", store.ErrLeaseLost
+	case m.numbers[end.JobID] == end.Attempt+1: // a repeat
 	case m.wishes[end.JobID] != "":
 		return end.Lease, m.wishes[end.JobID], nil
 	}
 	end.Lease.Attempt++
+	m.numbers[end.JobID] = end.Lease.Attempt
+	if err := m.answer(); err != nil {
+		return job.Lease{}, "", err
+	}
 	return end.Lease, "", nil
 }
 
@@ -231,6 +240,7 @@ type timed struct {
 	claims  []job.Claimed  // all that ran
 	carried []int          // attempts
 	fates   map[job.ID]pluginhost.Fate
+	stops   []pluginhost.StopReason
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -268,6 +278,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		if stop.Reason == pluginhost.StopDetach {
 			return job.Outcome{}, func() {}
 		}
+		r.mu.Lock()
+		r.stops = append(r.stops, stop.Reason)
+		r.mu.Unlock()
 		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
 		if stop.Reason == pluginhost.StopShutdown {
 			outcome.Status = job.Killed
@@ -313,8 +326,10 @@ type fixture struct {
 	store   *memory
 	runner  *timed
 	ended   map[job.ID]*job.Job
-	renews  int
+	renews  int // that extend the right
+	heard   int // others, which say that the host lives
 	resumed int
+	fenced  int
 	remains int
 	mu      sync.Mutex
 	hurry   chan struct{}
@@ -336,11 +351,16 @@ func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 		Renew: func(epoch int64, validFor time.Duration) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
+			if validFor == 0 {
+				f.heard++
+				return
+			}
 			f.renews++
-			if epoch != 3 || validFor > 8*time.Second || validFor <= 0 {
+			if epoch != 3 || validFor > 8*time.Second || validFor < 0 {
 				t.Errorf("Renew(%d, %v), want epoch 3 and at most 8s", epoch, validFor)
 			}
 		},
+		Fenced:  func() { f.mu.Lock(); defer f.mu.Unlock(); f.fenced++ },
 		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
@@ -512,6 +532,8 @@ func TestEndIsRecordedOnceTheStoreIsBack(t *testing.T) {
 	})
 }
 
+// A host that another life of it has taken over from stops, and leaves alone what
+// its jobs do outside: that is the other's now.
 func TestFencedHostStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serve(t, 1, newMemory())
@@ -523,6 +545,9 @@ func TestFencedHostStops(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if err := f.stop(); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("Serve = %v, want fenced", err)
+		}
+		if !slices.Equal(f.runner.stops, []pluginhost.StopReason{pluginhost.StopLeaseLost}) || f.fenced != 1 {
+			t.Errorf("stopped for %q, told %d times that it is fenced; want once that the lease is lost", f.runner.stops, f.fenced)
 		}
 	})
 }

@@ -94,8 +94,10 @@ func cancelOutcome(o *job.Outcome, how string) {
 
 // next hands the lease of a lost attempt to one that resumes its work, and
 // returns that; false when there is none, and the outcome stands as it is then.
-// It tries again while the store is away.
+// It tries again while the store is away, also for a job that somebody has asked to
+// cancel: a lease of which it is unknown which attempt has it cannot be ended.
 func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Claimed, bool) {
+	stopped := ctx.Done()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		lease, by, err := q.Store.Resume(context.WithoutCancel(ctx), job.End{Lease: c.Lease, Outcome: *o})
 		switch {
@@ -115,14 +117,16 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 		q.Log.Warn("a lost job could not be resumed yet", "job", c.Job.ID, "error", err, "again_in", wait)
 		select {
 		case <-time.After(wait):
-		case <-ctx.Done():
+			continue
+		case <-stopped:
 			stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
 			if stop != nil && (stop.Reason == pluginhost.StopUser || stop.Reason == pluginhost.StopClientGone) {
-				cancelOutcome(o, stop.Error())
-			} else {
-				o.Status = "" // a later life of the host goes on
+				stopped = nil // the store answers with that wish, or the next attempt ends by it
+				continue
 			}
-			return c, false
+		case <-q.giveUp:
 		}
+		o.Status = "" // a later life of the host goes on
+		return c, false
 	}
 }

@@ -127,6 +127,34 @@ func TestResumeWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
+// A job that was resumed without an answer from the store, and that somebody asks to
+// cancel before there is one, ends.
+func TestCancelWhileTheAnswerToAResumeIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1, newMemory())
+		id := job.NewID()
+		f.runner.crashes = map[job.ID]int{id: 1}
+		f.serve()
+		if err := f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1s"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		f.store.set(func() { f.store.lost = true })
+		time.Sleep(time.Second) // it is lost, and its resume committed
+		synctest.Wait()
+		if _, err := f.Cancel(t.Context(), id, "bob", pluginhost.StopUser); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := f.store.end(id); got.Status != job.Canceled {
+			t.Errorf("a minute after the cancel its end = %+v, want CANCELED", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // After a restart, lost jobs go on from their checkpoints; an attempt that was to
 // resume and had not begun does so now, under its own number.
 func TestResumeAfterARestart(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/heimdall-run/heimdall/host/internal/folder"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -22,12 +23,15 @@ type Artifacts interface {
 // keep moves the logs that the attempt has left in its folder to where they last,
 // and puts the keys into the outcome. It reports whether the folder may go: logs
 // that could not be stored stay where they are.
-func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, o *job.Outcome) bool {
-	root, err := os.OpenRoot(folder)
-	if errors.Is(err, fs.ErrNotExist) {
+func (r *Runner) keep(ctx context.Context, path string, c job.Claimed, o *job.Outcome) bool {
+	root, err := folder.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false // small jobs make no folder
-	}
-	if err != nil {
+	case errors.Is(err, folder.ErrLink), errors.Is(err, syscall.ENOTDIR):
+		r.Log.Warn("a job has put something else in the place of its folder, so it has no logs", "job", c.Job.ID, "error", err)
+		return true
+	case err != nil:
 		r.Log.Error("the folder of an attempt cannot be read", "job", c.Job.ID, "error", err)
 		return false
 	}
@@ -38,7 +42,7 @@ func (r *Runner) keep(ctx context.Context, folder string, c job.Claimed, o *job.
 	logs.Stdout, logs.StdoutBytes, stdoutErr = r.keepFile(ctx, root, c, "logs/stdout", "stdout")
 	logs.Stderr, logs.StderrBytes, stderrErr = r.keepFile(ctx, root, c, "logs/stderr", "stderr")
 	if err := errors.Join(stdoutErr, stderrErr); err != nil {
-		r.Log.Error("the logs of a job could not be stored and stay in its folder", "job", c.Job.ID, "folder", folder, "error", err)
+		r.Log.Error("the logs of a job could not be stored and stay in its folder", "job", c.Job.ID, "folder", path, "error", err)
 	}
 	return stdoutErr == nil && stderrErr == nil
 }
@@ -64,7 +68,8 @@ func (r *Runner) keepResult(ctx context.Context, c job.Claimed, result *pluginho
 }
 
 // keepFile stores a regular file of the folder, up to the limit of logs; a
-// missing or empty one has no key.
+// missing or empty one has no key, and neither has what a job has put in its
+// place.
 func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, file, name string) (key string, size int64, err error) {
 	// The plugin can still write here: a link must not lead out, which root sees
 	// to, and a pipe must not block.
@@ -73,7 +78,7 @@ func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, fil
 		return "", 0, nil
 	}
 	if err != nil {
-		return "", 0, err
+		return "", 0, r.unlessOdd(c, root, file, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -81,7 +86,7 @@ func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, fil
 		return "", 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("%s is not a regular file", file)
+		return "", 0, r.unlessOdd(c, root, file, nil)
 	}
 	if info.Size() == 0 {
 		return "", 0, nil
@@ -101,4 +106,18 @@ func (r *Runner) remove(folder string) {
 		return
 	}
 	_ = os.Remove(filepath.Dir(folder)) // not empty: another attempt is there
+}
+
+// unlessOdd returns why a stream cannot be read, unless the job has put something
+// else than a regular file in its place: then there is nothing to keep.
+func (r *Runner) unlessOdd(c job.Claimed, root *os.Root, file string, err error) error {
+	for part := file; part != "."; part = filepath.Dir(part) {
+		info, lerr := root.Lstat(part)
+		if lerr == nil && (info.Mode().IsRegular() && part == file || info.IsDir() && part != file) {
+			continue
+		}
+		r.Log.Warn("a job has put something else in the place of its stream, which is not kept", "job", c.Job.ID, "file", part)
+		return nil
+	}
+	return err
 }

@@ -24,8 +24,9 @@ type Plugins interface {
 	// Run performs an attempt from its start to its end. When ctx is canceled
 	// with a pluginhost.Stop as cause, the attempt is asked to stop, then made to.
 	Run(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
-	// Recall says what became of an attempt of an earlier life of the host.
-	Recall(attempt string) pluginhost.Fate
+	// Recall says what became of an attempt of an earlier life of the host. The
+	// plugin is "" when it is not known any more.
+	Recall(plugin, attempt string) pluginhost.Fate
 	// Follow goes on with an attempt that was recalled as known.
 	Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
 	// CanResume returns nil when an attempt could go on from a checkpoint of this
@@ -106,7 +107,11 @@ func left(timeout time.Duration, begun time.Time) time.Duration {
 
 // Recall says what became of an attempt of an earlier life of this host.
 func (r *Runner) Recall(c job.Claimed) pluginhost.Fate {
-	return r.Plugins.Recall(attemptID(c))
+	plugin := ""
+	if command := r.Catalog.Snapshot().Command(c.Job.Pair.CommandID); command != nil {
+		plugin = command.Plugin
+	}
+	return r.Plugins.Recall(plugin, attemptID(c))
 }
 
 // Follow goes on with an attempt that Recall has called known, as Run does with

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -30,7 +31,7 @@ func (p plugin) Run(ctx context.Context, r pluginhost.Request, sink pluginhost.S
 	return p(ctx, r, sink)
 }
 
-func (p plugin) Recall(string) pluginhost.Fate { return pluginhost.Known }
+func (p plugin) Recall(string, string) pluginhost.Fate { return pluginhost.Known }
 
 func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
 	return p(ctx, r, sink)
@@ -195,21 +196,47 @@ func TestFilesAreKeptAndTheFolderGoes(t *testing.T) {
 	}
 }
 
-// What a plugin leaves in place of its files must not lead the host elsewhere.
+// What a plugin leaves in place of its files must not lead the host elsewhere, and
+// its folder goes all the same.
 func TestLinksAndPipesAreNotFollowed(t *testing.T) {
-	f := newFixture(t)
-	secret := write(t, t.TempDir(), "secret", "the host's secret")
-	o := f.run(t, func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
-		if err := os.MkdirAll(r.Folders.Logs, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(secret, filepath.Join(r.Folders.Logs, "stdout")); err != nil {
-			t.Fatal(err)
-		}
-		return &pluginhost.Ended{}
-	})
-	if o.Logs.Stdout != "" || o.Status != job.Succeeded {
-		t.Errorf("outcome = %+v, want a job without the file's content", o)
+	elsewhere := t.TempDir()
+	secret := write(t, filepath.Join(elsewhere, "logs"), "stdout", "the host's secret")
+	for name, put := range map[string]func(f pluginhost.Folders) error{
+		"a link in place of the stream": func(f pluginhost.Folders) error {
+			return errors.Join(os.MkdirAll(f.Logs, 0o700), os.Symlink(secret, filepath.Join(f.Logs, "stdout")))
+		},
+		"a pipe in place of the stream": func(f pluginhost.Folders) error {
+			return errors.Join(os.MkdirAll(f.Logs, 0o700), syscall.Mkfifo(filepath.Join(f.Logs, "stdout"), 0o600))
+		},
+		"a folder in place of the stream": func(f pluginhost.Folders) error {
+			return os.MkdirAll(filepath.Join(f.Logs, "stdout"), 0o700)
+		},
+		"a link in place of the folder of the streams": func(f pluginhost.Folders) error {
+			return errors.Join(os.MkdirAll(filepath.Dir(f.Logs), 0o700), os.Symlink(filepath.Dir(secret), f.Logs))
+		},
+		"a link in place of the folder": func(f pluginhost.Folders) error {
+			attempt := filepath.Dir(f.Logs)
+			return errors.Join(os.MkdirAll(filepath.Dir(attempt), 0o700), os.Symlink(elsewhere, attempt))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			o := f.run(t, func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
+				if err := put(r.Folders); err != nil {
+					t.Fatal(err)
+				}
+				return &pluginhost.Ended{}
+			})
+			if o.Logs.Stdout != "" || o.Status != job.Succeeded {
+				t.Errorf("outcome = %+v, want a job without the file's content", o)
+			}
+			if entries, err := os.ReadDir(f.folder); err != nil || len(entries) != 0 {
+				t.Errorf("folders left = %v, %v, want none", entries, err)
+			}
+		})
+	}
+	if _, err := os.Stat(secret); err != nil {
+		t.Errorf("what the links led to: %v, want it untouched", err)
 	}
 }
 

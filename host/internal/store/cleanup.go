@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,24 +11,25 @@ import (
 )
 
 // Cleanups returns up to n attempts of a host whose remains are due to be
-// removed, those that are due for longest first.
-func (db *DB) Cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error) {
+// removed, those that are due for longest first; none once the epoch is over.
+func (db *DB) Cleanups(ctx context.Context, host string, epoch int64, n int) ([]job.Cleanup, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	due, err := db.cleanups(ctx, host, n)
+	due, err := db.cleanups(ctx, host, epoch, n)
 	if err != nil {
 		return nil, fmt.Errorf("read what is left to clean up: %w", db.fault(err))
 	}
 	return due, nil
 }
 
-func (db *DB) cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, error) {
+func (db *DB) cleanups(ctx context.Context, host string, epoch int64, n int) ([]job.Cleanup, error) {
 	rows, err := db.read.QueryContext(ctx, "SELECT "+jobRequest+`, c.attempt, c.reason, c.format, c.data, c.tries, c.created_at
 		FROM cleanup c
 		JOIN job j ON j.id = c.job_id
-		WHERE c.host_id = $1 AND c.due_at <= $2
+		JOIN host h ON h.id = c.host_id
+		WHERE c.host_id = $1 AND h.epoch = $2 AND c.due_at <= $3
 		ORDER BY c.due_at, c.job_id
-		LIMIT $3`, host, now(), n)
+		LIMIT $4`, host, epoch, now(), n)
 	if err != nil {
 		return nil, err
 	}
@@ -47,19 +50,29 @@ func (db *DB) cleanups(ctx context.Context, host string, n int) ([]job.Cleanup, 
 	return due, rows.Err()
 }
 
-// Postpone notes that a try to clean up has failed, and when the next is due.
-func (db *DB) Postpone(ctx context.Context, c job.Cleanup, due time.Time) error {
-	return db.settleCleanup(ctx, c, "UPDATE cleanup SET tries = tries + 1, due_at = $3 WHERE job_id = $1 AND attempt = $2", stamp(due))
+// Postpone notes that a try to clean up has failed, and when the next is due. It
+// returns ErrFenced, and has changed nothing, when the epoch of the host is over.
+func (db *DB) Postpone(ctx context.Context, host string, epoch int64, c job.Cleanup, due time.Time) error {
+	return db.settleCleanup(ctx, host, epoch, c, "UPDATE cleanup SET tries = tries + 1, due_at = $3 WHERE job_id = $1 AND attempt = $2", stamp(due))
 }
 
-// Cleaned forgets an attempt whose remains are gone, or given up.
-func (db *DB) Cleaned(ctx context.Context, c job.Cleanup) error {
-	return db.settleCleanup(ctx, c, "DELETE FROM cleanup WHERE job_id = $1 AND attempt = $2")
+// Cleaned forgets an attempt whose remains are gone, or given up. It returns
+// ErrFenced, and has changed nothing, when the epoch of the host is over.
+func (db *DB) Cleaned(ctx context.Context, host string, epoch int64, c job.Cleanup) error {
+	return db.settleCleanup(ctx, host, epoch, c, "DELETE FROM cleanup WHERE job_id = $1 AND attempt = $2")
 }
 
-func (db *DB) settleCleanup(ctx context.Context, c job.Cleanup, statement string, more ...any) error {
+func (db *DB) settleCleanup(ctx context.Context, host string, epoch int64, c job.Cleanup, statement string, more ...any) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		_, err := tx.ExecContext(ctx, statement, append([]any{string(c.Job.ID), c.Attempt}, more...)...)
+		var current int64
+		err := tx.QueryRowContext(ctx, "SELECT epoch FROM host WHERE id = $1 "+db.text.keepRow, host).Scan(&current)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && current != epoch {
+			return ErrFenced
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, statement, append([]any{string(c.Job.ID), c.Attempt}, more...)...)
 		return err
 	})
 	if err != nil {

@@ -137,37 +137,46 @@ func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int6
 	if err != nil {
 		return nil, err
 	}
-	claimed, err := leasesBefore(ctx, tx, host, epoch)
+	ids, err := takeLeases(ctx, tx, host, epoch)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	// Only now: what an earlier epoch had under way, such as a resume, has come
+	// before, or not at all.
+	adopted, err := db.leased(ctx, tx, ids, job.Lease{HostID: host, Epoch: epoch})
 	if err != nil {
 		return nil, err
 	}
-	var adopted []job.Claimed
-	for _, c := range claimed {
-		result, err := tx.ExecContext(ctx, `
-			UPDATE job_lease
-			SET epoch = $3
-			WHERE job_id = $1 AND host_id = $2 AND epoch < $3`, string(c.Lease.JobID), host, epoch)
-		if err != nil {
-			return nil, err
-		}
-		// An end of the earlier epoch may have come first.
-		if n, err := result.RowsAffected(); err != nil {
-			return nil, err
-		} else if n > 0 {
-			c.Lease.Epoch = epoch
-			adopted = append(adopted, c)
-		}
-	}
-	// Only now: what an earlier epoch had under way has come before, or not at all.
 	return adopted, db.addCheckpoints(ctx, tx, adopted)
 }
 
-func leasesBefore(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {
+// takeLeases gives the leases of earlier epochs to this one.
+func takeLeases(ctx context.Context, tx transaction, host string, epoch int64) (ids []job.ID, err error) {
+	rows, err := tx.QueryContext(ctx, `
+		UPDATE job_lease
+		SET epoch = $2
+		WHERE host_id = $1 AND epoch < $2
+		RETURNING job_id`, host, epoch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id job.ID
+		if err := rows.Scan((*string)(&id)); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// leased reads jobs that one epoch of a host has leases of.
+func (db *DB) leased(ctx context.Context, tx transaction, ids []job.ID, of job.Lease) ([]job.Claimed, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT "+jobRequest+", "+jobState+`
-		FROM job_lease mine
-		JOIN job j ON j.id = mine.job_id`+jobTables+`
-		WHERE mine.host_id = $1 AND mine.epoch < $2
-		ORDER BY j.created_at, j.id`, host, epoch)
+		FROM job j`+jobTables+`
+		WHERE j.id IN (`+db.text.idsOf+`)
+		ORDER BY j.created_at, j.id`, *toJSON(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +193,9 @@ func leasesBefore(ctx context.Context, tx transaction, host string, epoch int64)
 		if err := s.apply(&j); err != nil {
 			return nil, err
 		}
-		claimed = append(claimed, job.Claimed{Job: &j, Lease: job.Lease{JobID: j.ID, Attempt: j.Attempt, HostID: host}})
+		lease := of
+		lease.JobID, lease.Attempt = j.ID, j.Attempt
+		claimed = append(claimed, job.Claimed{Job: &j, Lease: lease})
 	}
 	return claimed, rows.Err()
 }

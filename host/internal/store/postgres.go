@@ -178,8 +178,7 @@ func deadlocked(err error) bool {
 	return ok && (e.Code == "40001" || e.Code == "40P01")
 }
 
-// statement adds to work what writes a batch. The last query of work returns the
-// ordinals of the members whose out is true.
+// statement adds to work what writes a batch, and sets the out of its members.
 type statement[In any] func(batch []*call[In, bool], work *pgx.Batch)
 
 // flusher returns what writes batches by a statement, in one round trip and one
@@ -191,14 +190,7 @@ func flusher[In any](p *postgres, add statement[In]) func([]*call[In, bool]) {
 		defer cancel()
 		var work pgx.Batch
 		add(batch, &work)
-		ordinals, err := p.send(ctx, &work)
-		if err != nil {
-			return err
-		}
-		for _, n := range ordinals {
-			batch[n-1].out = true
-		}
-		return nil
+		return p.pool.SendBatch(ctx, &work).Close()
 	}
 	return func(batch []*call[In, bool]) {
 		isolate(batch, run, refused)
@@ -208,20 +200,19 @@ func flusher[In any](p *postgres, add statement[In]) func([]*call[In, bool]) {
 	}
 }
 
-// send runs a batch and returns what its last query returns.
-func (p *postgres) send(ctx context.Context, work *pgx.Batch) (ordinals []int64, err error) {
-	results := p.pool.SendBatch(ctx, work)
-	defer func() { err = errors.Join(err, results.Close()) }()
-	for range work.Len() - 1 {
-		if _, err := results.Exec(); err != nil {
-			return nil, err
+// members returns what reads the answer to a query: the ordinals of the members of
+// a batch whose out is true.
+func members[In any](batch []*call[In, bool]) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		ordinals, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		for _, k := range batch {
+			k.out = false // it may have been in a batch that was refused
 		}
+		for _, n := range ordinals {
+			batch[n-1].out = true
+		}
+		return err
 	}
-	rows, err := results.Query()
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
 // list makes a column of a batch.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,34 +61,48 @@ WITH
 		FROM gone
 	)`
 
-// dropCheckpoints goes on with insertEndsQuery for batches in which a job may
-// have a checkpoint, or something to clean up. Most have neither.
-const dropCheckpoints = `,
-	dropped AS (
-		DELETE FROM checkpoint c
-		USING gone
-		WHERE c.job_id = gone.job_id
-		RETURNING c.job_id, c.format, c.data
-	),
+// insertCleanups goes on with insertEndsQuery for batches in which a job may have
+// something to clean up. Most have not.
+const insertCleanups = `,
 	unclean AS (
-		INSERT INTO cleanup (job_id, attempt, host_id, reason, format, data, due_at, created_at)
-		SELECT g.job_id, g.attempt, g.host_id, g.remains, d.format, d.data, g.ended_at, g.ended_at
-		FROM gone g
-		LEFT JOIN dropped d ON d.job_id = g.job_id
-		WHERE g.remains <> ''
+		INSERT INTO cleanup (job_id, attempt, host_id, reason, due_at, created_at)
+		SELECT job_id, attempt, host_id, remains, ended_at, ended_at
+		FROM gone
+		WHERE remains <> ''
 	)`
 
 const endedMembers = `
 SELECT n
 FROM gone`
 
+// dropCheckpoints comes behind these for the jobs that may have a checkpoint, and
+// gives it to what is left to clean up. It is a statement of its own: the one before it
+// has waited for the saves that were under way, and does not see what they wrote.
+const dropCheckpoints = `
+WITH dropped AS (
+	DELETE FROM checkpoint c
+	USING job_end e
+	WHERE c.job_id = ANY ($1::uuid[]) AND e.job_id = c.job_id
+	RETURNING c.job_id, c.format, c.data
+)
+UPDATE cleanup u
+SET format = d.format, data = d.data
+FROM dropped d
+WHERE u.job_id = d.job_id`
+
 func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 	text := func(get func(job.End) string) []string { return list(batch, get) }
 	null := func(get func(job.End) *string) []*string { return list(batch, get) }
 	number := func(get func(job.End) int64) []int64 { return list(batch, get) }
+	var open [][16]byte
+	for _, k := range batch {
+		if unsettled(k.in) {
+			open = append(open, key(k.in.JobID))
+		}
+	}
 	query := insertEndsQuery + endedMembers
-	if slices.ContainsFunc(batch, func(k *call[job.End, bool]) bool { return unsettled(k.in) }) {
-		query = insertEndsQuery + dropCheckpoints + endedMembers
+	if len(open) > 0 {
+		query = insertEndsQuery + insertCleanups + endedMembers
 	}
 	work.Queue(query,
 		list(batch, func(e job.End) [16]byte { return key(e.JobID) }),
@@ -113,5 +126,8 @@ func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 		list(batch, func(e job.End) *time.Time { return toTime(e.StartedAt) }),
 		list(batch, func(e job.End) time.Time { return orNow(e.EndedAt) }),
 		text(func(e job.End) string { return e.Remains }),
-	)
+	).Query(members(batch))
+	if len(open) > 0 {
+		work.Queue(dropCheckpoints, open)
+	}
 }

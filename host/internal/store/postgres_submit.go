@@ -91,7 +91,7 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		claims,
 		list(batch, func(s Submission) string { return s.Host }),
 		list(batch, func(s Submission) int64 { return s.Epoch }),
-	)
+	).Query(members(batch))
 }
 
 // claimsOf returns which members of a batch may be leased, and their hosts,

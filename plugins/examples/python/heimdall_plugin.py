@@ -227,7 +227,8 @@ class _Plugin:
             message = f"host epoch {request.host_epoch} is older than {self.epoch}, which is in force"
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, message)
         self.epoch, self.seen = request.host_epoch, _boot_time()
-        self.until = self.seen + _seconds(request.valid_for)
+        if valid := _seconds(request.valid_for):  # else the host only says that it lives
+            self.until = self.seen + valid
         return pb.RenewResponse()
 
     async def List(self, request: Any, context: Any) -> Any:

@@ -148,7 +148,7 @@ func testCleanup(t *testing.T, db *store.DB) {
 	h := register(t, db, "a")
 	cleanups := func() map[job.ID]job.Cleanup {
 		t.Helper()
-		due, err := db.Cleanups(t.Context(), h.id, 10)
+		due, err := db.Cleanups(t.Context(), h.id, h.epoch, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,28 +189,38 @@ func testCleanup(t *testing.T, db *store.DB) {
 	if c := got[bare.JobID]; c.Checkpoint != nil {
 		t.Errorf("cleanup without a checkpoint: got %+v", c.Checkpoint)
 	}
-	if due, err := db.Cleanups(t.Context(), "b", 10); err != nil || len(due) > 0 {
+	if due, err := db.Cleanups(t.Context(), "b", h.epoch, 10); err != nil || len(due) > 0 {
 		t.Errorf("cleanups of another host: got %d and error %v, want none", len(due), err)
 	}
-	if due, err := db.Cleanups(t.Context(), h.id, 1); err != nil || len(due) != 1 {
+	if due, err := db.Cleanups(t.Context(), h.id, h.epoch, 1); err != nil || len(due) != 1 {
 		t.Errorf("one cleanup: got %d and error %v", len(due), err)
 	}
 
-	if err := db.Postpone(t.Context(), got[bare.JobID], time.Now().Add(time.Hour)); err != nil {
+	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Cleaned(t.Context(), c); err != nil {
+	if err := db.Cleaned(t.Context(), h.id, h.epoch, c); err != nil {
 		t.Fatal(err)
 	}
 	if got := cleanups(); len(got) > 0 {
 		t.Errorf("due: got %d, want none: one is done and the other postponed", len(got))
 	}
-	if err := db.Postpone(t.Context(), got[bare.JobID], time.Now().Add(-time.Hour)); err != nil {
+	if err := db.Postpone(t.Context(), h.id, h.epoch, got[bare.JobID], time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if c := cleanups()[bare.JobID]; c.Tries != 2 {
+	c = cleanups()[bare.JobID]
+	if c.Tries != 2 {
 		t.Errorf("tries: got %d, want 2", c.Tries)
 	}
+
+	next := register(t, db, h.id)
+	if due := cleanups(); len(due) > 0 {
+		t.Errorf("cleanups of a life that is over: got %d, want none", len(due))
+	}
+	wantError(t, "postponed by a life that is over", db.Postpone(t.Context(), h.id, h.epoch, c, time.Now()), store.ErrFenced)
+	wantError(t, "cleaned by a life that is over", db.Cleaned(t.Context(), h.id, h.epoch, c), store.ErrFenced)
+	h = next
+	wantSame(t, "cleanup in the next life", cleanups()[bare.JobID], c)
 }
 
 // testCheckpointRace adopts a lease while an earlier life saves checkpoints with
