@@ -51,7 +51,7 @@ func TestPythonPassesTheCheck(t *testing.T) {
 	buildPython(t, folder, checkout+pythonExample+"wordcount.py", "testdata/python/trial.py")
 	ofPrograms := []string{"cancel-children", "plugin-killed", "leaks-processes"}
 	ofSecrets := []string{"secrets-output", "secrets-processes"}
-	ofCheckpoints := []string{"resume-own", "checkpoint-size", "checkpoint-abandon"}
+	ofCheckpoints := []string{"resume-own", "fresh-checkpoint", "checkpoint-size", "checkpoint-ack", "checkpoint-nobody", "checkpoint-abandon", "cleanup-checkpoint"}
 	for _, test := range []struct {
 		plugin string
 		only   []string

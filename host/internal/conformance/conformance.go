@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -31,8 +32,8 @@ type Config struct {
 	Host        []string
 	HostVersion string // for the report
 
-	StartTimeout time.Duration // for a handshake. Default: 10s, as that of a host
-	Patience     time.Duration // for what has no time of its own. Default: 20s
+	StartTimeout time.Duration // for a handshake. Default: 10s, as that of a host; more on a busy machine
+	Patience     time.Duration // for what has no time of its own. Default: 20s, more on a busy machine
 	LeakTime     time.Duration // for the many jobs that show what leaks. Default: 15s
 	Parallel     int           // cases at once. Default: 8
 
@@ -96,11 +97,12 @@ var fileName = regexp.MustCompile(`^heimdall-plugin-([a-z0-9]+(?:-[a-z0-9]+)*)(?
 
 // newSuite copies the binary, as a host does, and makes a place to work.
 func newSuite(config Config) (*suite, error) {
-	s := &suite{Config: config, done: map[string]*outcomeOf{}}
+	busy := busyness()
+	s := &suite{Config: config, done: map[string]*outcomeOf{}, caseTime: busy * caseTime}
 	for _, d := range []struct {
 		of        *time.Duration
 		otherwise time.Duration
-	}{{&s.StartTimeout, 10 * time.Second}, {&s.Patience, 20 * time.Second}, {&s.LeakTime, 15 * time.Second}} {
+	}{{&s.StartTimeout, busy * 10 * time.Second}, {&s.Patience, busy * 20 * time.Second}, {&s.LeakTime, 15 * time.Second}} {
 		if *d.of <= 0 {
 			*d.of = d.otherwise
 		}
@@ -131,6 +133,20 @@ func newSuite(config Config) (*suite, error) {
 		return nil, errors.Join(err, os.RemoveAll(s.scratch))
 	}
 	return s, nil
+}
+
+// busyness returns how many times as long as alone things may take, with all that
+// runs on the machine: a plugin must not fail because of its neighbors.
+func busyness() time.Duration {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 1
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		return 1
+	}
+	return time.Duration(min(max(1+load/float64(runtime.NumCPU()), 1), 6))
 }
 
 // shortTemp returns a folder for temporary files in which sockets find room.

@@ -30,6 +30,7 @@ func eventCases() []testCase {
 		{id: "ack-end", title: "an attempt whose end is acknowledged is forgotten", look: look, needs: withFails, after: []string{"events-order", "watch-unknown"}, run: forgetsAcked},
 		{id: "ack-unknown", title: "acknowledgements of unknown attempts and numbers are passed over", look: look, run: acksUnknown},
 		{id: "list-running", title: "List tells the job, the state and the last event of an attempt", look: look, needs: []string{"long"}, after: []string{"events-order", afterCancel}, run: listsRunning},
+		{id: "list-order", title: "List names attempts in the order of their start, and the epoch 0 before a host has renewed", look: "ListResponse in proto/heimdall/plugin/v1/plugin.proto", needs: withFails, after: job, run: listsInOrder},
 	}
 }
 

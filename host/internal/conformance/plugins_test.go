@@ -19,7 +19,7 @@ func TestShippedPluginsPass(t *testing.T) {
 		"drain-running", "examples-long", "host-killed", "host-reconnect", "list-running", "orphan-renewed", "orphan-timeout", "plugin-killed", "renew-expired",
 		"renew-extended", "secrets-update", "sigterm-running", "start-cut", "start-too-many", "watch-running",
 	}
-	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-ack", "checkpoint-nobody", "checkpoint-size", "cleanup-checkpoint", "resume-own"}, []string{"secrets-output", "secrets-processes"}
+	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-ack", "checkpoint-nobody", "checkpoint-size", "cleanup-checkpoint", "fresh-checkpoint", "resume-own"}, []string{"secrets-output", "secrets-processes"}
 	for name, without := range map[string][]string{
 		// It ends at once whatever it is told, takes any input and writes no file.
 		"ping": slices.Concat(noLong, noResume, noSecrets, []string{

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -24,6 +25,7 @@ func resumeCases() []testCase {
 		{id: "resume-nothing", title: "RESUME without a checkpoint ends the attempt as lost or invalid", look: look, needs: withLong, after: job, run: resumesNothing},
 		{id: "resume-garbage", title: "RESUME from a checkpoint that it did not write ends the attempt as lost or invalid", look: look, needs: withLong, after: []string{"resume-nothing"}, run: resumesGarbage},
 		{id: "resume-own", title: "RESUME from its own checkpoint goes on in a fresh process, or ends as lost", look: look, needs: withLong, after: stopped, run: resumesOwn},
+		{id: "fresh-checkpoint", title: "FRESH with the checkpoint of an earlier attempt begins in a fresh process, or ends as lost", look: "StartRequest.checkpoint in proto/heimdall/plugin/v1/command.proto", needs: withLong, after: stopped, run: beginsKnowing},
 		{id: "checkpoint-size", title: "a checkpoint has at most 64 KiB and a format that it can go on from", look: look, needs: withLong, after: stopped, run: checkpointsFit},
 		{id: "checkpoint-ack", title: "a job that has saved a checkpoint goes on when that is acknowledged", look: look, needs: anyEnd, after: job, run: goesOnAcknowledged},
 		{id: "checkpoint-nobody", title: "a job does not wait for a host that does not keep checkpoints", look: "DescribeRequest.features in proto/heimdall/plugin/v1/plugin.proto", needs: anyEnd, after: []string{"checkpoint-ack"}, run: waitsForNobody},
@@ -108,8 +110,12 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 		request := p.request(e)
 		jobs = append(jobs, &saved{process: p, example: e, request: request, stream: k.start(ctx, p, request)})
 	}
+	within := k.Patience / 2
+	if !k.description.GetCapabilities().GetResume() {
+		within = min(within, 10*time.Second) // few save one
+	}
 	var found *saved
-	_ = until(ctx, k.Patience/2, func() bool {
+	_ = until(ctx, within, func() bool {
 		found = nil
 		waiting := false
 		for _, j := range jobs {
@@ -124,7 +130,7 @@ func (k *check) saves(ctx context.Context) (*saved, error) {
 		return !waiting || found != nil && found.example.Kind == "long"
 	})
 	if found == nil {
-		return nil, skip("no example makes a checkpoint within %s", k.Patience/2)
+		return nil, skip("no example makes a checkpoint within %s", within)
 	}
 	return found, nil
 }
@@ -237,6 +243,16 @@ func tellsAbandoned(ctx context.Context, k *check) error {
 }
 
 func resumesOwn(ctx context.Context, k *check) error {
+	return k.goesOnFrom(ctx, pluginpb.StartMode_START_MODE_RESUME)
+}
+
+func beginsKnowing(ctx context.Context, k *check) error {
+	return k.goesOnFrom(ctx, pluginpb.StartMode_START_MODE_FRESH)
+}
+
+// goesOnFrom kills a process whose job has saved a checkpoint, and starts the next
+// attempt with it in a fresh one.
+func (k *check) goesOnFrom(ctx context.Context, mode pluginpb.StartMode) error {
 	j, err := k.resumable(ctx)
 	if err != nil {
 		return err
@@ -255,7 +271,7 @@ func resumesOwn(ctx context.Context, k *check) error {
 	}
 	again := fresh.request(e)
 	again.Job, again.AttemptNumber = request.GetJob(), 2
-	again.Mode, again.Checkpoint = pluginpb.StartMode_START_MODE_RESUME, event.GetCheckpoint()
+	again.Mode, again.Checkpoint = mode, event.GetCheckpoint()
 	s := k.start(ctx, fresh, again)
 	if err := until(ctx, k.Patience, func() bool { events, over, _ := s.state(); return over || len(events) > 0 }); err != nil {
 		return saw("the attempt that was to go on reports nothing").want("that it begins or ends")

@@ -178,10 +178,13 @@ func (s *schema) fits(text []byte) error {
 	return s.relaxed.Validate(document)
 }
 
-// refuses reports whether there is a schema that a text does not fit. An empty
-// text may stand for an empty object.
+// refuses reports whether a text does not fit the schema. An empty text may stand
+// for an empty object, and one that takes any object need not look at it.
 func (s *schema) refuses(text string) bool {
-	return s.relaxed != nil && text != "" && text != "null" && s.fits([]byte(text)) != nil
+	if s.relaxed == nil || s.fits([]byte(`{"`+unknownKey+`": 1}`)) == nil {
+		return false
+	}
+	return text != "" && text != "null" && s.fits([]byte(text)) != nil
 }
 
 // wrong is a JSON object that does not fit a schema.

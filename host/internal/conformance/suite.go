@@ -15,7 +15,7 @@ import (
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
-// caseTime bounds a case, whatever it waits for.
+// caseTime bounds a case, whatever it waits for, on a machine that is not busy.
 const caseTime = 2 * time.Minute
 
 // suite is one run of the check.
@@ -27,6 +27,8 @@ type suite struct {
 	scratch string
 	binary  string // the copy that is run
 	done    map[string]*outcomeOf
+
+	caseTime time.Duration
 
 	mu    sync.Mutex
 	extra []string // variables of the environment that the examples need
@@ -122,7 +124,7 @@ func (s *suite) exercise(ctx context.Context, c testCase, number int) (err error
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, caseTime, fmt.Errorf("the case was not over after %s", caseTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.caseTime, fmt.Errorf("the case was not over after %s", s.caseTime))
 	k := &check{suite: s, folder: filepath.Join(s.scratch, fmt.Sprintf("%02d", number)), described: c.group != "handshake" && c.group != "describe"}
 	if err := os.Mkdir(k.folder, 0o700); err != nil {
 		cancel()

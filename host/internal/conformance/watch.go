@@ -191,3 +191,39 @@ func listsRunning(ctx context.Context, k *check) error {
 	}
 	return nil
 }
+
+func listsInOrder(ctx context.Context, k *check) error {
+	e, err := k.example(append(slices.Clone(anyEnd), "fails")...)
+	if err != nil {
+		return err
+	}
+	p, err := k.launch(ctx)
+	if err != nil {
+		return err
+	}
+	var started []string
+	for range 5 {
+		request := p.request(e)
+		if _, _, err := k.finish(ctx, p, request); err != nil {
+			return err
+		}
+		started = append(started, request.GetAttemptId())
+	}
+	ctx, cancel := p.within(ctx)
+	defer cancel()
+	answer, err := p.plugins.List(ctx, &pluginpb.ListRequest{})
+	if err != nil {
+		return called("List", err)
+	}
+	var listed []string
+	for _, a := range answer.GetAttempts() {
+		listed = append(listed, a.GetAttemptId())
+	}
+	if !slices.Equal(listed, started) {
+		return saw("List names %v", listed).want("%v, in the order of their start", started)
+	}
+	if answer.GetHostEpoch() != 0 {
+		return saw("List tells the epoch %d, and no host has renewed", answer.GetHostEpoch()).want("0")
+	}
+	return nil
+}

@@ -55,6 +55,7 @@ var broken = map[string][]string{
 	"keeper":         {"ack-end"},
 	"strict":         {"ack-unknown"},
 	"numb":           {"list-running"},
+	"jumbled":        {"list-order"},
 	"snippy":         {"examples-long"},
 	"stubborn":       {"cancel-graceful"},
 	"unforced":       {"cancel-forced"},
@@ -89,6 +90,7 @@ var broken = map[string][]string{
 	"starts-anew":    {"resume-nothing"},
 	"gullible":       {"resume-garbage"},
 	"amnesiac":       {"resume-own"},
+	"unprepared":     {"fresh-checkpoint"},
 	"fat":            {"checkpoint-size"},
 	"unmoved":        {"checkpoint-ack"},
 	"insistent":      {"checkpoint-nobody"},
@@ -196,7 +198,12 @@ func TestBrokenFailTheirCase(t *testing.T) {
 		report := sync.OnceValues(func() (*checkreport.Report, error) {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			return conformance.Check(t.Context(), config)
+			report, err := conformance.Check(t.Context(), config)
+			if err == nil && !slices.Equal(failed(report, breed), want) {
+				config.Patience = 0 // the short one may not do on a busy machine
+				return conformance.Check(t.Context(), config)
+			}
+			return report, err
 		})
 		reports[breed] = report
 		group.Go(func() { _, _ = report() }) // asked for below
@@ -209,15 +216,7 @@ func TestBrokenFailTheirCase(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Check = %v, want a report", err)
 			}
-			var got []string
-			for _, c := range report.Cases {
-				if c.Result == checkreport.Failed {
-					got = append(got, c.ID)
-				}
-			}
-			got = slices.DeleteFunc(got, func(id string) bool { return slices.Contains(besides[breed], id) })
-			slices.Sort(got)
-			if !slices.Equal(got, want) {
+			if got := failed(report, breed); !slices.Equal(got, want) {
 				t.Errorf("%s failed %v, want %v", breed, got, want)
 			}
 			for _, c := range report.Cases {
@@ -231,6 +230,18 @@ func TestBrokenFailTheirCase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// failed returns the cases that a breed has failed, but for those besides, sorted.
+func failed(report *checkreport.Report, breed string) []string {
+	var ids []string
+	for _, c := range report.Cases {
+		if c.Result == checkreport.Failed && !slices.Contains(besides[breed], c.ID) {
+			ids = append(ids, c.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // check runs cases; the report must make sense.

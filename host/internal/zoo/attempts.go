@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,13 @@ func attempts() map[string]breed {
 				return nil
 			},
 		},
+		"jumbled": {wrong: "List names the last attempt first", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
+			answer, err := next(ctx, request)
+			if list, ok := answer.(*pluginpb.ListResponse); ok {
+				slices.Reverse(list.GetAttempts())
+			}
+			return answer, err
+		}},
 		"numb": {wrong: "List does not tell the last event", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
 			answer, err := next(ctx, request)
 			if list, ok := answer.(*pluginpb.ListResponse); ok {

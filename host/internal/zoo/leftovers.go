@@ -49,6 +49,12 @@ func leftovers() map[string]breed {
 			}
 			return healthy()
 		}},
+		"unprepared": {wrong: "new work with the checkpoint of an earlier attempt is an error", run: func(_ context.Context, job *sdk.Job[Input], healthy func() error) error {
+			if found, err := job.Load(new(string)); !job.Resume && found && err == nil {
+				return sdk.Errorf(sdk.Internal, "what is this?")
+			}
+			return healthy()
+		}},
 		"fat": {
 			wrong: "a checkpoint is too large",
 			send: func(events []*pluginpb.Event, next func([]*pluginpb.Event) error) error {
