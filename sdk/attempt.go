@@ -166,8 +166,9 @@ func (a *attempt) end(outcome *pluginpb.Result, failure *Error) {
 	a.cancel(nil)
 	a.stdout.close()
 	a.stderr.close()
+	a.server.free() // before its end is told: whoever knows of that may start the next
 	a.report(outcome, failure)
-	a.server.ended()
+	a.server.tell()
 }
 
 func (a *attempt) report(outcome *pluginpb.Result, failure *Error) {

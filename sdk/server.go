@@ -117,11 +117,17 @@ func (s *Server) cancel(request *pluginpb.CancelRequest) bool {
 	return a != nil && a.obey(request)
 }
 
-// ended counts an attempt that runs no more.
-func (s *Server) ended() {
+// free gives the place of an attempt to another one.
+func (s *Server) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
+}
+
+// tell tells those who wait for the end of attempts that one has ended.
+func (s *Server) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.notify()
 }
 

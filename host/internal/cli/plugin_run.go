@@ -78,6 +78,9 @@ func (a *app) runPlugin(ctx context.Context, binary, socket string, request plug
 		return failed(err)
 	}
 	defer os.RemoveAll(scratch)
+	if scratch, err = filepath.EvalSymlinks(scratch); err != nil { // what jobs write to has no link in its path
+		return failed(err)
+	}
 	folder := filepath.Join(scratch, "plugins")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return failed(err)

@@ -33,6 +33,9 @@ func (p *process) explain(ctx context.Context, err error) error {
 	if over := p.overLimit(); over != nil {
 		return over
 	}
+	if p.child.fault != nil {
+		return fmt.Errorf("plugin %s was started and ended at once: %w", p.name, p.child.fault)
+	}
 	said := ""
 	if cause := p.child.stderr.cause(); cause != "" {
 		said = ": " + cause

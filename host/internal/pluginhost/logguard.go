@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/folder"
 	"golang.org/x/sys/unix"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -55,14 +56,14 @@ func (x *execution) guardLogs(folder string, most int64, abort func(*Stop)) (end
 }
 
 // cutOff shortens a log to its limit, and reports whether it was longer.
-func cutOff(folder, name string, most int64) bool {
-	info, err := os.Lstat(filepath.Join(folder, name))
+func cutOff(logs, name string, most int64) bool {
+	info, err := os.Lstat(filepath.Join(logs, name))
 	if err != nil || !info.Mode().IsRegular() || info.Size() <= most {
 		return false
 	}
 	// What is cut is the open file, which the plugin cannot exchange for another,
 	// and only if it has no second name: it might be no log at all.
-	root, err := openFolder(folder)
+	root, err := folder.Open(logs)
 	if err != nil {
 		return true
 	}

@@ -143,7 +143,7 @@ func (p *process) keep(ctx context.Context) {
 	case <-p.released:
 		p.stop("its job has ended", 0)
 	case <-ctx.Done():
-		if p.detached.Load() {
+		if p.outlives() {
 			p.disconnect()
 			return
 		}

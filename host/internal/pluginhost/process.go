@@ -300,6 +300,21 @@ func (p *process) finish() {
 	p.settle(0)
 }
 
+// outlives reports whether the process is to go on when the host stops: for
+// attempts that were detached, or because it holds ends that could not be
+// recorded. A later life of the host asks for both.
+func (p *process) outlives() bool {
+	unrecorded := p.owed.Load() - max(p.running.Load(), 0)
+	if unrecorded > 0 {
+		p.log.Warn("a plugin process keeps the ends of jobs that could not be recorded, for the next start of the host", "pid", p.child.record.PID, "jobs", unrecorded)
+	}
+	if !p.detached.Load() && unrecorded <= 0 {
+		return false
+	}
+	p.acks.flush(context.Background())
+	return true
+}
+
 // disconnect closes the connection. The Kill of go-plugin is not for us: it
 // waits for ever for a process that hangs, and there is nothing left to do.
 func (p *process) disconnect() {

@@ -353,6 +353,36 @@ func TestRecordStaysUntilTheEndIsDurable(t *testing.T) {
 	}
 }
 
+// The store can be away when the host is stopped. What a plugin knows of the end of
+// a job is all that anybody knows of it then: the next life of the host asks again.
+func TestUnrecordedEndsOutliveTheHost(t *testing.T) {
+	for name, isolation := range map[string]pluginhost.Isolation{"shared": pluginhost.Shared, "per-job": pluginhost.PerJob} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			writePlugin(t, f.plugins, good)
+			wanted := func(c *pluginhost.Config) {
+				c.Policies = map[string]pluginhost.Policy{"good": {Isolation: isolation}}
+			}
+			h, stop := f.startStoppable(t, wanted)
+			if first := h.Run(t.Context(), request("good", "a1", "hello"), newSink()); first.Error != nil {
+				t.Fatal(first.Error)
+			}
+			stop() // the end was not acknowledged
+
+			h = f.start(t, wanted)
+			if got := h.Recall("good", "a1"); got != pluginhost.Known {
+				t.Fatalf("Recall = %v, want known", got)
+			}
+			again := h.Follow(t.Context(), request("good", "a1", "hello"), newSink())
+			if again.Error != nil || len(again.Result.Inline) == 0 {
+				t.Errorf("the end is told again as %+v, want the result", again)
+			}
+			again.Ack()
+			h.Disown()
+		})
+	}
+}
+
 // Sockets that lie outside of a data folder with a long path outlive the host as
 // well, and what is left of dead processes goes there, too.
 func TestSurvivalWithALongDataDir(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 	"io"
 	"mime"
 	"os"
-	"path/filepath"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/heimdall-run/heimdall/host/internal/folder"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -118,11 +118,11 @@ func result(r *pluginpb.Result, folders Folders, limits *pluginpb.Limits) (*Resu
 // that everything is asked of the open file and nothing of its name: it must be
 // a regular file and lie below the folder. Opening a pipe must not wait for a
 // writer.
-func (r *Result) open(folder string, file *pluginpb.ResultFile) error {
+func (r *Result) open(path string, file *pluginpb.ResultFile) error {
 	if n := len(file.GetSha256()); n != 0 && n != sha256.Size {
 		return fmt.Errorf("its digest has %d bytes, not %d", n, sha256.Size)
 	}
-	root, err := openFolder(folder)
+	root, err := folder.Open(path)
 	if err != nil {
 		return fmt.Errorf("open its folder: %w", err)
 	}
@@ -141,20 +141,6 @@ func (r *Result) open(folder string, file *pluginpb.ResultFile) error {
 	r.Bytes = info.Size()
 	r.Content = r.content(file.GetSha256())
 	return nil
-}
-
-// openFolder opens one of the folders of an attempt. Its plugin can put a link in
-// its place, which may lead no farther than the folder that holds them all.
-func openFolder(folder string) (*os.Root, error) {
-	if folder == "" {
-		return nil, errors.New("there is none")
-	}
-	attempt, err := os.OpenRoot(filepath.Dir(folder))
-	if err != nil {
-		return nil, err
-	}
-	defer attempt.Close()
-	return attempt.OpenRoot(filepath.Base(folder))
 }
 
 func (r *Result) content(digest []byte) io.Reader {

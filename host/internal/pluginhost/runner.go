@@ -49,6 +49,7 @@ type child struct {
 	excess  atomic.Pointer[excess] // the limit that it was ended for; nil: none
 	sampled sync.WaitGroup         // for those who look at its memory
 	gone    <-chan struct{}        // closed when nobody here has to do with it any more
+	fault   error                  // why the host killed it right after its start; nil: it did not
 	line    string                 // the handshake, or what stood in its place; valid after it was read, or exited
 	dead    chan struct{}          // closed when the process has ended
 	exited  chan struct{}          // closed when besides all that it wrote is read
@@ -94,6 +95,7 @@ func (c *child) Start(context.Context) error {
 	go c.reap()
 	go c.follow(stdoutTail, stderrTail)
 	if err != nil {
+		c.fault = err
 		c.signal(unix.SIGKILL)
 	}
 	return err

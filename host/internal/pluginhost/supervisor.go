@@ -185,13 +185,13 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 		return errors.New(text)
 	case <-ctx.Done():
 	}
-	if p.detached.Load() {
+	if p.child.foreign {
 		p.acks.flush(context.Background())
-		if p.child.foreign {
-			p.part()
-			return nil
-		}
-		p.disconnect() // it goes on, for a later life of the host
+		p.part()
+		return nil
+	}
+	if p.outlives() {
+		p.disconnect()
 		return nil
 	}
 	p.stop(hostStops, p.times.drain)
