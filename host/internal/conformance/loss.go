@@ -25,6 +25,7 @@ func lossCases() []testCase {
 		{id: "host-killed", title: "plugin and job outlive a host that is killed, also while they write", look: look, needs: long, after: []string{"host-reconnect"}, run: outlivesHost},
 		{id: "renew-expired", title: "when the host's right to run ends, attempts that may be retried stop, and others go on", look: renew, needs: long, after: stopped, run: stopsRetryable},
 		{id: "renew-extended", title: "a renewal in time keeps attempts that may be retried", look: renew, needs: long, after: stopped, run: keepsRenewed},
+		{id: "renew-nothing", title: "a renewal of 0 says that the host lives, and leaves its right to run as it is", look: "RenewRequest.valid_for in proto/heimdall/plugin/v1/plugin.proto", needs: long, after: stopped, run: keepsRight},
 		{id: "renew-epoch", title: "a host of an older epoch is refused with FAILED_PRECONDITION, and List tells the one in force", look: renew, run: refusesOldEpoch},
 		{id: "orphan-timeout", title: "an attempt that no host follows for its orphan_timeout stops", look: renew, needs: long, after: stopped, run: stopsOrphans},
 		{id: "orphan-renewed", title: "an attempt whose host calls goes on beyond its orphan_timeout", look: renew, needs: long, after: []string{"orphan-timeout"}, run: keepsFollowed},
@@ -157,7 +158,7 @@ func (k *check) pair(ctx context.Context) (p *process, may, mayNot *stream, err 
 const busyTries = 3
 
 func keepsRenewed(ctx context.Context, k *check) error {
-	const short, looked = 2 * time.Second, 5 * time.Second
+	const short = 2 * time.Second
 	for range busyTries {
 		p, may, _, err := k.pair(ctx)
 		if err != nil {
@@ -174,18 +175,37 @@ func keepsRenewed(ctx context.Context, k *check) error {
 			k.close() // it may have been too late
 			continue
 		}
-		for begun := time.Now(); time.Since(begun) < looked; {
-			if !may.running() {
-				events, _, _ := may.state()
-				return saw("the attempt that may be retried has ended: %s", outcome(end(events))).want("that it goes on, because the right to run was extended to an hour")
-			}
-			if err := pause(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
+		return may.goesOn(ctx, "the right to run was extended to an hour")
 	}
 	return skip("the machine is too busy: two renewals took more than %s", short/2)
+}
+
+// goesOn checks that an attempt runs on for longer than plugins take to look at
+// their host's right to run.
+func (s *stream) goesOn(ctx context.Context, because string) error {
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; {
+		if !s.running() {
+			events, _, _ := s.state()
+			return saw("the attempt that may be retried has ended: %s", outcome(end(events))).want("that it goes on, because %s", because)
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keepsRight(ctx context.Context, k *check) error {
+	p, may, _, err := k.pair(ctx)
+	if err != nil {
+		return err
+	}
+	for _, valid := range []time.Duration{time.Hour, 0} {
+		if err := called("Renew", p.renew(ctx, 1, valid)); err != nil {
+			return err
+		}
+	}
+	return may.goesOn(ctx, "a renewal of 0 gives no right and takes none")
 }
 
 func refusesOldEpoch(ctx context.Context, k *check) error {

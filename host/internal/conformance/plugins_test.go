@@ -17,7 +17,7 @@ func TestShippedPluginsPass(t *testing.T) {
 	noLong := []string{
 		"cancel-abandon", "cancel-children", "cancel-early", "cancel-forced", "cancel-graceful", "cancel-reasons", "cancel-twice", "deadline",
 		"drain-running", "examples-long", "host-killed", "host-reconnect", "list-running", "orphan-renewed", "orphan-timeout", "plugin-killed", "renew-expired",
-		"renew-extended", "secrets-update", "sigterm-running", "start-cut", "start-too-many", "watch-running",
+		"renew-extended", "renew-nothing", "secrets-update", "sigterm-running", "start-cut", "start-too-many", "watch-running",
 	}
 	noResume, noSecrets := []string{"checkpoint-abandon", "checkpoint-ack", "checkpoint-nobody", "checkpoint-size", "cleanup-checkpoint", "fresh-checkpoint", "resume-own"}, []string{"secrets-output", "secrets-processes"}
 	for name, without := range map[string][]string{

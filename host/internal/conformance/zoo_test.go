@@ -82,6 +82,7 @@ var broken = map[string][]string{
 	"orphan":         {"host-killed"},
 	"tenacious":      {"renew-expired"},
 	"hasty":          {"renew-extended"},
+	"literal":        {"renew-nothing"},
 	"disloyal":       {"renew-epoch"},
 	"immortal":       {"orphan-timeout"},
 	"clockwork":      {"orphan-renewed"},
@@ -122,7 +123,7 @@ var broken = map[string][]string{
 var besides = map[string][]string{
 	"keeper":  {"checkpoint-ack", "leaks-processes", "secrets-output", "slow-reader"},
 	"unmoved": {"leaks-processes", "secrets-output", "slow-reader"},
-	"snippy":  {"orphan-renewed", "renew-extended"},
+	"snippy":  {"orphan-renewed", "renew-extended", "renew-nothing"},
 }
 
 func TestHealthyPassesAll(t *testing.T) {

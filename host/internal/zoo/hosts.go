@@ -46,6 +46,12 @@ func hosts() map[string]breed {
 			}
 			return next(ctx, request)
 		}},
+		"literal": {wrong: "a renewal of 0 ends the right to run", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
+			if r, ok := request.(*pluginpb.RenewRequest); ok && r.GetValidFor().AsDuration() == 0 {
+				r.ValidFor = durationpb.New(1)
+			}
+			return next(ctx, request)
+		}},
 		"disloyal": {wrong: "a host of an older epoch is obeyed", call: func(ctx context.Context, request any, next grpc.UnaryHandler) (any, error) {
 			answer, err := next(ctx, request)
 			if status.Code(err) == codes.FailedPrecondition {
@@ -77,18 +83,20 @@ func clockwork() breed {
 				times[r.GetAttemptId()] = r.GetOrphanTimeout().AsDuration()
 			}
 		},
-		run: func(ctx context.Context, job *sdk.Job[Input], healthy func() error) error {
+		run: func(_ context.Context, job *sdk.Job[Input], healthy func() error) error {
 			mu.Lock()
 			within, ok := times[job.AttemptID]
 			mu.Unlock()
 			if !ok {
 				return healthy()
 			}
+			done := make(chan error, 1)
+			go func() { done <- healthy() }() // the job's end stops what it waits for
 			select {
+			case err := <-done:
+				return err
 			case <-time.After(within):
 				return sdk.Errorf(sdk.Lost, "no host followed the job")
-			case <-ctx.Done():
-				return context.Cause(ctx)
 			}
 		},
 	}
