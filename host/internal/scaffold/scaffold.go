@@ -38,6 +38,12 @@ func New(name, folder, sdk string) (err error) {
 	if !pluginName.MatchString(name) {
 		return fmt.Errorf("%q cannot be the name of a plugin: use small letters, digits and single dashes, and begin with a letter", name)
 	}
+	if rest, ok := strings.CutPrefix(name, "heimdall-plugin-"); ok {
+		return fmt.Errorf("the binary of a plugin %[1]s would be called heimdall-plugin-%[1]s: leave heimdall-plugin- out and call it %[2]s", name, rest)
+	}
+	if err := outsideWorkspace(folder); err != nil {
+		return err
+	}
 	if sdk, err = filepath.Abs(sdk); err != nil {
 		return err
 	}
@@ -66,6 +72,24 @@ func New(name, folder, sdk string) (err error) {
 		return fmt.Errorf("read the checksums of the sdk: %w", err)
 	}
 	return os.WriteFile(filepath.Join(folder, "go.sum"), sums, 0o644)
+}
+
+// outsideWorkspace refuses a folder below one with a go.work: Go would take that,
+// and refuse a module that it does not name.
+func outsideWorkspace(folder string) error {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	for parent := filepath.Dir(folder); ; parent = filepath.Dir(parent) {
+		work := filepath.Join(parent, "go.work")
+		if _, err := os.Stat(work); err == nil {
+			return fmt.Errorf("%s would lie below %s, and Go builds no module there that it does not name; nothing was written: go to a folder outside of %s, such as your home", folder, work, parent)
+		}
+		if parent == filepath.Dir(parent) {
+			return nil
+		}
+	}
 }
 
 func (d *data) write(folder, file string) error {
