@@ -50,6 +50,20 @@ func TestNewStandsAlone(t *testing.T) {
 	passes(t, filepath.Join(folder, "heimdall-plugin-spark-submit"))
 }
 
+// Any name that a host accepts makes a module that compiles.
+func TestNewTakesAnyName(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "2_my--view")
+	if err := scaffold.New("2_my--view", folder, sdk); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("go", "vet", "./...")
+	c.Dir = folder
+	c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "GOPROXY=off")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+}
+
 // passes checks the binary of a plugin.
 func passes(t *testing.T, binary string) {
 	t.Helper()
@@ -78,8 +92,8 @@ func TestNewRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct{ name, folder, sdk, want string }{
-		"a bad name":         {"Bad_Name", filepath.Join(t.TempDir(), "x"), sdk, "cannot be the name"},
-		"a path as the name": {"../x", filepath.Join(t.TempDir(), "x"), sdk, "cannot be the name"},
+		"a bad name":         {"Bad_Name", filepath.Join(t.TempDir(), "x"), sdk, "is no name for a plugin"},
+		"a path as the name": {"../x", filepath.Join(t.TempDir(), "x"), sdk, "is no name for a plugin"},
 		"the file's name":    {"heimdall-plugin-csv", filepath.Join(t.TempDir(), "x"), sdk, "leave heimdall-plugin- out and call it csv"},
 		"below a go.work":    {"good", filepath.Join(workspace, "x"), sdk, "go to a folder outside of " + workspace},
 		"a folder in use":    {"good", there, sdk, "is there already"},
