@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
@@ -19,10 +20,7 @@ const sdkVersion = "go/0.1.0"
 // version is set by the linker: -X github.com/heimdall-run/heimdall/sdk.version=1.2.3.
 var version string
 
-var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	versionPattern = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
-)
+var versionPattern = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // New makes the server of a plugin, without a process around it. Most authors
 // call Serve instead. It fails when the name, an option or the types of settings
@@ -44,8 +42,8 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 			return nil, fmt.Errorf("plugin %s: %w", name, err)
 		}
 	}
-	if !namePattern.MatchString(name) {
-		return nil, fmt.Errorf("plugin %q: a name is made of small letters, digits and single dashes", name)
+	if err := pluginname.Check(name); err != nil {
+		return nil, err
 	}
 	if !versionPattern.MatchString(o.description.GetVersion()) {
 		return nil, fmt.Errorf("plugin %s: version %q is not a semantic version such as 1.2.3", name, o.description.GetVersion())

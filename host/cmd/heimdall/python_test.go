@@ -85,7 +85,7 @@ func TestPythonReadme(t *testing.T) {
 	}
 	address, threw := "", 0
 	for _, b := range blocksOf(t, page, "sh") {
-		b.text = strings.ReplaceAll(b.text, "heimdall-plugins", folder)
+		b.text = strings.ReplaceAll(b.text, "~/heimdall-plugins", folder)
 		if strings.Contains(b.text, "job submit") {
 			address = startDocHost(t, filepath.Join(folder, "heimdall.toml"), "--plugin-dir", folder)
 		}

@@ -81,7 +81,7 @@ tests, and runs when its binary is put into the plugin folder of a host.`,
 				return &codeError{code: ExitFailed, err: err}
 			}
 			_, err := fmt.Fprintf(a.Stdout, "%s\n", args[0])
-			fmt.Fprintf(a.Stderr, "next: cd %s && go test ./... && go build -o heimdall-plugin-%s .\n", args[0], args[0])
+			fmt.Fprintf(a.Stderr, "next: cd %s && go test ./... && CGO_ENABLED=0 go build -o heimdall-plugin-%s .\n", args[0], args[0])
 			return err
 		},
 	}

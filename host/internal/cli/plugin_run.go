@@ -18,6 +18,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 func (a *app) pluginRunCommand() *cobra.Command {
@@ -153,11 +154,10 @@ func onlyPlugin(binary, folder string) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	name, ok := strings.CutPrefix(filepath.Base(binary), "heimdall-plugin-")
+	name, _, ok := pluginname.OfFile(filepath.Base(binary))
 	if !ok {
 		return "", fmt.Errorf("%s is not named as plugins are: heimdall-plugin-NAME", binary)
 	}
-	name, _, _ = strings.Cut(name, "_v")
 	return name, os.Symlink(binary, filepath.Join(folder, filepath.Base(binary)))
 }
 

@@ -11,18 +11,16 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 // maxNameBytes bounds ids, names and versions, so that the system tags made of
 // them are tags.
 const maxNameBytes = 200
 
-const wantPluginName = `the name of a plugin is small letters, digits, "-" and "_", at most 63; want what follows "heimdall-plugin-" in the name of its file`
+const wantPluginName = `the name of a plugin is ` + pluginname.Rule + `; want what follows "` + pluginname.Prefix + `" in the name of its file`
 
-var (
-	headerName = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`)
-	pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-)
+var headerName = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`)
 
 // Catalog returns the commands and clusters as a snapshot of its own. Ids
 // default to names, contexts to {}.
@@ -110,7 +108,7 @@ func (c *Config) checkCatalog(found *faults) {
 		switch {
 		case command.Plugin == "":
 			found.add(key+".plugin", "this is missing; name the plugin that does the work")
-		case !pluginName.MatchString(command.Plugin):
+		case !pluginname.Valid(command.Plugin):
 			found.add(key+".plugin", "%s", wantPluginName)
 		}
 		for j, set := range command.ClusterTags {

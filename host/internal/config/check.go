@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 // Validate returns what is wrong with the configuration, all faults joined. Load
@@ -20,7 +22,7 @@ func (c *Config) Validate() error {
 func (c *Config) check(found *faults) {
 	c.checkSettings(found)
 	for name := range c.Plugin {
-		if !pluginName.MatchString(name) {
+		if !pluginname.Valid(name) {
 			found.add(join("plugin", name), "%s", wantPluginName)
 		}
 	}

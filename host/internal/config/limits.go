@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 // Policy is a [plugins.policy.<name>] table: how processes of one plugin are run.
@@ -101,7 +102,7 @@ func (d *decoder) policies(key string, value any, to *map[string]Policy) {
 func checkPolicies(found *faults, policies map[string]Policy) {
 	for name, p := range policies {
 		key := join("plugins.policy", name)
-		if !pluginName.MatchString(name) {
+		if !pluginname.Valid(name) {
 			found.add(key, "%s", wantPluginName)
 		}
 		if p.Isolation != "" {

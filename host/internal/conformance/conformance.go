@@ -13,12 +13,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/checkreport"
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 // Config says what to check and how.
@@ -93,8 +93,6 @@ func Check(ctx context.Context, config Config) (*checkreport.Report, error) {
 	return report, nil
 }
 
-var fileName = regexp.MustCompile(`^heimdall-plugin-([a-z0-9]+(?:-[a-z0-9]+)*)(?:_v(.+))?$`)
-
 // newSuite copies the binary, as a host does, and makes a place to work.
 func newSuite(config Config) (*suite, error) {
 	busy := busyness()
@@ -111,11 +109,11 @@ func newSuite(config Config) (*suite, error) {
 		s.Parallel = 8
 	}
 	base := filepath.Base(config.Binary)
-	match := fileName.FindStringSubmatch(base)
-	if match == nil {
-		return nil, argument("%s is not named as plugins are: heimdall-plugin-NAME, in small letters, digits and single dashes", base)
+	name, version, ok := pluginname.OfFile(base)
+	if !ok || !pluginname.Valid(name) {
+		return nil, argument("%s is not named as plugins are: heimdall-plugin-NAME, the name %s", base, pluginname.Rule)
 	}
-	s.name, s.named = match[1], match[2]
+	s.name, s.named = name, version
 	info, err := os.Stat(config.Binary)
 	switch {
 	case err != nil:

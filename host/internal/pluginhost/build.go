@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +26,7 @@ type build struct {
 func (f found) build(store, digest string) build {
 	return build{
 		name: f.name, version: f.version, source: f.path,
-		digest: digest, path: filepath.Join(store, digest, prefix+f.name),
+		digest: digest, path: filepath.Join(store, digest, pluginname.Prefix+f.name),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
@@ -38,7 +39,7 @@ type Example struct {
 // describe checks what a plugin says of itself against its file's name.
 func describe(d *pluginpb.DescribeResponse, f build) (*Description, version, error) {
 	if d.GetName() != f.name {
-		return nil, version{}, fmt.Errorf("%s calls itself %q: name the file %s%s or build the plugin as %q", f.source, d.GetName(), prefix, d.GetName(), f.name)
+		return nil, version{}, fmt.Errorf("%s calls itself %q: name the file %s%s or build the plugin as %q", f.source, d.GetName(), pluginname.Prefix, d.GetName(), f.name)
 	}
 	v, err := parseVersion(d.GetVersion())
 	if err != nil {

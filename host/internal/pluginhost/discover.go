@@ -6,21 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/checkreport"
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
-
-// prefix begins the name of every plugin binary.
-const prefix = "heimdall-plugin-"
-
-// pluginName is what the name of a plugin may look like.
-var pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-
-// versionSuffix is the end of a file name that says the version.
-var versionSuffix = regexp.MustCompile(`^(.+)_v([0-9].*)$`)
 
 // found is a file of the plugin folder that claims to be a plugin.
 type found struct {
@@ -41,11 +32,12 @@ func discover(dir string) ([]found, error) {
 	}
 	var list []found
 	for _, entry := range entries {
-		base, ok := strings.CutPrefix(entry.Name(), prefix)
+		base := entry.Name()
+		name, version, ok := pluginname.OfFile(base)
 		if !ok || strings.HasSuffix(base, checkreport.Suffix) || strings.HasSuffix(base, checkreport.Suffix+signatureSuffix) {
 			continue
 		}
-		path := filepath.Join(dir, entry.Name())
+		path := filepath.Join(dir, base)
 		info, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink == 0 {
 			continue // removed while we looked
@@ -53,10 +45,7 @@ func discover(dir string) ([]found, error) {
 		if err == nil && info.IsDir() {
 			continue
 		}
-		f := found{path: path, name: base}
-		if m := versionSuffix.FindStringSubmatch(base); m != nil {
-			f.name, f.version = m[1], m[2]
-		}
+		f := found{path: path, name: name, version: version}
 		if err != nil {
 			f.err = fmt.Errorf("%s cannot be read: %w", path, err)
 		} else {
@@ -69,8 +58,8 @@ func discover(dir string) ([]found, error) {
 }
 
 func (f *found) check(info fs.FileInfo) error {
-	if !pluginName.MatchString(f.name) {
-		return fmt.Errorf("%q is no name for a plugin: use a-z, 0-9, - and _", f.name)
+	if !pluginname.Valid(f.name) {
+		return fmt.Errorf("%q is no name for a plugin: want %s", f.name, pluginname.Rule)
 	}
 	if f.version != "" {
 		if _, err := parseVersion(f.version); err != nil {

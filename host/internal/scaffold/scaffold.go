@@ -14,13 +14,12 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
 //go:embed template
 var templates embed.FS
-
-// pluginName is what a plugin may be called.
-var pluginName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // data is what the templates may use.
 type data struct {
@@ -35,8 +34,14 @@ type data struct {
 // New writes the module of a plugin into a folder that does not exist yet. The
 // module uses the sdk in the folder sdk.
 func New(name, folder, sdk string) (err error) {
-	if !pluginName.MatchString(name) {
-		return fmt.Errorf("%q cannot be the name of a plugin: use small letters, digits and single dashes, and begin with a letter", name)
+	if err := pluginname.Check(name); err != nil {
+		return err
+	}
+	if rest, ok := strings.CutPrefix(name, pluginname.Prefix); ok {
+		return fmt.Errorf("the binary of a plugin %[1]s would be called heimdall-plugin-%[1]s: leave heimdall-plugin- out and call it %[2]s", name, rest)
+	}
+	if err := outsideWorkspace(folder); err != nil {
+		return err
 	}
 	if sdk, err = filepath.Abs(sdk); err != nil {
 		return err
@@ -66,6 +71,24 @@ func New(name, folder, sdk string) (err error) {
 		return fmt.Errorf("read the checksums of the sdk: %w", err)
 	}
 	return os.WriteFile(filepath.Join(folder, "go.sum"), sums, 0o644)
+}
+
+// outsideWorkspace refuses a folder below one with a go.work: Go would take that,
+// and refuse a module that it does not name.
+func outsideWorkspace(folder string) error {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	for parent := filepath.Dir(folder); ; parent = filepath.Dir(parent) {
+		work := filepath.Join(parent, "go.work")
+		if _, err := os.Stat(work); err == nil {
+			return fmt.Errorf("%s would lie below %s, and Go builds no module there that it does not name; nothing was written: go to a folder outside of %s, such as your home", folder, work, parent)
+		}
+		if parent == filepath.Dir(parent) {
+			return nil
+		}
+	}
 }
 
 func (d *data) write(folder, file string) error {
@@ -105,7 +128,10 @@ func (d *data) readSDK() error {
 // typeName makes "spark-submit" SparkSubmit.
 func typeName(name string) string {
 	var b strings.Builder
-	for part := range strings.SplitSeq(name, "-") {
+	if name[0] <= '9' { // no name of Go begins with a digit
+		b.WriteString("Plugin")
+	}
+	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '-' || r == '_' }) {
 		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
 	}
 	return b.String()

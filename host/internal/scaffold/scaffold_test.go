@@ -50,6 +50,20 @@ func TestNewStandsAlone(t *testing.T) {
 	passes(t, filepath.Join(folder, "heimdall-plugin-spark-submit"))
 }
 
+// Any name that a host accepts makes a module that compiles.
+func TestNewTakesAnyName(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "2_my--view")
+	if err := scaffold.New("2_my--view", folder, sdk); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("go", "vet", "./...")
+	c.Dir = folder
+	c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "GOPROXY=off")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+}
+
 // passes checks the binary of a plugin.
 func passes(t *testing.T, binary string) {
 	t.Helper()
@@ -63,6 +77,9 @@ func passes(t *testing.T, binary string) {
 		if c.Result == checkreport.Failed {
 			t.Errorf("%s = %s, want passed\n%s", c.ID, c.Result, c.Detail)
 		}
+		if c.ID == "logs" && c.Result != checkreport.Passed {
+			t.Errorf("logs = %s, want an example for it", c.Result)
+		}
 	}
 	if !report.Passed || report.Counts.Passed < 70 {
 		t.Errorf("passed = %t with %+v, want at least 70 cases that passed", report.Passed, report.Counts)
@@ -70,10 +87,15 @@ func passes(t *testing.T, binary string) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	there := t.TempDir()
+	there, workspace := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(workspace, "go.work"), []byte("go 1.26\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct{ name, folder, sdk, want string }{
-		"a bad name":         {"Bad_Name", filepath.Join(t.TempDir(), "x"), sdk, "cannot be the name"},
-		"a path as the name": {"../x", filepath.Join(t.TempDir(), "x"), sdk, "cannot be the name"},
+		"a bad name":         {"Bad_Name", filepath.Join(t.TempDir(), "x"), sdk, "is no name for a plugin"},
+		"a path as the name": {"../x", filepath.Join(t.TempDir(), "x"), sdk, "is no name for a plugin"},
+		"the file's name":    {"heimdall-plugin-csv", filepath.Join(t.TempDir(), "x"), sdk, "leave heimdall-plugin- out and call it csv"},
+		"below a go.work":    {"good", filepath.Join(workspace, "x"), sdk, "go to a folder outside of " + workspace},
 		"a folder in use":    {"good", there, sdk, "is there already"},
 		"no sdk":             {"good", filepath.Join(t.TempDir(), "x"), t.TempDir(), "is not the sdk"},
 	} {
