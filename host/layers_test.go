@@ -60,12 +60,13 @@ var layers = map[string]int{
 
 // sameLayer lists the imports that are allowed although they do not go down.
 var sameLayer = map[string][]string{
-	"cmd/heimdall":       {"internal/app", "internal/cli"},
-	"internal/artifacts": {"internal/objectstore"},
-	"internal/catalog":   {"internal/errs", "internal/tag"},
-	"internal/job":       {"internal/errs", "internal/tag"},
-	"internal/selector":  {"internal/catalog", "internal/errs", "internal/job", "internal/tag"},
-	"internal/tag":       {"internal/errs"},
+	"cmd/heimdall":        {"internal/app", "internal/cli"},
+	"internal/artifacts":  {"internal/objectstore"},
+	"internal/pluginhost": {"internal/folder"},
+	"internal/catalog":    {"internal/errs", "internal/tag"},
+	"internal/job":        {"internal/errs", "internal/tag"},
+	"internal/selector":   {"internal/catalog", "internal/errs", "internal/job", "internal/tag"},
+	"internal/tag":        {"internal/errs"},
 }
 
 // forTests names the packages that only tests, and each other, may import.
@@ -85,6 +86,7 @@ var apart = []string{"internal/demo"}
 var only = map[string][]string{
 	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance", "internal/bench"}, // whose peer is go-plugin's own client
 	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance", "internal/bench"},
+	sdkRoot + "/pluginname":                 {"internal/pluginhost", "internal/conformance", "internal/config", "internal/scaffold", "internal/cli"},
 	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench"},
 	sdkRoot:                                 {"internal/pluginhost"},
 	"github.com/hashicorp/go-plugin":        {"internal/pluginhost", "internal/bench"},

@@ -118,6 +118,13 @@ func (s *sink) add(format string, args ...any) {
 	s.lines = append(s.lines, fmt.Sprintf(format, args...))
 }
 
+// said returns what it was told so far.
+func (s *sink) said() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lines)
+}
+
 func (s *sink) Started(time.Time) { s.add("started"); close(s.begun) }
 
 func (s *sink) Progress(done, total float64, _ string) { s.add("progress %v/%v", done, total) }

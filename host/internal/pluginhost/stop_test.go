@@ -3,6 +3,7 @@ package pluginhost_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -118,7 +119,9 @@ func TestAbandonedAttemptsDoNotEndTheirProcess(t *testing.T) {
 	s := newSink()
 	done := make(chan *pluginhost.Ended)
 	go func() { done <- settle(h.Run(ctx, saving("a1", "q", "deaf"), s)) }()
-	<-s.saved
+	eventually(t, "it goes on from there, and hears nothing any more", func() bool {
+		return slices.Contains(s.said(), "output text then on")
+	})
 	cancel(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "not this host's"})
 	ended := <-done
 	if e := ended.Error; e == nil || e.Class != job.Lost || !strings.Contains(e.Message, "was told to let go of the job") || ended.Resumable {
