@@ -34,8 +34,14 @@ func (h *Host) checked(f found, b build) error {
 	}
 	path := f.path + checkreport.Suffix
 	p, err := readProof(path, h.key != nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("plugins.require_check is set and %w: write the report with heimdall plugin check %s --report %s, and sign it where plugins.check_key is set", err, f.path, path)
+	if m, ok := errors.AsType[missing](err); ok {
+		switch {
+		case m.path != path:
+			return fmt.Errorf("plugins.check_key is set and %w: sign %s", m, filepath.Base(path))
+		case h.key != nil:
+			return fmt.Errorf("plugins.require_check is set and %w: write it with heimdall plugin check %s --report %s, and sign it", m, f.path, path)
+		}
+		return fmt.Errorf("plugins.require_check is set and %w: write it with heimdall plugin check %s --report %s", m, f.path, path)
 	}
 	if err != nil {
 		return err
@@ -67,11 +73,19 @@ func readProof(path string, signed bool) (p proof, err error) {
 	return p, err
 }
 
+// missing is a file that is not there.
+type missing struct{ path string }
+
+// Error names the file.
+func (m missing) Error() string { return "there is no " + filepath.Base(m.path) }
+
 func readSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missing{path}
 	case err != nil:
-		return nil, fmt.Errorf("there is no %s: %w", filepath.Base(path), err)
+		return nil, fmt.Errorf("read the report of a check: %w", err)
 	case !info.Mode().IsRegular() || info.Size() > maxReport:
 		return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxReport)
 	}

@@ -11,6 +11,10 @@ import (
 const (
 	keptLines = 100
 	keptBytes = 500 // of each line
+
+	// addressLine is what go-plugin logs at each start of a plugin in Go. It is
+	// the reason of nothing.
+	addressLine = "plugin address"
 )
 
 // lines remembers the last lines that a process wrote to stderr, to say why it
@@ -22,6 +26,9 @@ type lines struct {
 }
 
 func (l *lines) add(line string) {
+	if line == addressLine {
+		return
+	}
 	line = strings.ToValidUTF8(line[:min(len(line), keptBytes)], "�")
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -29,6 +29,9 @@ func TestBrokenPluginsAreReported(t *testing.T) {
 		"endless":    {func(file string) { script(file, "#!/bin/sh\nhead -c 100000 /dev/zero\nsleep 60\n") }, pluginhost.Failed, "not a handshake"},
 		"unfinished": {func(file string) { script(file, "#!/bin/sh\nprintf abc\n") }, pluginhost.Failed, `"abc"`},
 		"exits":      {func(file string) { script(file, "#!/bin/sh\necho no license >&2\nexit 3\n") }, pluginhost.Backoff, "exit status 3: no license"},
+		"address": {func(file string) {
+			script(file, "#!/bin/sh\necho no license >&2\necho '{\"@level\":\"debug\",\"@message\":\"plugin address\"}' >&2\nexit 3\n")
+		}, pluginhost.Backoff, "exit status 3: no license"},
 		"silent":     {func(file string) { script(file, "#!/bin/sh\nexit 0\n") }, pluginhost.Backoff, "ended before its handshake: exit status 0"},
 		"hangs":      {func(file string) { script(file, "#!/bin/sh\necho thinking >&2\nsleep 60\n") }, pluginhost.Backoff, "without a handshake when its time to start was over: thinking"},
 		"protocol":   {func(file string) { script(file, "#!/bin/sh\necho '1|9|unix|/none|grpc'\n") }, pluginhost.Failed, "speaks version 9 of the plugin protocol and this host version 1"},
