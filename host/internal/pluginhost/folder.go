@@ -270,8 +270,21 @@ func (h *Host) publish() (good map[string]string) {
 		default:
 		}
 		if !named[s] {
-			s.drain()
+			s.drain(displaced(serving[s.build.name]))
 		}
 	}
 	return good
+}
+
+// unnamed is why a build is stopped that no file holds any more.
+const unnamed = "the plugin folder does not hold it any more"
+
+// displaced says why a build is stopped that no file names, where these serve.
+func displaced(services []*service) string {
+	for _, s := range services {
+		if s.supervisor != nil {
+			return "another build of the plugin serves"
+		}
+	}
+	return unnamed
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -27,7 +29,10 @@ func version(t *testing.T, h *pluginhost.Host) string {
 
 func TestDropReplaceRemove(t *testing.T) {
 	f := newFixture(t)
-	h := f.start(t)
+	var log record
+	h := f.start(t, func(c *pluginhost.Config) {
+		c.Log = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Debug})
+	})
 	if err := h.Available("good", ""); err == nil {
 		t.Fatal("a plugin is available before its file is there")
 	}
@@ -62,6 +67,11 @@ func TestDropReplaceRemove(t *testing.T) {
 		t.Errorf("result = %q, want that of the build that began it", got)
 	}
 	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
+	for _, said := range []string{
+		"1.0.0 drains: another build of the plugin serves", "2.0.0 drains: the plugin folder does not hold it any more",
+	} {
+		eventually(t, "a plugin was told that "+said, func() bool { return log.has(said) })
+	}
 }
 
 // A file may become another without its length, its inode or its time changing.
