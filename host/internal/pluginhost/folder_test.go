@@ -148,6 +148,21 @@ func TestReplacingNeverFailsAnAttempt(t *testing.T) {
 	callers.Wait()
 }
 
+// Whoever looks for what runs jobs must not be led to a build that cannot.
+func TestABuildThatRunsNothingDoesNotServe(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	if err := os.WriteFile(filepath.Join(f.plugins, "heimdall-plugin-mute"), []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := f.start(t)
+	for _, p := range h.Plugins() {
+		if want := p.Name == "good"; p.Serves != want {
+			t.Errorf("%s, which is %s: Serves = %t, want %t", p.Name, p.State, p.Serves, want)
+		}
+	}
+}
+
 // A build that does not work never displaces one that does, also over a restart
 // of the host.
 func TestABadBuildDisplacesNothing(t *testing.T) {
