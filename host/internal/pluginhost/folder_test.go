@@ -322,6 +322,26 @@ func remembered(t *testing.T, f fixture) {
 	})
 }
 
+// A disk that is full for a while is no fault of the file that came meanwhile.
+func TestABuildThatCannotBeCopiedIsTriedAgain(t *testing.T) {
+	f := newFixture(t)
+	h := f.start(t)
+	store := filepath.Join(f.data, "plugins")
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, store) // nothing can be written below it
+	writePlugin(t, f.plugins, good)
+	refused(t, h, "cannot be copied into data_dir and is tried again")
+	if err := os.Remove(store); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
+}
+
 // A file that is being written is left alone until it is whole.
 func TestHalfCopiedFilesWait(t *testing.T) {
 	f := newFixture(t)
