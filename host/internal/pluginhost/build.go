@@ -62,6 +62,18 @@ func keep(store string, f found) (build, error) {
 	return copyBuild(store, f, source)
 }
 
+// unkept is why the store has no copy of a file that may be as good as any: the
+// disk is full, say.
+type unkept struct{ error }
+
+// Error says what comes next.
+func (u unkept) Error() string {
+	return "it cannot be copied into data_dir and is tried again at each look: " + u.error.Error()
+}
+
+// Unwrap returns what went wrong.
+func (u unkept) Unwrap() error { return u.error }
+
 // draftPrefix begins the names of copies that are not whole yet.
 const draftPrefix = ".draft-"
 
@@ -73,7 +85,7 @@ func copyBuild(store string, f found, source *os.File) (build, error) {
 	}
 	draft, err := os.CreateTemp(store, draftPrefix)
 	if err != nil {
-		return build{}, fmt.Errorf("keep plugin: %w", err)
+		return build{}, unkept{err}
 	}
 	defer os.Remove(draft.Name())
 	digest, _, err := copyHashed(draft, source)
@@ -81,14 +93,14 @@ func copyBuild(store string, f found, source *os.File) (build, error) {
 	// wrong content behind the rename.
 	err = errors.Join(err, draft.Chmod(0o555), draft.Sync(), draft.Close())
 	if err != nil {
-		return build{}, fmt.Errorf("keep plugin %s: %w", f.path, err)
+		return build{}, unkept{err}
 	}
 	b := f.build(store, digest)
 	if err := os.MkdirAll(filepath.Dir(b.path), 0o700); err != nil {
-		return build{}, fmt.Errorf("keep plugin: %w", err)
+		return build{}, unkept{err}
 	}
 	if err := os.Rename(draft.Name(), b.path); err != nil {
-		return build{}, fmt.Errorf("keep plugin: %w", err)
+		return build{}, unkept{err}
 	}
 	return b, nil
 }

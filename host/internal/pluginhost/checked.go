@@ -114,7 +114,7 @@ func (p proof) keep(b build) error {
 		err = os.WriteFile(path+signatureSuffix, p.signature, 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("keep the report of a check: %w", err)
+		return unkept{fmt.Errorf("the report of its check: %w", err)}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -39,6 +40,7 @@ type file struct {
 	serves *supervisor
 	next   *supervisor // is to serve once it has proven that it works; nil: none
 	err    string      // why its content cannot be a build
+	again  bool        // it is tried again, because that was not its content's fault
 }
 
 // reconcile brings what runs in step with the plugin folder: it takes in files
@@ -136,8 +138,12 @@ func (h *Host) consider(ctx context.Context, found found, first bool) {
 	if f.serves == nil && worked && last.digest != b.digest {
 		f.serves = h.supervisor(ctx, last) // until the file holds one that works
 	}
+	again := f.again
+	_, f.again = errors.AsType[unkept](err)
 	if err != nil {
-		h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
+		if !f.again || !again { // once, not at each look
+			h.log.Error("a plugin cannot be used", "plugin", found.name, "path", found.path, "error", err)
+		}
 		f.next, f.err = nil, err.Error()
 		h.littered = true // it was copied before it was refused
 		return
@@ -171,7 +177,7 @@ func (h *Host) due(found found, proof [2]stamp, first bool) *file {
 	stable := found.stamp == f.seen
 	f.seen = found.stamp
 	known := f.serves != nil || f.err != "" // a link that leads nowhere has no stamp to tell
-	if known && found.stamp == f.taken || !first && !stable {
+	if known && found.stamp == f.taken && !f.again || !first && !stable {
 		return nil
 	}
 	return f
@@ -270,8 +276,21 @@ func (h *Host) publish() (good map[string]string) {
 		default:
 		}
 		if !named[s] {
-			s.drain()
+			s.drain(displaced(serving[s.build.name]))
 		}
 	}
 	return good
+}
+
+// unnamed is why a build is stopped that no file holds any more.
+const unnamed = "the plugin folder does not hold it any more"
+
+// displaced says why a build is stopped that no file names, where these serve.
+func displaced(services []*service) string {
+	for _, s := range services {
+		if s.supervisor != nil {
+			return "another build of the plugin serves"
+		}
+	}
+	return unnamed
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/heimdall-run/heimdall/host/internal/checkreport"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -27,7 +29,10 @@ func version(t *testing.T, h *pluginhost.Host) string {
 
 func TestDropReplaceRemove(t *testing.T) {
 	f := newFixture(t)
-	h := f.start(t)
+	var log record
+	h := f.start(t, func(c *pluginhost.Config) {
+		c.Log = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Debug})
+	})
 	if err := h.Available("good", ""); err == nil {
 		t.Fatal("a plugin is available before its file is there")
 	}
@@ -62,6 +67,11 @@ func TestDropReplaceRemove(t *testing.T) {
 		t.Errorf("result = %q, want that of the build that began it", got)
 	}
 	eventually(t, "nothing is left", func() bool { return len(h.Plugins()) == 0 })
+	for _, said := range []string{
+		"1.0.0 drains: another build of the plugin serves", "2.0.0 drains: the plugin folder does not hold it any more",
+	} {
+		eventually(t, "a plugin was told that "+said, func() bool { return log.has(said) })
+	}
 }
 
 // A file may become another without its length, its inode or its time changing.
@@ -136,6 +146,21 @@ func TestReplacingNeverFailsAnAttempt(t *testing.T) {
 	}
 	close(stop)
 	callers.Wait()
+}
+
+// Whoever looks for what runs jobs must not be led to a build that cannot.
+func TestABuildThatRunsNothingDoesNotServe(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	if err := os.WriteFile(filepath.Join(f.plugins, "heimdall-plugin-mute"), []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := f.start(t)
+	for _, p := range h.Plugins() {
+		if want := p.Name == "good"; p.Serves != want {
+			t.Errorf("%s, which is %s: Serves = %t, want %t", p.Name, p.State, p.Serves, want)
+		}
+	}
 }
 
 // A build that does not work never displaces one that does, also over a restart
@@ -295,6 +320,26 @@ func remembered(t *testing.T, f fixture) {
 		content, _ := os.ReadFile(filepath.Join(f.data, "plugins", "good.json"))
 		return len(content) > sha256.Size*2
 	})
+}
+
+// A disk that is full for a while is no fault of the file that came meanwhile.
+func TestABuildThatCannotBeCopiedIsTriedAgain(t *testing.T) {
+	f := newFixture(t)
+	h := f.start(t)
+	store := filepath.Join(f.data, "plugins")
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, store) // nothing can be written below it
+	writePlugin(t, f.plugins, good)
+	refused(t, h, "cannot be copied into data_dir and is tried again")
+	if err := os.Remove(store); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the plugin is available", func() bool { return h.Available("good", "") == nil })
 }
 
 // A file that is being written is left alone until it is whole.

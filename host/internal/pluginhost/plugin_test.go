@@ -134,7 +134,8 @@ func (f *fake) List(context.Context, *pluginpb.ListRequest) (*pluginpb.ListRespo
 	return response, nil
 }
 
-func (f *fake) Drain(_ *pluginpb.DrainRequest, stream grpc.ServerStreamingServer[pluginpb.DrainResponse]) error {
+func (f *fake) Drain(r *pluginpb.DrainRequest, stream grpc.ServerStreamingServer[pluginpb.DrainResponse]) error {
+	syscall.Write(2, fmt.Appendf(nil, "%s drains: %s\n", os.Getenv("HEIMDALL_TEST_VERSION"), r.GetReason()))
 	f.mu.Lock()
 	var running []*fakeAttempt
 	for _, a := range f.attempts {

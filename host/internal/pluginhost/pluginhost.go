@@ -237,7 +237,7 @@ func (h *Host) keepInherited() {
 	for left := h.inheritAny(); left != nil; left = h.inheritAny() {
 		s := h.retain(h.running, left)
 		h.builds[s] = true
-		s.drain()
+		s.drain(unnamed)
 	}
 	h.mu.Unlock()
 	h.sweep()

@@ -50,7 +50,7 @@ func (h *Host) Plugins() []Status {
 		for _, s := range []*supervisor{f.serves, f.next} {
 			if s != nil {
 				status := s.snapshot()
-				status.Path, status.Serves = path, s == f.serves
+				status.Path, status.Serves = path, s == f.serves && status.State == Active
 				list = append(list, status)
 				named[s] = true
 			}

@@ -58,6 +58,7 @@ type supervisor struct {
 	restarts []Restart // the latest
 	count    int       // of all restarts
 	err      string    // why it is not Active
+	drained  string    // why it drains; "" when it does not
 }
 
 // supervise begins to keep a build running, with the processes that an earlier
@@ -194,7 +195,7 @@ func (s *supervisor) watch(ctx context.Context, p *process) error {
 		p.disconnect()
 		return nil
 	}
-	p.stop(hostStops, p.times.drain)
+	p.stop(s.reason(), p.times.drain)
 	s.current.Store(nil)
 	p.finish()
 	return nil
@@ -249,12 +250,15 @@ func (s *supervisor) ended() bool {
 	return false
 }
 
-// drain lets the build take no more attempts, and stops it once those that it
-// runs have ended. It returns at once.
-func (s *supervisor) drain() {
+// drain lets the build take no more attempts, and stops it for a reason once
+// those that it runs have ended. It returns at once.
+func (s *supervisor) drain(reason string) {
 	if s.draining.Swap(true) {
 		return
 	}
+	s.mu.Lock()
+	s.drained = reason
+	s.mu.Unlock()
 	s.host.wait.Go(func() {
 		defer s.cancel()
 		tick := time.NewTicker(drainLook)
@@ -270,6 +274,16 @@ func (s *supervisor) drain() {
 			}
 		}
 	})
+}
+
+// reason returns why its processes are stopped.
+func (s *supervisor) reason() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.drained != "" && s.host.running.Err() == nil {
+		return s.drained
+	}
+	return hostStops
 }
 
 // drainLook is the time between looks whether a build that drains is idle.
