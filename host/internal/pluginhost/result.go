@@ -159,6 +159,10 @@ func (r *Result) check(said, most int64) error {
 	if r.ContentType != job.TableType {
 		return nil
 	}
+	if r.Rows <= 1 && isText(r.Inline) {
+		r.Rows = 1
+		return nil
+	}
 	var table io.Reader = bytes.NewReader(r.Inline)
 	if r.file != nil {
 		if r.Bytes > maxParsed {
