@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"weak"
 
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -34,7 +33,7 @@ type attempt struct {
 	stopping  bool
 	abandoned bool
 	lasting   bool // there is a checkpoint, so others can go on with the outside work
-	children  []weak.Pointer[Cmd]
+	children  []*Cmd
 	timers    []*time.Timer
 	sampler   *time.Timer // looks at the memory of the children; nil: there was nothing to look at
 	exceeded  *Error      // the limit that it has gone over

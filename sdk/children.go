@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -57,11 +56,10 @@ func (a *attempt) adopt(cmd *Cmd) {
 		return
 	}
 
-	// Weak, so that a job may run any number of programs: one that is not
-	// reachable has ended, because its supervisor ends with the socket it held.
-	gone := func(p weak.Pointer[Cmd]) bool { return p.Value() == nil }
 	a.limitMemory()
-	a.children = append(slices.DeleteFunc(a.children, gone), weak.Make(cmd))
+	// Those that have ended are let go, so that a job may run any number. The
+	// others are held, also when nobody else does: a program ends with its Cmd.
+	a.children = append(slices.DeleteFunc(a.children, (*Cmd).Ended), cmd)
 }
 
 // eachChild calls f for every program of the attempt, without the lock.
@@ -69,10 +67,8 @@ func (a *attempt) eachChild(f func(*Cmd)) {
 	a.mu.Lock()
 	children := slices.Clone(a.children)
 	a.mu.Unlock()
-	for _, pointer := range children {
-		if cmd := pointer.Value(); cmd != nil {
-			f(cmd)
-		}
+	for _, cmd := range children {
+		f(cmd)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -439,5 +440,33 @@ func TestProgramAfterCancelNeverStarts(t *testing.T) {
 	got := a.Wait()
 	if got.Err == nil || got.Err.Class != sdk.Canceled || !strings.Contains(got.Err.Detail, "stopped before it started") {
 		t.Errorf("got %+v, want canceled before the start", got.Err)
+	}
+}
+
+// A program goes on until it ends or the job does, whether or not anybody holds
+// what it was started with.
+func TestProgramsThatNobodyWaitsForGoOn(t *testing.T) {
+	t.Parallel()
+
+	done := filepath.Join(t.TempDir(), "done")
+	got := sdktest.Run(t, script(func(ctx context.Context, job *rawJob) error {
+		if err := job.Exec("sh", "-c", "sleep 0.3; : >"+done).Start(); err != nil {
+			return err
+		}
+		for range 1000 {
+			runtime.GC()
+			if _, err := os.Stat(done); err == nil {
+				return nil
+			}
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return errors.New("the program was ended")
+	}), nil, nil)
+	if got.Err != nil {
+		t.Error(got.Err)
 	}
 }

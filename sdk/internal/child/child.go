@@ -249,6 +249,13 @@ func (c *Cmd) Pid() int {
 	return c.pid
 }
 
+// Ended reports whether Wait has seen the end of the program.
+func (c *Cmd) Ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase == ended
+}
+
 // Usage returns what the tree used, once Wait has returned.
 func (c *Cmd) Usage() Usage {
 	c.mu.Lock()
