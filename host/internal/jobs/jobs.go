@@ -98,9 +98,10 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
 	}
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	id := job.NewID()
+	now := id.Time() // lists in the order of ids are in the order of creation
 	j := &job.Job{
-		ID:         job.NewID(),
+		ID:         id,
 		User:       user,
 		Request:    r,
 		Sync:       choice.Command.Sync,

@@ -80,7 +80,6 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			lockHost: lockHost,
 			until:    "now() + $3::bigint * interval '1 microsecond'",
 			idsOf:    "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
-			hasTags:  "j.tags @> CAST(%s AS jsonb)",
 			keepRow:  "FOR SHARE",
 		},
 	}, nil
@@ -95,6 +94,8 @@ func connectionParams() map[string]string {
 		"enable_seqscan":                      "off",
 		"enable_hashjoin":                     "off",
 		"enable_mergejoin":                    "off",
+		"enable_bitmapscan":                   "off",
+		"plan_cache_mode":                     "force_generic_plan",
 		"jit":                                 "off",
 		"idle_in_transaction_session_timeout": "15s",
 	}

@@ -53,9 +53,8 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 		backend: s,
 		read:    s.reader,
 		text: dialect{
-			until:   "CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $3",
-			idsOf:   "SELECT value FROM json_each($1)",
-			hasTags: "NOT EXISTS (SELECT 1 FROM json_each(%s) want WHERE want.value NOT IN (SELECT value FROM json_each(COALESCE(j.tags, '[]'))))",
+			until: "CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $3",
+			idsOf: "SELECT value FROM json_each($1)",
 		},
 	}, nil
 }

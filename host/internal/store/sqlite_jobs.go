@@ -44,6 +44,11 @@ func (s *lite) submit(ctx context.Context, sub Submission) (bool, error) {
 		if err != nil {
 			return err
 		}
+		for _, t := range ownTags(j) {
+			if _, err := tx.ExecContext(context.Background(), "INSERT INTO job_tag (tag, job_id) VALUES ($1, $2)", t, string(j.ID)); err != nil {
+				return err
+			}
+		}
 		if sub.Claim {
 			n, err := affected(tx, `
 				INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)

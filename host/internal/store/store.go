@@ -86,7 +86,6 @@ type dialect struct {
 	lockHost string // keeps claims of the host $1 out until the commit; "": needless
 	until    string // the database's clock and $3 microseconds
 	idsOf    string // the ids in the JSON list $1
-	hasTags  string // true when the JSON list j.tags has every member of %s
 	keepRow  string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }
 
