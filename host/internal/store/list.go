@@ -33,12 +33,13 @@ const (
 
 // lookup is one look for a page.
 type lookup struct {
-	read  reader
-	fault func(error) error
+	read    reader
+	fault   func(error) error
+	byBytes string // has text compared by its bytes
 	limits
 	order       job.Order
 	descending  bool
-	first, last job.ID // bounds of ids; "": none
+	first, last job.ID // bounds of ids
 	conditions  []condition
 	none        bool // nothing can fulfill them
 }
@@ -53,11 +54,12 @@ type lookup struct {
 func (db *DB) Jobs(ctx context.Context, f job.Filter) (job.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return db.jobs(ctx, &lookup{read: db.read, fault: db.fault, limits: usualLimits()}, f)
+	return db.jobs(ctx, &lookup{read: db.lists, fault: db.fault, byBytes: db.text.byBytes, limits: usualLimits()}, f)
 }
 
 func (db *DB) jobs(ctx context.Context, l *lookup, f job.Filter) (job.Page, error) {
 	l.order, l.descending = f.Order, !f.Ascending
+	l.first, l.last = leastID, greatestID
 	if err := l.require(ctx, f); err != nil || l.none {
 		return job.Page{}, err
 	}
@@ -111,11 +113,11 @@ func (l *lookup) cursor(last *job.Job) *job.Cursor {
 // sortable returns a way that leads to so few jobs that they can be sorted, if
 // there is one.
 func (l *lookup) sortable(ctx context.Context, ways []way) (way, bool, error) {
-	if len(ways) == 1 && len(ways[0].rest) == len(l.conditions) && l.first == "" { // it leads to every job
+	if len(ways) == 1 && len(ways[0].rest) == len(l.conditions) && !l.bounded() { // it leads to every job
 
 		return way{}, false, nil
 	}
-	counts, err := l.count(ctx, ways, l.maxSorted+1)
+	counts, err := l.count(ctx, ways, l.maxSorted)
 	if err != nil {
 		return way{}, false, err
 	}
@@ -138,7 +140,7 @@ func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit 
 		if !first {
 			slice, cancel = context.WithDeadline(ctx, begun.Add(l.time+lastSlice))
 		}
-		found, end, err := l.look(slice, ways, after, n, limit+1-len(jobs))
+		found, end, err := l.look(slice, ways, after, n, limit+1)
 		over := slice.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {
@@ -158,10 +160,16 @@ func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit 
 	}
 }
 
-// next returns how many rows to look at after n of them took some time.
+// next returns how many rows to look at after n of them took some time: as many,
+// or four times more or less.
 func next(n int, took time.Duration) int {
-	fits := int(float64(n) * float64(sliceTime) / float64(max(took, time.Microsecond)))
-	return min(max(fits, n/4, 1), 4*n, max(maxSlice, n))
+	switch {
+	case took > 2*sliceTime:
+		return max(n/4, 1)
+	case took < sliceTime/4 && n < maxSlice:
+		return 4 * n
+	}
+	return n
 }
 
 // look looks at the next slice of a list, and returns the jobs in it and its end;

@@ -30,23 +30,21 @@ type rows []source
 
 // source is a part of a table that leads to jobs.
 type source struct {
-	table  string                  // with its alias
-	inner  func(s *query) string   // a query in place of a table; nil: none
-	id     string                  // the column of the job
-	sorted string                  // the column of the latest change; "": that is in another table
-	where  func(s *query) []string // nil: all
+	table  string                // with its alias
+	inner  func(s *query) string // a query in place of a table; nil: none
+	value  string                // a column that begins an index whose next is the id; "": the index of ids
+	is     string                // what value has to be
+	id     string                // the column of the job
+	sorted string                // the column of the latest change, which an index begins with; "": none of it
+	where  string                // which rows the index has; "": all
 }
 
-// text returns the source as a query names it, and the conditions on its rows.
-func (r source) text(s *query) (table string, where []string) {
-	table = r.table
+// from returns the source as a query names it.
+func (r source) from(s *query) string {
 	if r.inner != nil {
-		table = r.inner(s)
+		return r.inner(s)
 	}
-	if r.where != nil {
-		where = r.where(s)
-	}
-	return table, where
+	return r.table
 }
 
 // way is a way through the list: some rows, and the conditions that are left to
@@ -67,7 +65,7 @@ func (l *lookup) ways() []way {
 			ways = append(ways, way{c.rows, slices.Delete(slices.Clone(l.conditions), i, i+1)})
 		}
 	}
-	if ways == nil || l.first != "" {
+	if ways == nil || l.bounded() {
 		ways = append(ways, way{everyJob(), l.conditions})
 	}
 	return ways
@@ -114,8 +112,8 @@ func (l *lookup) require(ctx context.Context, f job.Filter) error {
 		{"name", f.Name, []indexed{{name: "name"}}},
 		{"version", f.Version, []indexed{{name: "version"}}},
 		{"username", f.User, []indexed{{name: "username"}}},
-		{"command", f.Command, []indexed{{name: "command_id"}, {"command_name", " AND j.command_name <> j.command_id"}}},
-		{"cluster", f.Cluster, []indexed{{name: "cluster_id"}, {"cluster_name", " AND j.cluster_name <> j.cluster_id"}}},
+		{"command", f.Command, []indexed{{name: "command_id"}, {"command_name", "j.command_name <> j.command_id"}}},
+		{"cluster", f.Cluster, []indexed{{name: "cluster_id"}, {"cluster_name", "j.cluster_name <> j.cluster_id"}}},
 	} {
 		if m.text == "" {
 			continue
@@ -174,14 +172,20 @@ func (l *lookup) likeID(p pattern) {
 	}
 }
 
+// Ids that bound all others.
+const (
+	leastID    job.ID = "00000000-0000-0000-0000-000000000000"
+	greatestID job.ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
+
 // bound holds the list to ids from first to last.
 func (l *lookup) bound(first, last job.ID) {
-	if l.first == "" {
-		l.first, l.last = first, last
-	}
 	l.first, l.last = max(l.first, first), min(l.last, last)
 	l.none = l.none || l.first > l.last
 }
+
+// bounded reports whether the list is held to some ids.
+func (l *lookup) bounded() bool { return l.first != leastID || l.last != greatestID }
 
 // indexed is a column of job that begins an index whose next is the id.
 type indexed struct {
@@ -189,11 +193,13 @@ type indexed struct {
 	where string // which rows the index has, as more of a condition
 }
 
-func (c indexed) is(value string) source {
-	return source{table: "job j", id: "j.id", where: func(s *query) []string {
-		return []string{"j." + c.name + " = " + s.arg(value) + c.where}
-	}}
+// is leads to the jobs that have a value.
+func (l *lookup) is(c indexed, value string) source {
+	return source{table: "job j", value: l.bytes(c), is: value, id: "j.id", where: c.where}
 }
+
+// bytes returns a column of job j as its index has it, in the order of bytes.
+func (l *lookup) bytes(c indexed) string { return "j." + c.name + l.byBytes }
 
 // like asks for jobs of which one of the columns is like a pattern. When that
 // leaves few values, or few jobs, an index leads to them.
@@ -203,10 +209,7 @@ func (l *lookup) like(ctx context.Context, p pattern, columns []indexed) error {
 	}
 	c := condition{holds: func(s *query, id string, join func(table, on string)) string {
 		join("job j", "j.id = "+id)
-		operator := " = " + s.arg(p.start)
-		if !p.plain {
-			operator = " LIKE " + s.arg(p.text) + ` ESCAPE '\'`
-		}
+		operator := " LIKE " + s.arg(p.text) + ` ESCAPE '\'`
 		var either []string
 		for _, column := range columns {
 			either = append(either, "COALESCE(j."+column.name+", '')"+operator)
@@ -223,7 +226,7 @@ func (l *lookup) like(ctx context.Context, p pattern, columns []indexed) error {
 			}
 		}
 		for _, value := range matching {
-			c.rows = append(c.rows, column.is(value))
+			c.rows = append(c.rows, l.is(column, value))
 		}
 		if few = few && len(c.rows) <= l.maxRows; !few {
 			break
@@ -233,8 +236,8 @@ func (l *lookup) like(ctx context.Context, p pattern, columns []indexed) error {
 	case few && len(c.rows) == 0:
 		l.none = true
 	case !few && len(columns) == 1 && p.start != "":
-		within := rows{columns[0].from(p, 2*l.maxSorted)}
-		counts, err := l.count(ctx, []way{{rows: within}}, l.maxSorted+1)
+		within := rows{l.from(columns[0], p)}
+		counts, err := l.count(ctx, []way{{rows: within}}, l.maxSorted)
 		if err != nil {
 			return err
 		}
@@ -248,18 +251,18 @@ func (l *lookup) like(ctx context.Context, p pattern, columns []indexed) error {
 	return nil
 }
 
-// from leads to the jobs with a column like a pattern, n at most, by the part of
-// its index that has the start of the pattern.
-func (c indexed) from(p pattern, n int) source {
+// from leads to the jobs with a column like a pattern, by the part of its index
+// that has the start of the pattern. The LIMIT keeps a database from another way.
+func (l *lookup) from(c indexed, p pattern) source {
 	return source{id: "k.id", inner: func(s *query) string {
-		within := c.name + " >= " + s.arg(p.start)
+		within := l.bytes(c) + " >= " + s.arg(p.start)
 		if end, ok := behind(p.start); ok {
-			within += " AND " + c.name + " < " + s.arg(end)
+			within += " AND " + l.bytes(c) + " < " + s.arg(end)
 		}
 		if !p.open {
-			within += " AND " + c.name + " LIKE " + s.arg(p.text) + ` ESCAPE '\'`
+			within += " AND j." + c.name + " LIKE " + s.arg(p.text) + ` ESCAPE '\'`
 		}
-		return "(SELECT id FROM job WHERE " + within + " LIMIT " + strconv.Itoa(n) + ") AS k"
+		return "(SELECT j.id FROM job j WHERE " + within + " LIMIT " + strconv.Itoa(2*l.maxSorted) + ") AS k"
 	}}
 }
 
@@ -278,7 +281,7 @@ func (l *lookup) carry(tags tag.Set) {
 		case "_name", "_version":
 			column := indexed{name: strings.TrimPrefix(name, "_")}
 			l.conditions = append(l.conditions, condition{
-				rows: rows{column.is(value)},
+				rows: rows{l.is(column, value)},
 				holds: func(s *query, id string, join func(table, on string)) string {
 					join("job j", "j.id = "+id)
 					return "COALESCE(j." + column.name + ", '') = " + s.arg(value)
@@ -287,9 +290,7 @@ func (l *lookup) carry(tags tag.Set) {
 		default:
 			alias := "t" + strconv.Itoa(i)
 			l.conditions = append(l.conditions, condition{
-				rows: rows{{table: "job_tag " + alias, id: alias + ".job_id", where: func(s *query) []string {
-					return []string{alias + ".tag = " + s.arg(t)}
-				}}},
+				rows: rows{{table: "job_tag " + alias, value: alias + ".tag", is: t, id: alias + ".job_id"}},
 				holds: func(s *query, id string, join func(table, on string)) string {
 					join("job_tag "+alias, alias+".tag = "+s.arg(t)+" AND "+alias+".job_id = "+id)
 					return "COALESCE(" + alias + ".tag, '') <> ''"
@@ -326,6 +327,7 @@ func places() []place {
 			job.Canceling: "l.cancel_at IS NOT NULL",
 		}},
 		{table: "job_ready", alias: "r", changed: "updated_at", states: map[job.Status]string{job.New: "TRUE"}},
+		{table: "job_later", alias: "d", changed: "updated_at", states: map[job.Status]string{job.New: "TRUE"}},
 	}
 }
 
@@ -381,11 +383,11 @@ func inStates(statuses []job.Status) condition {
 		case here == nil:
 		case p.final:
 			for _, s := range here {
-				r.where = func(*query) []string { return []string{"e.status = '" + string(s) + "'"} }
+				r.value, r.is = "e.status", string(s)
 				c.rows = append(c.rows, r)
 			}
 		default:
-			r.where = func(*query) []string { return []string{p.has(here)} }
+			r.where = p.has(here)
 			c.rows = append(c.rows, r)
 		}
 	}
@@ -403,7 +405,7 @@ func byChange(statuses []job.Status, rest []condition) way {
 			if here == nil {
 				continue
 			}
-			r.where = func(*query) []string { return []string{p.has(here)} }
+			r.where = p.has(here)
 		}
 		w.rows = append(w.rows, r)
 	}

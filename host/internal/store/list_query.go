@@ -34,97 +34,163 @@ type stretch struct {
 // sorts reports whether the list is not in the order of ids.
 func (l *lookup) sorts() bool { return l.order == job.ByUpdatedAt }
 
-// in returns the conditions that hold a row in a stretch. The last parameters are
-// the columns of its id and of what the list is sorted by; the latter is not read
-// when that is the id.
-func (l *lookup) in(s *query, at stretch, id, sorted string) []string {
+// edges returns the ids that bound a stretch, when the list is in their order: the
+// first and the last, and whether the one where it begins belongs to it.
+func (l *lookup) edges(at stretch) (first, last job.ID, inside bool) {
+	first, last, inside = l.first, l.last, true
+	begin, end := &first, &last
+	if l.descending {
+		begin, end = &last, &first
+	}
+	if at.after != nil && at.after.ID >= first && at.after.ID <= last {
+		*begin, inside = at.after.ID, false
+	} else if at.after != nil && (at.after.ID > last) != l.descending { // behind all of them
+		return last, first, false
+	}
+	if at.until != nil {
+		*end = at.until.ID
+	}
+	return first, last, inside
+}
+
+// in returns the conditions that hold the rows of a source in a stretch. That it
+// has the value that is wanted is a bound of its index too, and not said to be
+// equal: else the database might take the index of ids, where nothing but its
+// order is right.
+func (l *lookup) in(s *query, r source, at stretch) []string {
 	back, on := ">", "<=" // behind a place; up to a place
 	if l.descending {
 		back, on = "<", ">="
 	}
-	var where []string
-	place := func(operator string, c *job.Cursor) {
-		switch {
-		case c == nil:
-		case l.sorts():
-			where = append(where, "("+sorted+", "+id+") "+operator+" ("+s.arg(stamp(c.Time))+", "+s.arg(string(c.ID))+")")
-		default:
-			where = append(where, id+" "+operator+" "+s.arg(string(c.ID)))
+	if r.sorted != "" {
+		var where []string
+		place := func(operator string, c *job.Cursor) {
+			if c != nil {
+				where = append(where, "("+r.sorted+", "+r.id+") "+operator+" ("+s.arg(stamp(c.Time))+", "+s.arg(string(c.ID))+")")
+			}
 		}
+		place(back, at.after)
+		place(on, at.until)
+		if l.bounded() {
+			where = append(where, r.id+" >= "+s.arg(string(l.first)), r.id+" <= "+s.arg(string(l.last)))
+		}
+		return where
 	}
-	place(back, at.after)
-	place(on, at.until)
-	if l.first != "" {
-		where = append(where, id+" >= "+s.arg(string(l.first)), id+" <= "+s.arg(string(l.last)))
+	first, last, inside := l.edges(at)
+	from, to := ">= ", "<= "
+	switch {
+	case !inside && l.descending:
+		to = "< "
+	case !inside:
+		from = "> "
 	}
-	return where
+	if r.value == "" {
+		return []string{r.id + " " + from + s.arg(string(first)), r.id + " " + to + s.arg(string(last))}
+	}
+	value := s.arg(r.is)
+	pair := "(" + r.value + ", " + r.id + ") "
+	return []string{
+		pair + from + "(" + value + ", " + s.arg(string(first)) + ")",
+		pair + to + "(" + value + ", " + s.arg(string(last)) + ")",
+	}
 }
 
-// ordered returns the clause for the order of the list, by columns of a query.
-func (l *lookup) ordered(id, sorted string) string {
+// ordered returns the clause that orders by columns in the direction of the list.
+func (l *lookup) ordered(columns ...string) string {
 	direction := ""
 	if l.descending {
 		direction = " DESC"
 	}
+	clause := " ORDER BY "
+	for i, c := range columns {
+		if i > 0 {
+			clause += ", "
+		}
+		clause += c + direction
+	}
+	return clause
+}
+
+// columns returns the columns of what is found that have the order of the list.
+func (l *lookup) columns(of string) []string {
 	if l.sorts() {
-		return " ORDER BY " + sorted + direction + ", " + id + direction
+		return []string{of + "sorted", of + "id"}
 	}
-	return " ORDER BY " + id + direction
+	return []string{of + "id"}
 }
 
-// matching returns a query for the jobs in a stretch that some rows lead to and
-// that fulfill the conditions. Every table but that of the rows is joined so that a
-// database cannot begin with it.
-func (l *lookup) matching(s *query, from rows, rest []condition, at stretch) string {
-	selected := make([]string, len(from))
+// matching returns a query for the first n jobs in a stretch that some rows lead
+// to and that fulfill the conditions, without those before the nth. Every table
+// but that of the rows is joined so that a database cannot begin with it, and the
+// order is that of one index.
+func (l *lookup) matching(s *query, from rows, rest []condition, at stretch, n, nth int) string {
+	window := " LIMIT " + strconv.Itoa(n-nth) + " OFFSET " + strconv.Itoa(nth)
+	if len(from) == 1 {
+		return l.part(s, from[0], rest, at) + window
+	}
+	parts := make([]string, len(from))
 	for i, r := range from {
-		table, where := r.text(s)
-		joined, joins := map[string]bool{table: true}, ""
-		join := func(table, on string) {
-			if !joined[table] {
-				joined[table] = true
-				joins += " LEFT JOIN " + table + " ON " + on
-			}
-		}
-		sorted := r.sorted
-		if l.sorts() && sorted == "" {
-			sorted = changed(r.id, join)
-		}
-		where = append(where, l.in(s, at, r.id, sorted)...)
-		for _, c := range rest {
-			where = append(where, c.holds(s, r.id, join))
-		}
-		columns := r.id + " AS id"
-		if l.sorts() {
-			columns += ", " + sorted + " AS sorted"
-		}
-		selected[i] = "SELECT " + columns + " FROM " + table + joins + all(where)
+		parts[i] = "SELECT * FROM (" + l.part(s, r, rest, at) + " LIMIT " + strconv.Itoa(n) + ") AS part" + strconv.Itoa(i)
 	}
-	return strings.Join(selected, " UNION ALL ")
+	return strings.Join(parts, " UNION ALL ") + l.ordered(l.columns("")...) + window
 }
 
-// all returns the clause that asks for all of the conditions.
-func all(conditions []string) string {
-	if len(conditions) == 0 {
-		return ""
+func (l *lookup) part(s *query, r source, rest []condition, at stretch) string {
+	if l.sorts() && r.sorted == "" { // few: all of them are sorted
+		all := "(" + l.ids(s, r, 2*l.maxSorted) + ") AS k"
+		r = source{table: all, id: "k.id"}
 	}
-	return " WHERE " + strings.Join(conditions, " AND ")
+	table := r.from(s)
+	joined, joins := map[string]bool{table: true}, ""
+	join := func(table, on string) {
+		if !joined[table] {
+			joined[table] = true
+			joins += " LEFT JOIN " + table + " ON " + on
+		}
+	}
+	columns, order := r.id+" AS id", []string{r.id}
+	if l.sorts() {
+		if r.sorted == "" {
+			r.sorted = changed(r.id, join)
+		}
+		columns, order = r.sorted+" AS sorted, "+columns, []string{r.sorted, r.id}
+	} else if r.value != "" {
+		order = []string{r.value, r.id}
+	}
+	where := l.in(s, r, at)
+	if r.where != "" {
+		where = append(where, r.where)
+	}
+	for _, c := range rest {
+		where = append(where, c.holds(s, r.id, join))
+	}
+	return "SELECT " + columns + " FROM " + table + joins + " WHERE " + strings.Join(append(where, "TRUE"), " AND ") + l.ordered(order...)
+}
+
+// ids returns a query for n ids that a source leads to, whatever the order of the
+// list is.
+func (l *lookup) ids(s *query, r source, n int) string {
+	byID := *l
+	byID.order = job.ByID
+	r.sorted = ""
+	return byID.part(s, r, nil, stretch{}) + " LIMIT " + strconv.Itoa(n)
 }
 
 // find returns the first n jobs in a stretch that some rows lead to and that
-// fulfill the conditions.
+// fulfill the conditions. Numbers of rows are written into the text, here and
+// below: a database plans for few rows otherwise than for many.
 func (l *lookup) find(ctx context.Context, from rows, rest []condition, at stretch, n int) ([]*job.Job, error) {
 	var s query
-	columns := "id"
-	if l.sorts() {
-		columns = "id, sorted"
+	found := ""
+	if len(from) == 1 {
+		found = l.matching(&s, from, rest, at, n, 0)
+	} else { // two rows may lead to one job, not more
+		columns := strings.Join(l.columns(""), ", ")
+		found = "SELECT DISTINCT " + columns + " FROM (" + l.matching(&s, from, rest, at, 2*n, 0) + ") AS twice" +
+			l.ordered(l.columns("")...) + " LIMIT " + strconv.Itoa(n)
 	}
-	found := l.matching(&s, from, rest, at) + l.ordered("id", "sorted")
-	if len(from) > 1 { // two rows may lead to one job, not more
-		found = "SELECT DISTINCT " + columns + " FROM (" + found + " LIMIT " + s.arg(2*n) + ") AS twice" + l.ordered("id", "sorted")
-	}
-	text := "SELECT " + jobRequest + ", " + jobState + " FROM (" + found + " LIMIT " + s.arg(n) + `) AS page
-		JOIN job j ON j.id = page.id` + jobTables + l.ordered("page.id", "page.sorted")
+	text := "SELECT " + jobRequest + ", " + jobState + " FROM (" + found + `) AS page
+		JOIN job j ON j.id = page.id` + jobTables + l.ordered(l.columns("page.")...)
 	var jobs []*job.Job
 	err := l.each(ctx, text, s.args, func(scan func(...any) error) error {
 		var (
@@ -147,24 +213,18 @@ func (l *lookup) ahead(ctx context.Context, ways []way, after *job.Cursor, n int
 		s       query
 		columns []string
 	)
-	skip := ""
 	for _, w := range ways {
-		found := l.matching(&s, w.rows, nil, stretch{after: after})
-		if skip == "" {
-			skip = " LIMIT 1 OFFSET " + s.arg(n-1)
-		}
-		columns = append(columns, "("+found+l.ordered("id", "sorted")+skip+")")
+		columns = append(columns, l.matching(&s, w.rows, nil, stretch{after: after}, n, n-1))
 	}
 	places := make([]*job.Cursor, len(ways))
 	if l.sorts() { // one way, and a place is of two columns
-		found := strings.TrimSuffix(strings.TrimPrefix(columns[0], "("), ")")
-		err := l.each(ctx, found, s.args, func(scan func(...any) error) error {
+		err := l.each(ctx, columns[0], s.args, func(scan func(...any) error) error {
 			places[0] = &job.Cursor{}
-			return scan((*string)(&places[0].ID), fromTime(&places[0].Time))
+			return scan(fromTime(&places[0].Time), (*string)(&places[0].ID))
 		})
 		return places, err
 	}
-	err := l.each(ctx, "SELECT "+strings.Join(columns, ", "), s.args, func(scan func(...any) error) error {
+	err := l.each(ctx, "SELECT ("+strings.Join(columns, "), (")+")", s.args, func(scan func(...any) error) error {
 		ids := make([]sql.NullString, len(ways))
 		fields := make([]any, len(ways))
 		for i := range ids {
@@ -183,21 +243,19 @@ func (l *lookup) ahead(ctx context.Context, ways []way, after *job.Cursor, n int
 	return places, err
 }
 
-// count returns how many rows each of several ways has, n at most.
+// count returns how many rows each of several ways has; some number above n when
+// there are more than that.
 func (l *lookup) count(ctx context.Context, ways []way, n int) ([]int, error) {
 	var (
 		s       query
 		columns []string
 	)
-	most := s.arg(n)
 	for _, w := range ways {
-		selected := make([]string, len(w.rows))
+		parts := make([]string, len(w.rows))
 		for i, r := range w.rows {
-			table, where := r.text(&s)
-			where = append(where, l.in(&s, stretch{}, r.id, "")...)
-			selected[i] = "SELECT " + r.id + " AS id FROM " + table + all(where)
+			parts[i] = "SELECT * FROM (" + l.ids(&s, r, n+1) + ") AS part" + strconv.Itoa(i)
 		}
-		columns = append(columns, "(SELECT count(*) FROM ("+strings.Join(selected, " UNION ALL ")+" LIMIT "+most+") AS few)")
+		columns = append(columns, "(SELECT count(*) FROM ("+strings.Join(parts, " UNION ALL ")+") AS few)")
 	}
 	counts := make([]int, len(ways))
 	err := l.each(ctx, "SELECT "+strings.Join(columns, ", "), s.args, func(scan func(...any) error) error {
@@ -215,21 +273,24 @@ func (l *lookup) count(ctx context.Context, ways []way, n int) ([]int, error) {
 // there are few, and stops behind n.
 func (l *lookup) values(ctx context.Context, column indexed, p pattern, n int) (matching []string, all bool, err error) {
 	var s query
-	within := column.where
+	name, within := l.bytes(column), ""
+	if column.where != "" {
+		within = " AND " + column.where
+	}
 	if end, ok := behind(p.start); ok {
-		within += " AND j." + column.name + " < " + s.arg(end)
+		within += " AND " + name + " < " + s.arg(end)
 	}
 	text := `WITH RECURSIVE v (value) AS (
-			SELECT (SELECT min(j.` + column.name + `) FROM job j WHERE j.` + column.name + ` >= ` + s.arg(p.start) + within + `)
+			SELECT (SELECT min(` + name + `) FROM job j WHERE ` + name + ` >= ` + s.arg(p.start) + within + `)
 			UNION ALL
-			SELECT (SELECT min(j.` + column.name + `) FROM job j WHERE j.` + column.name + ` > v.value` + within + `)
+			SELECT (SELECT min(` + name + `) FROM job j WHERE ` + name + ` > v.value` + within + `)
 			FROM v
 			WHERE v.value IS NOT NULL
 		)
 		SELECT value, value LIKE ` + s.arg(p.text) + ` ESCAPE '\'
 		FROM v
 		WHERE value IS NOT NULL
-		LIMIT ` + s.arg(n+1)
+		LIMIT ` + strconv.Itoa(n+1)
 	seen := 0
 	err = l.each(ctx, text, s.args, func(scan func(...any) error) error {
 		var (

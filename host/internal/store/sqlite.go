@@ -13,6 +13,9 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
+// liteClock is the clock of the database, in microseconds.
+const liteClock = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+
 // lite is the backend on SQLite: one connection writes, in group commits; others
 // read.
 type lite struct {
@@ -52,9 +55,12 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	return &DB{
 		backend: s,
 		read:    s.reader,
+		lists:   s.reader,
 		text: dialect{
-			until: "CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $3",
-			idsOf: "SELECT value FROM json_each($1)",
+			clock:   liteClock,
+			until:   liteClock + " + $3",
+			idsOf:   "SELECT value FROM json_each($1)",
+			textsOf: "SELECT value FROM json_each($1)",
 		},
 	}, nil
 }

@@ -1,9 +1,10 @@
 // Package store keeps jobs, leases and hosts in a database: PostgreSQL for
 // several hosts, SQLite for one. It is the only package with SQL.
 //
-// A job is in exactly one of three tables, and that is its state: job_ready (it
-// waits), job_lease (a host has it) or job_end. Rows move by DELETE and INSERT in
-// one commit, so of two that race for a row exactly one gets it.
+// A job is in exactly one of four tables, and that is its state: job_ready (it
+// waits), job_later (it waits for a time), job_lease (a host has it) or job_end.
+// Rows move by DELETE and INSERT in one commit, so of two that race for a row
+// exactly one gets it.
 package store
 
 import (
@@ -52,9 +53,10 @@ const (
 // a method has returned without error is durable.
 type DB struct {
 	backend
-	read *sql.DB
-	text dialect
-	shut sync.Once
+	read  *sql.DB
+	lists *sql.DB // for lists of jobs
+	text  dialect
+	shut  sync.Once
 }
 
 // backend is what the two databases do in ways of their own: the statements that
@@ -65,7 +67,7 @@ type backend interface {
 	submit(ctx context.Context, s Submission) (leased bool, err error)
 	// end reports whether a lease was consumed.
 	end(ctx context.Context, e job.End) (consumed bool, err error)
-	claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
+	claim(ctx context.Context, c Claim) ([]job.Claimed, error)
 	started(ctx context.Context, leases []job.Lease, at time.Time) error
 	// write runs fn in one transaction. It may run fn more than once.
 	write(ctx context.Context, fn func(context.Context, transaction) error) error
@@ -83,10 +85,14 @@ type transaction interface {
 // dialect holds the fragments of shared statements that the databases spell
 // differently.
 type dialect struct {
-	lockHost string // keeps claims of the host $1 out until the commit; "": needless
-	until    string // the database's clock and $3 microseconds
-	idsOf    string // the ids in the JSON list $1
-	keepRow  string // keeps the rows that a SELECT reads as they are until the commit; "": needless
+	lockHost   string // keeps claims of the host $1 out until the commit; "": needless
+	clock      string // the database's clock
+	until      string // that and $3 microseconds
+	idsOf      string // the ids in the JSON list $1
+	textsOf    string // the texts in the JSON list $1
+	byBytes    string // behind a column: has text compared by its bytes; "": it is
+	skipLocked string // keeps the rows that a SELECT reads, but passes over those that others keep; "": needless
+	keepRow    string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }
 
 // Open connects to the database, brings its schema up to date and returns the
@@ -132,3 +138,11 @@ func now() time.Time { return stamp(time.Now()) }
 
 // stamp cuts a time to what the databases keep.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func affected(ctx context.Context, tx transaction, query string, args ...any) (int64, error) {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}

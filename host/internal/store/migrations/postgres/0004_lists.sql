@@ -1,28 +1,20 @@
 -- +goose Up
 
--- Text is compared by its bytes, so that an index serves the start of a text as
--- it serves the whole of it, whatever the database's locale.
-ALTER TABLE job
-	ALTER username TYPE text COLLATE "C",
-	ALTER name TYPE text COLLATE "C",
-	ALTER version TYPE text COLLATE "C",
-	ALTER command_id TYPE text COLLATE "C",
-	ALTER command_name TYPE text COLLATE "C",
-	ALTER cluster_id TYPE text COLLATE "C",
-	ALTER cluster_name TYPE text COLLATE "C";
-
 -- For each filter of a list, what has a value, in the order of ids. An id begins
 -- with the time that the job was created at. Most commands and clusters are named
--- as their ids are, and then have no entry for the name.
+-- as their ids are, and then have no entry for the name. The order is that of bytes:
+-- so an index serves the start of a text whatever the locale of the database.
 DROP INDEX job_created;
-CREATE INDEX job_username ON job (username, id);
-CREATE INDEX job_name ON job (name, id);
-CREATE INDEX job_version ON job (version, id);
-CREATE INDEX job_command ON job (command_id, id);
-CREATE INDEX job_command_name ON job (command_name, id) WHERE command_name <> command_id;
-CREATE INDEX job_cluster ON job (cluster_id, id);
-CREATE INDEX job_cluster_name ON job (cluster_name, id) WHERE cluster_name <> cluster_id;
+CREATE INDEX job_username ON job (username COLLATE "C", id);
+CREATE INDEX job_name ON job (name COLLATE "C", id);
+CREATE INDEX job_version ON job (version COLLATE "C", id);
+CREATE INDEX job_command ON job (command_id COLLATE "C", id);
+CREATE INDEX job_command_name ON job (command_name COLLATE "C", id) WHERE command_name <> command_id;
+CREATE INDEX job_cluster ON job (cluster_id COLLATE "C", id);
+CREATE INDEX job_cluster_name ON job (cluster_name COLLATE "C", id) WHERE cluster_name <> cluster_id;
 
+DROP INDEX job_ready_created;
+DROP INDEX job_later_created;
 DROP INDEX job_end_status;
 CREATE INDEX job_end_status ON job_end (status, job_id);
 

@@ -12,6 +12,8 @@ CREATE INDEX job_command_name ON job (command_name, id) WHERE command_name <> co
 CREATE INDEX job_cluster ON job (cluster_id, id);
 CREATE INDEX job_cluster_name ON job (cluster_name, id) WHERE cluster_name <> cluster_id;
 
+DROP INDEX job_ready_created;
+DROP INDEX job_later_created;
 DROP INDEX job_end_status;
 CREATE INDEX job_end_status ON job_end (status, job_id);
 
