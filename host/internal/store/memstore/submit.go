@@ -76,7 +76,7 @@ func (s *Store) SubmitKeyed(ctx context.Context, sub store.Submission, k store.K
 	}
 	err = s.do(ctx, "SubmitKeyed", func(t *tables) error {
 		key, unique := [2]string{j.User, k.Text}, [2]string{j.User, j.UniqueKey}
-		if known, is := t.keys[key]; is && k.Text != "" && known.expiresAt.After(now()) {
+		if known, is := t.keys[key]; is && k.Text != "" && known.expiresAt.After(now()) && t.jobs[known.id] != nil {
 			if !bytes.Equal(known.digest, k.Digest) {
 				return conflict(known.id, "the idempotency key was given to another request")
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
@@ -30,9 +31,9 @@ type Store interface {
 	watch.Store
 	presence.Store
 	cleanup.Store
+	retention.Store
 	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
 	RegisterHost(ctx context.Context, h store.Host, ttl time.Duration) (epoch int64, err error)
-	ForgetKeys(ctx context.Context) (int64, error)
 	Check(ctx context.Context) error
 }
 
@@ -96,7 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	}
 	for _, c := range []struct {
 		name string
-		test func(t *testing.T, db *store.DB, lanes bool)
+		test func(t *testing.T, db Store, lanes bool)
 	}{
 		{"priority comes before all", testPriority},
 		{"users take turns", testTurns},
