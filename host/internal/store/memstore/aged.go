@@ -1,10 +1,10 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -31,10 +31,7 @@ func (s *Store) Aged(ctx context.Context, after job.Cursor, until time.Time, n i
 }
 
 func byEnd(a, b job.Cursor) int {
-	if c := a.Time.Compare(b.Time); c != 0 {
-		return c
-	}
-	return strings.Compare(string(a.ID), string(b.ID))
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 }
 
 func (r *record) aged() store.Aged {

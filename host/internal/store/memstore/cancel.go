@@ -1,9 +1,9 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -64,10 +64,7 @@ func (s *Store) Canceling(ctx context.Context, host string, epoch int64) (wishes
 			}
 		}
 		slices.SortFunc(wished, func(a, b *record) int {
-			if c := a.lease.cancelAt.Compare(b.lease.cancelAt); c != 0 {
-				return c
-			}
-			return strings.Compare(string(a.ID), string(b.ID))
+			return cmp.Or(a.lease.cancelAt.Compare(b.lease.cancelAt), cmp.Compare(a.ID, b.ID))
 		})
 		for _, r := range wished {
 			l := job.Lease{JobID: r.ID, Attempt: r.lease.attempt, HostID: host, Epoch: epoch}
@@ -91,10 +88,7 @@ func (s *Store) Due(ctx context.Context) (n int, err error) {
 			}
 		}
 		slices.SortFunc(over, func(a, b *record) int {
-			if c := a.due.at.Compare(b.due.at); c != 0 {
-				return c
-			}
-			return byAge(&a.Job, &b.Job)
+			return cmp.Or(a.due.at.Compare(b.due.at), cmp.Compare(a.ID, b.ID))
 		})
 		for _, r := range over {
 			t.waitBehind(r, t.leave(r))

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"slices"
@@ -47,10 +48,7 @@ func (s *Store) Cleanups(ctx context.Context, host string, epoch int64, n int) (
 			}
 		}
 		slices.SortFunc(names, func(a, b tried) int {
-			if c := t.cleanups[a].due.Compare(t.cleanups[b].due); c != 0 {
-				return c
-			}
-			return strings.Compare(string(a.id), string(b.id))
+			return cmp.Or(t.cleanups[a].due.Compare(t.cleanups[b].due), cmp.Compare(a.id, b.id))
 		})
 		for _, name := range names[:min(n, len(names))] {
 			due = append(due, t.cleanup(name))

@@ -1,9 +1,9 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -72,7 +72,7 @@ func (s *Store) Leases(ctx context.Context, host string, epoch int64) (leases []
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(leases, func(a, b job.Lease) int { return strings.Compare(string(a.JobID), string(b.JobID)) })
+	slices.SortFunc(leases, func(a, b job.Lease) int { return cmp.Compare(a.JobID, b.JobID) })
 	return leases, nil
 }
 
@@ -104,8 +104,5 @@ func (s *Store) Adopt(ctx context.Context, host string, epoch int64) (adopted []
 }
 
 func byAge(a, b *job.Job) int {
-	if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-		return c
-	}
-	return strings.Compare(string(a.ID), string(b.ID))
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"slices"
@@ -158,10 +159,7 @@ func (w *wanted) before(a, b *job.Job) int {
 }
 
 func (w *wanted) compare(a, b job.Cursor) int {
-	c := a.Time.Compare(b.Time)
-	if c == 0 {
-		c = strings.Compare(string(a.ID), string(b.ID))
-	}
+	c := cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 	if w.Ascending {
 		return c
 	}

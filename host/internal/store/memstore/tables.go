@@ -3,7 +3,6 @@ package memstore
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -111,7 +110,7 @@ func before(a, b *record) int {
 		cmp.Compare(b.Priority, a.Priority),
 		cmp.Compare(a.ready.turn, b.ready.turn),
 		a.CreatedAt.Compare(b.CreatedAt),
-		strings.Compare(string(a.ID), string(b.ID)),
+		cmp.Compare(a.ID, b.ID),
 	)
 }
 
