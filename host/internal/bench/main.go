@@ -154,9 +154,9 @@ func (b *bench) add(f Figure) {
 	b.figures = append(b.figures, f)
 	line := fmt.Sprintf("  %-44s %12.4g %-8s", f.Name, f.Value, f.Unit)
 	if f.Missing != "" {
-		line = fmt.Sprintf("  %-44s not measured: %s", f.Name, f.Missing)
+		line = fmt.Sprintf("  %-44s not measured: %s", f.Name, strings.Join(strings.Fields(f.Missing), " "))
 	}
-	if f.Against != "" {
+	if f.Against != "" && f.Missing == "" {
 		line += fmt.Sprintf(" %7.3g × %s", f.Ratio, f.Against)
 	}
 	if f.Goal != "" {
