@@ -70,7 +70,12 @@ func submitKeyed(ctx context.Context, tx transaction, j *job.Job, k Key) (job.ID
 // this one from now on.
 func keyed(ctx context.Context, tx transaction, j *job.Job, k Key) (earlier job.ID, err error) {
 	at := now()
-	if _, err := tx.ExecContext(ctx, "DELETE FROM idempotency WHERE username = $1 AND key = $2 AND expires_at <= $3", j.User, k.Text, at); err != nil {
+	// A job that is not kept any more leaves its key behind.
+	_, err = tx.ExecContext(ctx, `
+		DELETE FROM idempotency
+		WHERE username = $1 AND key = $2
+			AND (expires_at <= $3 OR NOT EXISTS (SELECT 1 FROM job WHERE job.id = idempotency.job_id))`, j.User, k.Text, at)
+	if err != nil {
 		return "", err
 	}
 	n, err := affected(ctx, tx, `
