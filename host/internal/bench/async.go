@@ -33,7 +33,7 @@ func (b *bench) asyncPing() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	w, err := b.wave(asyncJobs, "wave", pingJob, s)
+	w, err := b.wave(asyncJobs, "wave", s)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ type wave struct {
 
 // wave submits n async jobs of a name to the hosts of one database by turns, and
 // makes sure that each succeeds.
-func (b *bench) wave(n int, name, body string, hosts ...*server) (wave, error) {
-	body = strings.Replace(body, `"name":"ping-test"`, fmt.Sprintf(`"name":%q`, name), 1)
+func (b *bench) wave(n int, name string, hosts ...*server) (wave, error) {
+	body := strings.Replace(pingJob, `"name":"ping-test"`, fmt.Sprintf(`"name":%q`, name), 1)
 	connections := keepAlive(callers)
 	defer connections.CloseIdleConnections()
 	c, err := client.New(hosts[0].address, "bench")

@@ -100,6 +100,9 @@ tags = ["type:blocked"]
 
 const blockedJob = `{"name":"blocked", "context":{"until":%q}, "command_criteria":["type:blocked"], "cluster_criteria":["type:localhost"]%s}`
 
+// slots is more than there are clients: the job that the others wait for has one.
+const slots = 2 * callers
+
 // manyWaiting compares databases in which many jobs wait, each for another
 // reason, with an empty one.
 func (b *bench) manyWaiting() (err error) {
@@ -110,15 +113,15 @@ func (b *bench) manyWaiting() (err error) {
 	if err := copyPlugin(b.faulty(), both); err != nil {
 		return err
 	}
-	empty, err := b.site("none-waits", fmt.Sprintf(waitingCatalog, 64, ""), both, 1)
+	empty, err := b.site("none-waits", fmt.Sprintf(waitingCatalog, slots, ""), both, 1)
 	if err != nil {
 		return err
 	}
 	defer empty.end(&err)
 	for _, r := range []reason{
 		{name: "for a plugin", workers: 1, plugins: b.plugins()},
-		{name: "for a cap", workers: 64, command: "max_running = 1", plugins: both},
-		{name: "for their time", workers: 64, body: `, "start_after":"2099-01-01T00:00:00Z"`, plugins: both},
+		{name: "for a cap", workers: slots, command: "max_running = 1", plugins: both},
+		{name: "for their time", workers: slots, body: `, "start_after":"2099-01-01T00:00:00Z"`, plugins: both},
 	} {
 		if err := b.waitingFor(empty, both, r); err != nil {
 			b.add(Figure{Name: fmt.Sprintf("%d jobs wait %s", waitingJobs, r.name), Goal: growthGoal, Missing: err.Error()})
@@ -159,7 +162,7 @@ func (b *bench) waitingFor(empty *site, both string, r reason) (err error) {
 			return err
 		}
 		if err := full.join(b, deployment{
-			config: fmt.Sprintf(waitingCatalog, 64, r.command), data: filepath.Join(folder, "a"), store: full.url, plugins: r.plugins,
+			config: fmt.Sprintf(waitingCatalog, slots, r.command), data: filepath.Join(folder, "a"), store: full.url, plugins: r.plugins,
 		}); err != nil {
 			return err
 		}

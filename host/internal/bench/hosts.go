@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 )
 
 // comparedJobs is how many async jobs one measurement of a comparison is made of.
@@ -9,6 +10,17 @@ const comparedJobs = 4_000
 
 // workers is more of the configuration: the slots of a host.
 func workers(n int) string { return fmt.Sprintf("[queue]\nworkers = %d\n", n) }
+
+// way is a way of submitting that sites are compared by.
+type way struct {
+	what    string
+	measure func(*site, *bench) (cost, error)
+}
+
+var ways = []way{
+	{"sync pings", (*site).ping},
+	{"async pings", (*site).wave},
+}
 
 // twoHosts compares two hosts on one database with one that has as many slots as
 // both.
@@ -23,16 +35,10 @@ func (b *bench) twoHosts() (err error) {
 		return err
 	}
 	defer two.end(&err)
-	for _, m := range []struct {
-		what    string
-		measure func(*site) (cost, error)
-	}{
-		{"sync pings", func(s *site) (cost, error) { return s.ping(b) }},
-		{"async pings", func(s *site) (cost, error) { return s.wave(b, pingJob) }},
-	} {
+	for _, m := range append(ways, way{"sync pings, clients by turns", (*site).pingByTurns}) {
 		one, other, ratios, err := compare(
-			func() (cost, error) { return m.measure(alone) },
-			func() (cost, error) { return m.measure(two) })
+			func() (cost, error) { return m.measure(alone, b) },
+			func() (cost, error) { return m.measure(two, b) })
 		if err != nil {
 			return err
 		}
@@ -47,13 +53,13 @@ func (b *bench) twoHosts() (err error) {
 }
 
 // wave measures what async jobs take of the site's processes.
-func (s *site) wave(b *bench, body string) (cost, error) {
+func (s *site) wave(b *bench) (cost, error) {
 	s.waves++
 	before, err := familyTime(s.processes)
 	if err != nil {
 		return cost{}, err
 	}
-	w, err := b.wave(comparedJobs, fmt.Sprintf("wave-%d", s.waves), body, s.hosts...)
+	w, err := b.wave(comparedJobs, fmt.Sprintf("wave-%d", s.waves), s.hosts...)
 	if err != nil {
 		return cost{}, err
 	}
@@ -64,35 +70,24 @@ func (s *site) wave(b *bench, body string) (cost, error) {
 	return cost{cpu: micro(after-before) / comparedJobs, wall: 1e6 / w.ended}, nil
 }
 
-// cappedCatalog has a second command, whose cap is never reached.
-const cappedCatalog = catalogFile + `
-[[commands]]
-name = "capped"
-plugin = "ping"
-is_sync = true
-tags = ["type:capped"]
-max_running = 100000
-`
-
-const cappedJob = `{"name":"ping-test", "version":"0.0.1", "context":{}, "command_criteria":["type:capped"], "cluster_criteria":["type:localhost"]}`
-
-// capped compares a command with a cap that does not bind with one without.
+// capped compares a command with a cap that does not bind with one without. Each
+// has a database of its own: a host may do otherwise as soon as there is any cap.
 func (b *bench) capped() (err error) {
-	s, err := b.site("capped", cappedCatalog, b.plugins(), 1)
+	free, err := b.site("free", catalogFile, b.plugins(), 1)
 	if err != nil {
 		return err
 	}
-	defer s.end(&err)
-	for _, m := range []struct {
-		what    string
-		measure func(body string) (cost, error)
-	}{
-		{"sync", func(body string) (cost, error) { return s.run(b, body) }},
-		{"async", func(body string) (cost, error) { return s.wave(b, body) }},
-	} {
+	defer free.end(&err)
+	limited := strings.Replace(catalogFile, "is_sync = true\n", "is_sync = true\nmax_running = 100000\n", 1)
+	capped, err := b.site("capped", limited, b.plugins(), 1)
+	if err != nil {
+		return err
+	}
+	defer capped.end(&err)
+	for _, m := range ways {
 		without, with, ratios, err := compare(
-			func() (cost, error) { return m.measure(pingJob) },
-			func() (cost, error) { return m.measure(cappedJob) })
+			func() (cost, error) { return m.measure(free, b) },
+			func() (cost, error) { return m.measure(capped, b) })
 		if err != nil {
 			return err
 		}

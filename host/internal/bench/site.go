@@ -64,17 +64,35 @@ func (s *site) end(err *error) {
 	s.database.end(err)
 }
 
-// ping measures what a sync ping takes of the site's processes while all clients
-// submit them, to the hosts by turns.
-func (s *site) ping(b *bench) (cost, error) { return s.run(b, pingJob) }
+// ping measures what a sync ping takes of the site's processes. Each client keeps
+// to one host.
+func (s *site) ping(b *bench) (cost, error) {
+	seats := make(chan *server, callers)
+	for i := range callers {
+		seats <- s.hosts[i%len(s.hosts)]
+	}
+	return s.pingFrom(b, func(post func(*server) error) error {
+		host := <-seats
+		defer func() { seats <- host }()
+		return post(host)
+	})
+}
 
-// run does so with another job.
-func (s *site) run(b *bench, body string) (cost, error) {
+// pingByTurns does so with clients that go to each host by turns: a host may have
+// more of them than slots, so that another runs what it was asked for.
+func (s *site) pingByTurns(b *bench) (cost, error) {
+	var turn atomic.Int64
+	return s.pingFrom(b, func(post func(*server) error) error {
+		return post(s.hosts[int(turn.Add(1))%len(s.hosts)])
+	})
+}
+
+func (s *site) pingFrom(b *bench, choose func(post func(*server) error) error) (cost, error) {
 	client := keepAlive(callers)
 	defer client.CloseIdleConnections()
-	var turn atomic.Int64
 	return costOf(b.ctx, callers, b.length/3, s.processes, func(ctx context.Context) error {
-		host := s.hosts[int(turn.Add(1))%len(s.hosts)]
-		return postJob(ctx, client, host.address+"/api/v1/job", body, `"SUCCEEDED"`)
+		return choose(func(host *server) error {
+			return post(ctx, client, host.address+"/api/v1/job", `"SUCCEEDED"`)
+		})
 	})
 }
