@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/heimdall-run/heimdall/sdk/client"
+)
+
+// Bounds of waits for a host: with two cores for all of them they are slow at
+// times.
+const (
+	readyTime = 60 * time.Second
+	stopTime  = 30 * time.Second
+	callTime  = 5 * time.Second // for one request; a frozen host answers none
+)
+
+// host is a host in a process of its own, which is started again when it has
+// ended.
+type host struct {
+	name    string
+	binary  string
+	folder  string // its data_dir
+	args    []string
+	log     *os.File
+	http    *http.Client
+	busy    sync.Mutex // held by the fault that is done to it
+	waiting sync.WaitGroup
+
+	mu      sync.Mutex
+	process *os.Process
+	exited  chan struct{} // closed when the process has ended
+	client  *client.Client
+	address string
+	kills   int // of its plugin, since it was started
+}
+
+// start starts the process and waits until it is ready. While its database is
+// away it ends at once, and is started again.
+func (h *host) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for {
+		exited, err := h.launch()
+		if err != nil {
+			return err
+		}
+		err = h.ready(ctx, exited)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("host %s is not ready after %v: %w; see %s", h.name, readyTime, err, h.log.Name()), h.kill())
+		}
+	}
+}
+
+func (h *host) launch() (exited chan struct{}, err error) {
+	_ = os.Remove(filepath.Join(h.folder, "address"))
+	command := exec.Command(h.binary, h.args...)
+	command.Stdout, command.Stderr = h.log, h.log
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for this program only
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("start host %s: %w", h.name, err)
+	}
+	exited = make(chan struct{})
+	h.mu.Lock()
+	h.process, h.exited, h.kills = command.Process, exited, 0
+	h.mu.Unlock()
+	h.waiting.Go(func() {
+		_ = command.Wait() // how it ended is in its log
+		close(exited)
+	})
+	return exited, nil
+}
+
+// ready waits until the process takes jobs.
+func (h *host) ready(ctx context.Context, exited chan struct{}) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if content, err := os.ReadFile(filepath.Join(h.folder, "address")); err == nil {
+			address := strings.TrimSpace(string(content))
+			if h.answers(ctx, address+"/readyz") {
+				return h.use(address)
+			}
+		}
+		select {
+		case <-exited:
+			// Its next life comes a little later, as with any supervisor.
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+			return errors.New("it ended before it was ready")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func (h *host) answers(ctx context.Context, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	answer, err := h.http.Do(r)
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+func (h *host) use(address string) error {
+	c, err := client.New(address, "chaos")
+	if err != nil {
+		return err
+	}
+	c.HTTP = h.http
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.client, h.address = c, address
+	return nil
+}
+
+// reach returns a client of the host, also while it is down.
+func (h *host) reach() *client.Client {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.client
+}
+
+// signal sends a signal to the process.
+func (h *host) signal(s syscall.Signal) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.process == nil {
+		return nil
+	}
+	if err := h.process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to host %s: %w", s, h.name, err)
+	}
+	return nil
+}
+
+// kill ends the process as a fault of the machine would.
+func (h *host) kill() error { return errors.Join(h.signal(syscall.SIGKILL), h.ended(stopTime)) }
+
+// stop ends the process in good order.
+func (h *host) stop() error {
+	if err := errors.Join(h.signal(syscall.SIGTERM), h.ended(stopTime)); err != nil {
+		return errors.Join(err, h.kill())
+	}
+	return nil
+}
+
+// ended waits until the process has ended.
+func (h *host) ended(within time.Duration) error {
+	h.mu.Lock()
+	exited := h.exited
+	h.mu.Unlock()
+	if exited == nil {
+		return nil
+	}
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-exited:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("host %s has not ended within %v; see %s", h.name, within, h.log.Name())
+	}
+}
+
+// faults returns what the log of the host says of its own defects.
+func (h *host) faults() []violation {
+	content, err := os.ReadFile(h.log.Name())
+	if err != nil {
+		return []violation{{crashed, "", err.Error()}}
+	}
+	for _, sign := range []string{"panic: ", "fatal error: ", "DATA RACE"} {
+		if at := bytes.Index(content, []byte(sign)); at >= 0 {
+			text := content[at:min(len(content), at+2000)]
+			return []violation{{crashed, "", fmt.Sprintf("host %s: %s", h.name, text)}}
+		}
+	}
+	return nil
+}
