@@ -34,8 +34,8 @@ const (
 )
 
 // wellBefore is how long before the death of its plugin an execution must have
-// ended for its end to be no casualty: the host hears of it by then, however busy
-// the machine is.
+// ended, with a host to hear of it, for its end to be no casualty: however busy the
+// machine is.
 const wellBefore = 2 * time.Second
 
 // check holds a history against the promises of the hosts.
@@ -131,9 +131,10 @@ func checkCancels(j *record, all []execution, add adder) {
 		if c.status.Final() {
 			continue
 		}
-		// It ended by itself first, or says why it ended otherwise.
+		// It ended by itself first, or says why it ended otherwise; that its time was
+		// over is no reason.
 		byItself := slices.ContainsFunc(all, func(x execution) bool { return x.ended && x.attempt == end.attempt && x.outcome == "ok" })
-		if end.status == client.StatusSucceeded && !byItself || end.status != client.StatusSucceeded && end.message == "" {
+		if end.status == client.StatusSucceeded && !byItself || end.status != client.StatusSucceeded && (end.message == "" || end.class == "timeout") {
 			add(cancelLost, "a cancel was answered with %s, and it ended %s without a word why", c.status, end.status)
 			return
 		}
@@ -157,7 +158,8 @@ func checkOutcome(h *history, j *record, all []execution, add adder) {
 	case end.status == client.StatusSucceeded && (!over || last.outcome != "ok"):
 		add(contradicted, "it is SUCCEEDED, and no execution of attempt %d ended well", end.attempt)
 	case end.status == client.StatusFailed && end.class == "lost" && over:
-		if at, killed := h.killed[last.pid]; !killed || at.Sub(last.last) > wellBefore {
+		death, killed := h.killed[last.pid]
+		if !killed || death.at.Sub(last.last) > wellBefore && death.at.Sub(death.heard) > wellBefore {
 			add(forgotten, "it is lost, but its execution ended (%s) at %s, well before its plugin", last.outcome, clock(last.last))
 		}
 	case end.status == client.StatusFailed && end.class != "lost" && over && last.outcome == "ok":

@@ -29,7 +29,7 @@ func newWork(dice *rand.Rand, lease time.Duration) work {
 	case n < 25:
 		w.input["error"] = map[string]any{"class": "failed", "message": "as its input says"}
 	case n < 35:
-		w.input["sleep"], w.timeout, w.cancel = "1h", "45s", true
+		w.input["sleep"], w.timeout, w.cancel = "1h", "10m", true
 	case n < 40:
 		w.input["sleep"] = short(3 * lease)
 	case n < 45:
@@ -46,10 +46,8 @@ func (r *rig) submit(ctx context.Context, n int) error {
 		w := newWork(dice, r.lease)
 		id, acked := r.submitTo(ctx, h, w)
 		if acked && w.cancel {
-			if err := pause(ctx, time.Duration(dice.Int64N(int64(r.lease)))); err != nil {
-				return nil
-			}
-			r.cancel(ctx, dice, id)
+			_ = pause(ctx, time.Duration(dice.Int64N(int64(r.lease)))) // less when all is over
+			r.cancel(dice, id)
 		}
 		length := 2 * time.Duration(r.clients) * time.Second / time.Duration(r.rate)
 		if err := pause(ctx, time.Duration(dice.Int64N(int64(length)))); err != nil {
@@ -81,11 +79,13 @@ func (r *rig) submitTo(ctx context.Context, h *host, w work) (id string, acked b
 }
 
 // cancel wishes the end of a job, from one host after the other until one has
-// answered.
-func (r *rig) cancel(ctx context.Context, dice *rand.Rand, id string) {
-	for ctx.Err() == nil {
+// answered: nothing else would end it.
+func (r *rig) cancel(dice *rand.Rand, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.settle)
+	defer cancel()
+	for {
 		h := r.hosts[dice.IntN(len(r.hosts))]
-		call, done := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+		call, done := context.WithTimeout(ctx, callTime)
 		status, err := h.reach().Cancel(call, id)
 		done()
 		if err == nil {
@@ -93,7 +93,7 @@ func (r *rig) cancel(ctx context.Context, dice *rand.Rand, id string) {
 			return
 		}
 		if pause(ctx, 100*time.Millisecond) != nil {
-			return
+			return // the check says that it did not end
 		}
 	}
 }

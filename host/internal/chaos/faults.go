@@ -96,7 +96,9 @@ func (r *rig) freeze(ctx context.Context, h *host, length time.Duration) error {
 	}
 	paused := pause(ctx, length)
 	r.fault("host %s is thawed", h.name)
-	return errors.Join(h.signal(syscall.SIGCONT), paused)
+	err := h.signal(syscall.SIGCONT)
+	h.hears()
+	return errors.Join(err, paused)
 }
 
 func (r *rig) killPlugin(ctx context.Context, h *host, f fault) error {
@@ -111,7 +113,10 @@ func (r *rig) killPlugin(ctx context.Context, h *host, f fault) error {
 	slices.Sort(pids)
 	pid := pids[f.pick(len(pids))]
 	r.fault("the plugin of host %s, process %d, is killed", h.name, pid)
-	r.kill(pid)
+	h.mu.Lock()
+	heard := h.since
+	h.mu.Unlock()
+	r.kill(pid, heard)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}

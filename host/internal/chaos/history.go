@@ -15,7 +15,7 @@ import (
 type history struct {
 	jobs    map[string]*record
 	faults  []event
-	killed  map[int]time.Time // processes of plugins that were killed, and when
+	killed  map[int]death     // processes of plugins that were killed
 	alive   map[int]time.Time // when each process of a plugin was last seen
 	settled time.Time         // after it there were no faults; the state of each job was asked once more
 	caps    map[string]int    // of commands: executions at once
@@ -30,6 +30,12 @@ type record struct {
 	cancels  []answer  // to wishes to cancel it
 	looks    []look    // in the order of the answers; what was seen twice in a row stands once
 	ledger   []entry
+}
+
+// death is when a process of a plugin was killed.
+type death struct {
+	at    time.Time
+	heard time.Time // since when its host could hear it: it was neither away nor frozen
 }
 
 // answer is what a host said to a wish.
@@ -79,7 +85,7 @@ type recorder struct {
 
 func newRecorder() *recorder {
 	return &recorder{history: history{
-		jobs: map[string]*record{}, killed: map[int]time.Time{}, alive: map[int]time.Time{}, caps: map[string]int{},
+		jobs: map[string]*record{}, killed: map[int]death{}, alive: map[int]time.Time{}, caps: map[string]int{},
 	}}
 }
 
@@ -140,11 +146,12 @@ func (r *recorder) fault(format string, args ...any) {
 	r.faults = append(r.faults, event{time.Now(), fmt.Sprintf(format, args...)})
 }
 
-// kill notes that a process of a plugin was killed just now.
-func (r *recorder) kill(pid int) {
+// kill notes that a process of a plugin is killed now, whose host could hear it
+// for a while.
+func (r *recorder) kill(pid int, heard time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.killed[pid] = time.Now()
+	r.killed[pid] = death{at: time.Now(), heard: heard}
 }
 
 // living notes that processes of plugins are there.
@@ -205,8 +212,8 @@ func (h *history) story(id string) string {
 	}
 	for _, e := range j.ledger {
 		add(e.at, "ledger: %s, attempt %d, process %d %s", e.what, e.attempt, e.pid, e.outcome)
-		if at, killed := h.killed[e.pid]; killed && e.what != "end" {
-			add(at, "process %d was killed", e.pid)
+		if death, killed := h.killed[e.pid]; killed && e.what != "end" {
+			add(death.at, "process %d was killed", e.pid)
 		}
 	}
 	byTime := func(a, b event) int { return a.at.Compare(b.at) }

@@ -42,7 +42,8 @@ type host struct {
 	exited  chan struct{} // closed when the process has ended
 	client  *client.Client
 	address string
-	kills   int // of its plugin, since it was started
+	kills   int       // of its plugin, since it was started
+	since   time.Time // when it was ready, or thawed
 }
 
 // start starts the process and waits until it is ready. While its database is
@@ -133,7 +134,7 @@ func (h *host) use(address string) error {
 	c.HTTP = h.http
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.client, h.address = c, address
+	h.client, h.address, h.since = c, address, time.Now()
 	return nil
 }
 
@@ -142,6 +143,13 @@ func (h *host) reach() *client.Client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.client
+}
+
+// hears notes that the host goes on.
+func (h *host) hears() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since = time.Now()
 }
 
 // signal sends a signal to the process.

@@ -79,8 +79,8 @@ func (h *history) executions(j *record) (all []execution) {
 		if x.ended {
 			continue
 		}
-		if at, killed := h.killed[x.pid]; killed {
-			x.last = at
+		if death, killed := h.killed[x.pid]; killed {
+			x.last = death.at
 		} else if at := h.alive[x.pid]; at.After(x.last) {
 			x.last = at
 		}
