@@ -39,6 +39,7 @@ var layers = map[string]int{
 
 	"internal/runner":      2,
 	"internal/watch":       2,
+	"internal/presence":    2,
 	"internal/conformance": 2,
 
 	"internal/store":       1,
@@ -63,7 +64,7 @@ var sameLayer = map[string][]string{
 	"cmd/heimdall":        {"internal/app", "internal/cli"},
 	"internal/artifacts":  {"internal/objectstore"},
 	"internal/pluginhost": {"internal/folder"},
-	"internal/catalog":    {"internal/errs", "internal/tag"},
+	"internal/catalog":    {"internal/errs", "internal/job", "internal/tag"},
 	"internal/job":        {"internal/errs", "internal/tag"},
 	"internal/selector":   {"internal/catalog", "internal/errs", "internal/job", "internal/tag"},
 	"internal/tag":        {"internal/errs"},

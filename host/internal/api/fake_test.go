@@ -55,7 +55,7 @@ func newFake() *fake {
 	}
 }
 
-func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Waiting) (*job.Job, error) {
+func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Waiting, _ string) (*job.Job, error) {
 	if f.err != nil {
 		return nil, f.err
 	}

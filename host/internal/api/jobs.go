@@ -16,7 +16,7 @@ type Jobs interface {
 	// which was recorded is never lost sight of. The request's strings and sizes
 	// have been checked; whether it fits the plugin's schema has not. An error
 	// about a job that may have been recorded carries its id.
-	Submit(ctx context.Context, user string, r job.Request, w jobs.Waiting) (*job.Job, error)
+	Submit(ctx context.Context, user string, r job.Request, w jobs.Waiting, key string) (*job.Job, error)
 
 	// Wait blocks until the job has ended or ctx is done, and returns the job as
 	// it then is, with its result when it has ended. That ctx is done is no

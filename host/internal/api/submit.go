@@ -26,7 +26,7 @@ func (h *Handler) submitJob(x *exchange) error {
 	}
 	prefer := parsePrefer(x.r.Header)
 	mode := prefer.mode()
-	j, err := h.jobs.Submit(context.WithoutCancel(x.r.Context()), x.user, request, mode)
+	j, err := h.jobs.Submit(context.WithoutCancel(x.r.Context()), x.user, request, mode, "")
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/store"
@@ -70,6 +71,7 @@ type host struct {
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
 	catalog   *watch.Catalog
+	presence  *presence.Presence
 	jobs      *jobs.Service
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
@@ -125,7 +127,7 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	epoch, err := h.store.RegisterHost(ctx, h.dir.host, hostname())
+	epoch, err := h.store.RegisterHost(ctx, store.Host{ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: h.Config.Queue.Workers}, 10*time.Second)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
@@ -141,6 +143,16 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Store:   h.store,
 		Plugins: h.plugins.Available,
 		Log:     h.log.Named("catalog"),
+	})
+	if err != nil {
+		return err
+	}
+	h.presence, err = presence.New(ctx, presence.Config{
+		Store:   h.store,
+		Catalog: h.catalog,
+		Plugins: h.plugins.Available,
+		Host:    h.dir.host,
+		Log:     h.log.Named("presence"),
 	})
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func (b *bench) combiners(kind, url string) (rows, commits load, err error) {
 	}
 	defer db.Close()
 	const host = "00000000-0000-4000-8000-000000000001"
-	epoch, err := db.RegisterHost(b.ctx, host, "bench")
+	epoch, err := db.RegisterHost(b.ctx, store.Host{ID: host, Name: "bench"}, time.Hour)
 	if err != nil {
 		return rows, commits, err
 	}
@@ -130,7 +130,7 @@ func singleCommits(ctx context.Context, db *store.DB, length time.Duration) (loa
 	free := make(chan registered, hosts)
 	for i := range hosts {
 		id := fmt.Sprintf("00000000-0000-4000-8000-0000000001%02d", i)
-		epoch, err := db.RegisterHost(ctx, id, "bench")
+		epoch, err := db.RegisterHost(ctx, store.Host{ID: id, Name: "bench"}, time.Hour)
 		if err != nil {
 			return load{}, err
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
@@ -55,6 +56,17 @@ type Command struct {
 	Timeout       time.Duration `json:"timeout,omitempty"`
 	Detach        bool          `json:"detach,omitempty"` // its jobs go on while no host runs
 	Limits        Limits        `json:"limits,omitzero"`
+	Retry         *job.Retry    `json:"retry,omitempty"`       // of jobs that say none; nil: they are tried once
+	MaxRunning    int           `json:"max_running,omitempty"` // of its jobs, over all hosts; 0: any number
+	Bounds        Bounds        `json:"bounds,omitzero"`
+	Keep          time.Duration `json:"keep,omitempty"` // ended jobs; 0: as long as the configuration says
+}
+
+// Bounds limit what callers may ask for; 0 and nil mean no limit but the host's.
+type Bounds struct {
+	Timeout  time.Duration `json:"timeout,omitempty"`
+	Attempts int           `json:"attempts,omitempty"`
+	Priority *int          `json:"priority,omitempty"`
 }
 
 // Limits are upper bounds of what a job may use; 0 means none.
@@ -68,6 +80,7 @@ type Limits struct {
 // Cluster is a place that work can run on.
 type Cluster struct {
 	Object
+	MaxRunning int `json:"max_running,omitempty"` // of jobs on it, over all hosts; 0: any number
 }
 
 // Snapshot is the catalog at one moment. It is never changed.

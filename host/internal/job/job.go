@@ -4,6 +4,7 @@ package job
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/tag"
@@ -19,7 +20,40 @@ type Request struct {
 	ClusterCriteria []tag.Set // ordered preference; empty: any cluster
 	Tags            tag.Set
 	Timeout         time.Duration // 0: the command's
+
+	Retry      *Retry    // nil: the job is tried once
+	Priority   int       // higher runs first, MinPriority to MaxPriority
+	StartAfter time.Time // zero: at once
+	Deadline   time.Time // when it must have ended; zero: none
+	UniqueKey  string    // no two jobs of a user with the same one wait or run at once; "": any number
 }
+
+// Bounds of what a job may ask for.
+const (
+	MinPriority = -100
+	MaxPriority = 100
+	MaxAttempts = 100
+)
+
+// Retry says when another attempt follows one that did not succeed.
+type Retry struct {
+	Attempts int           `json:"attempts"`     // in all, the first one too
+	Backoff  time.Duration `json:"backoff"`      // nanoseconds; doubles with each retry
+	On       []Class       `json:"on,omitempty"` // the classes of errors that are retried
+}
+
+// After reports whether an attempt follows one that failed with this error, when
+// some were retried before. One that the host stopped for itself is like one that
+// was lost.
+func (r *Retry) After(e *Error, retries int) bool {
+	if r == nil || e == nil || retries+1 >= r.Attempts {
+		return false
+	}
+	return slices.Contains(r.On, e.Class) || e.Class == Shutdown && slices.Contains(r.On, Lost)
+}
+
+// RunsElsewhere reports whether an attempt may follow one whose host was lost.
+func (r *Retry) RunsElsewhere(retries int) bool { return r.After(&Error{Class: Lost}, retries) }
 
 // Pair is a command and the cluster that it runs on.
 type Pair struct {
@@ -41,7 +75,9 @@ type Job struct {
 	Status     Status
 	Error      *Error // why it did not succeed
 	CanceledBy string
-	Attempt    int // ordinal of the latest attempt; 0 before the first
+	Attempt    int       // ordinal of the latest attempt; 0 before the first
+	Retries    int       // attempts that were retried
+	DueAt      time.Time // when it may run: of a job that waits for that time, else zero
 	Outputs    []Output
 	Result     *Result // nil when there is none
 	Logs       Logs    // where the streams of the last attempt are kept, once it ended
@@ -68,7 +104,8 @@ type Claimed struct {
 	Checkpoint *Checkpoint // the last one of any attempt; nil when there is none
 	// Resume says that the attempt goes on with the outside work of an earlier one
 	// from the checkpoint, and begins none.
-	Resume bool
+	Resume  bool
+	Retries int // attempts that were retried before this one
 }
 
 // Outcome is how an attempt ended.
@@ -94,6 +131,7 @@ type Outcome struct {
 type End struct {
 	Lease
 	Outcome
+	Unique bool // the job has a unique key
 }
 
 // TableType is the media type of a table: {"columns":[{"name","type"}],"data":[[…]]}.

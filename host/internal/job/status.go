@@ -52,6 +52,8 @@ const (
 	HoldsLane Guard = "the job's waiting row is taken away by a live host"
 	HasLease  Guard = "a lease of the job exists"
 	OwnsLease Guard = "the lease has this attempt, host and epoch"
+
+	DeadlinePassed Guard = "the job's waiting row is taken away, its deadline being over"
 )
 
 // Transition is an allowed change of state.
@@ -67,7 +69,9 @@ func Transitions() []Transition {
 		{"", Accepted, Recorded},
 		{New, Accepted, HoldsLane},
 		{New, Canceled, Waiting},
+		{New, Killed, DeadlinePassed},
 		{Accepted, New, OwnsLease},
+		{Running, New, OwnsLease},
 		{Accepted, Running, OwnsLease},
 		{Accepted, Canceling, HasLease},
 		{Running, Canceling, HasLease},

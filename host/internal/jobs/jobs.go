@@ -24,6 +24,7 @@ import (
 // Queue runs jobs.
 type Queue interface {
 	Submit(ctx context.Context, j *job.Job) error
+	SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error)
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
 }
 
@@ -87,8 +88,9 @@ func (w Waiting) For(j *job.Job) bool { return w == WaitAlways || w == WaitIfSyn
 
 // Submit chooses a pair, records the job durably and lets it run. The strings
 // and sizes of the request have been checked. A caller that says it will wait
-// must call Wait once Submit has returned a job.
-func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting) (*job.Job, error) {
+// must call Wait once Submit has returned a job. When key, an idempotency key of
+// the user, stands for a job already, that one is returned.
+func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting, key string) (*job.Job, error) {
 	choice, record, err := s.Catalog.Selector().Select(
 		selector.Request{Command: r.CommandCriteria, Clusters: r.ClusterCriteria}, s.Plugins, rand.Uint64())
 	if err != nil {
@@ -97,6 +99,10 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	resolution, err := json.Marshal(record)
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
+	}
+	known := store.Key{Text: key, Digest: digest(r)} // of what was asked for, before the command adds to it
+	if err := bound(&r, choice.Command); err != nil {
+		return nil, err
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	j := &job.Job{
@@ -113,22 +119,41 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 			ClusterID: choice.Cluster.ID, ClusterName: choice.Cluster.Name,
 		},
 	}
+	if !j.StartAfter.After(now) {
+		j.StartAfter = time.Time{} // the time has come
+	}
 	j.Tags = r.Tags.With(tag.System(string(j.ID), r.Name, r.Version)...)
 	if waiting.For(j) {
 		s.ends.expect(j.ID)
 	}
-	if err := s.Queue.Submit(ctx, j); err != nil {
+	recorded := j.ID
+	if key == "" && j.UniqueKey == "" {
+		err = s.Queue.Submit(ctx, j)
+	} else {
+		recorded, err = s.Queue.SubmitKeyed(ctx, j, known)
+	}
+	if err != nil || recorded != j.ID {
 		s.ends.forget(j.ID)
-		if e, ok := errors.AsType[*errs.Error](err); ok && errors.Is(err, store.ErrUnknown) {
-			// The record may have been written although its answer was lost: the
-			// caller is told the id to look for.
-			named := *e
-			named.ID = string(j.ID)
-			return nil, &named
-		}
-		return nil, err
+	}
+	if err != nil {
+		return nil, uncertain(j.ID, err)
+	}
+	if recorded != j.ID {
+		return s.Store.Job(ctx, recorded)
 	}
 	return j, nil
+}
+
+// uncertain names the job in an error after which it may have been recorded
+// although the answer was lost: the caller is told the id to look for.
+func uncertain(id job.ID, err error) error {
+	e, ok := errors.AsType[*errs.Error](err)
+	if !ok || !errors.Is(err, store.ErrUnknown) {
+		return err
+	}
+	named := *e
+	named.ID = string(id)
+	return &named
 }
 
 // Wait blocks until the job has ended or ctx is done, and returns the job as it

@@ -19,6 +19,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
@@ -41,6 +42,10 @@ func (w *world) Submit(_ context.Context, j *job.Job) error {
 		w.onSubmit(j)
 	}
 	return nil
+}
+
+func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, _ store.Key) (job.ID, error) {
+	return j.ID, w.Submit(ctx, j)
 }
 
 func (w *world) Cancel(_ context.Context, id job.ID, by string, _ pluginhost.StopReason) (job.Status, error) {
@@ -131,7 +136,7 @@ func TestSubmitRecordsTheChoice(t *testing.T) {
 	w := &world{}
 	j, err := service(w).Submit(t.Context(), "alice", job.Request{
 		Name: "n", Version: "v", CommandCriteria: tag.New("t"), Tags: tag.New("team:a"),
-	}, jobs.WaitNever)
+	}, jobs.WaitNever, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +150,7 @@ func TestSubmitRecordsTheChoice(t *testing.T) {
 	if err := json.Unmarshal(j.Resolution, &record); err != nil || record.Command != "c" || record.Cluster != "k" || record.Revision == "" || record.Pairs != 1 {
 		t.Errorf("record = %s, %v", j.Resolution, err)
 	}
-	if _, err := service(w).Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("none")}, jobs.WaitNever); !errs.Is(err, errs.Invalid) {
+	if _, err := service(w).Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("none")}, jobs.WaitNever, ""); !errs.Is(err, errs.Invalid) {
 		t.Errorf("Submit = %v, want invalid", err)
 	}
 	if len(w.jobs) != 1 {
@@ -169,7 +174,7 @@ func TestWaitAfterSubmit(t *testing.T) {
 				w := &world{}
 				s := service(w)
 				w.onSubmit = func(j *job.Job) { end(s, j) }
-				j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitIfSync)
+				j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitIfSync, "")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -240,7 +245,7 @@ func TestManyWaitersCostFewReads(t *testing.T) {
 		var submitted []*job.Job
 		var all sync.WaitGroup
 		for range waiters {
-			j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+			j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,7 +278,7 @@ func TestWaitEndsWithTheService(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error)
 		go func() { served <- s.Serve(ctx) }()
-		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +303,7 @@ func TestWaitersHearOfACanceledWaitingJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}
 		s := service(w)
-		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways)
+		j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitAlways, "")
 		if err != nil {
 			t.Fatal(err)
 		}

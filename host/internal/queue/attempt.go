@@ -102,9 +102,21 @@ func (q *Queue) attempt(ctx context.Context, c job.Claimed, run performer) (o jo
 // tells who waits. It tries again while the store is away, until giveUp is
 // closed: the work is done and must not be forgotten.
 func (q *Queue) finish(c job.Claimed, outcome job.Outcome, done func(), giveUp <-chan struct{}) {
+	var retry *time.Time
+	if at, again := retryAt(c, outcome, time.Now()); again {
+		retry = &at
+	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := q.Store.End(context.Background(), job.End{Lease: c.Lease, Outcome: outcome})
+		err := q.record(c, &outcome, retry)
 		switch {
+		case err == nil && retry != nil && outcome.Status != job.Canceled:
+			q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", *retry)
+			done()
+			if outcome.Remains != "" {
+				q.Remains()
+			}
+			q.later()
+			return
 		case err == nil:
 			done()
 			q.publish(c, outcome)

@@ -21,7 +21,7 @@ import (
 // Store keeps jobs and leases.
 type Store interface {
 	Submit(ctx context.Context, s store.Submission) (*job.Lease, error)
-	Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
+	Claim(ctx context.Context, c store.Claim) ([]job.Claimed, error)
 	Started(ctx context.Context, leases []job.Lease, at time.Time) error
 	End(ctx context.Context, end job.End) error
 	Resume(ctx context.Context, end job.End) (l job.Lease, canceledBy string, err error)
@@ -29,6 +29,12 @@ type Store interface {
 	Cancel(ctx context.Context, id job.ID, by string) (store.Cancellation, error)
 	Canceling(ctx context.Context, host string, epoch int64) ([]store.CancelWish, error)
 	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration) error
+	SubmitKeyed(ctx context.Context, s store.Submission, k store.Key) (job.ID, error)
+	MustUseLanes(ctx context.Context, host string) (bool, error)
+	Due(ctx context.Context) (int, error)
+	NextDue(ctx context.Context) (time.Duration, bool, error)
+	Expire(ctx context.Context) ([]job.ID, error)
+	Retry(ctx context.Context, end job.End, due time.Time) (canceledBy string, err error)
 	Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error)
 	Leases(ctx context.Context, host string, epoch int64) ([]job.Lease, error)
 }
@@ -89,7 +95,9 @@ type Queue struct {
 	Config
 	slots    *slots
 	wake     chan struct{} // a waiting job may fit now
+	due      chan struct{} // the time of a job has come
 	backlog  atomic.Bool   // jobs may be waiting
+	lanes    atomic.Bool   // what waits is to be claimed by lanes
 	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
 	starts   *marker
 	doubts   doubts
@@ -106,6 +114,7 @@ func New(c Config) *Queue {
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
+		due:     make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
 		starts:  newMarker(),
 		running: map[job.ID]*attempt{},
@@ -120,11 +129,11 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
-	taken := q.slots.take(1) == 1
+	taken := j.StartAfter.IsZero() && q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
-		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken,
+		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken, Lanes: q.lanes.Load(),
 	})
 	if lease != nil {
 		q.launch(a, job.Claimed{Job: j, Lease: *lease})
@@ -140,9 +149,29 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if err != nil {
 		return err
 	}
+	if !j.StartAfter.IsZero() {
+		q.later()
+		return nil
+	}
 	q.backlog.Store(true)
 	q.look()
 	return nil
+}
+
+// SubmitKeyed records a job whose submission has an idempotency key, or which has a
+// unique key, and returns its id, or that of the job for which the key stands
+// already. The job waits.
+func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error) {
+	id, err := q.Store.SubmitKeyed(context.WithoutCancel(ctx), store.Submission{Job: j, Host: q.Host, Epoch: q.Epoch}, k)
+	if errors.Is(err, store.ErrUnknown) && k.Text == "" {
+		q.doubts.add(j.ID) // with a key, the caller can ask again for the same job
+	}
+	if err != nil {
+		return "", err
+	}
+	q.backlog.Store(true)
+	q.look()
+	return id, nil
 }
 
 // Cancel asks for the end of a job and returns its status after that: CANCELING
@@ -199,13 +228,17 @@ func (q *Queue) claim(ctx context.Context) {
 	defer poll.Stop()
 	compare := time.NewTicker(compareTime)
 	defer compare.Stop()
+	q.lanes.Store(true) // until it is known that there is no need
 	q.look()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-q.wake:
+		case <-q.due:
+			q.turnOver(ctx)
 		case <-poll.C:
+			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
 		}
@@ -223,7 +256,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		return false
 	}
 	q.backlog.Store(false) // a submission from here on sets it again
-	claimed, err := q.Store.Claim(context.WithoutCancel(ctx), q.Host, q.Epoch, n)
+	claimed, err := q.Store.Claim(context.WithoutCancel(ctx), store.Claim{Host: q.Host, Epoch: q.Epoch, Most: n, Lanes: q.lanes.Load()})
 	if err != nil {
 		q.Log.Warn("waiting jobs could not be claimed", "error", err)
 	}
@@ -231,7 +264,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 	for _, c := range claimed {
 		q.launch(q.hold(c.Job.ID), c) // the queue drains only after the last claim
 	}
-	full := len(claimed) == n
+	full := len(claimed) == n || q.lanes.Load() && len(claimed) > 0
 	if full {
 		q.backlog.Store(true)
 	}

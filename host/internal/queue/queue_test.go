@@ -79,7 +79,20 @@ func (m *memory) wait() {
 	}
 }
 
-func (m *memory) Claim(_ context.Context, host string, epoch int64, n int) (claimed []job.Claimed, err error) {
+func (m *memory) SubmitKeyed(context.Context, store.Submission, store.Key) (job.ID, error) {
+	return "", errors.ErrUnsupported
+}
+
+func (m *memory) MustUseLanes(context.Context, string) (bool, error)   { return false, nil }
+func (m *memory) Due(context.Context) (int, error)                     { return 0, nil }
+func (m *memory) NextDue(context.Context) (time.Duration, bool, error) { return 0, false, nil }
+func (m *memory) Expire(context.Context) ([]job.ID, error)             { return nil, nil }
+func (m *memory) Retry(context.Context, job.End, time.Time) (by string, err error) {
+	return "", errors.ErrUnsupported
+}
+
+func (m *memory) Claim(_ context.Context, c store.Claim) (claimed []job.Claimed, err error) {
+	host, epoch, n := c.Host, c.Epoch, c.Most
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.waiting) > 0 && len(claimed) < n && m.away == nil {

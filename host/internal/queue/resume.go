@@ -26,8 +26,6 @@ func (q *Queue) resume(ctx context.Context) error {
 	var followed, unbegun, lost int
 	var back []job.Lease
 	for _, c := range adopted {
-		// A job that waits again was never marked as running; one that is resumed is.
-		c.Resume = c.Checkpoint != nil && c.Lease.Attempt > c.Checkpoint.Attempt && !c.Job.StartedAt.IsZero()
 		switch fate := q.Runner.Recall(c); {
 		case fate == pluginhost.Known:
 			followed++
@@ -108,7 +106,7 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 			q.Log.Warn("a job was lost and is resumed", "job", c.Job.ID, "attempt", lease.Attempt, "error", o.Error)
 			running := *c.Job
 			running.Status, running.Attempt, running.StartedAt = job.Running, lease.Attempt, o.StartedAt
-			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true}
+			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true, Retries: c.Retries}
 			q.Runner.Carry(next)
 			return next, true
 		case errors.Is(err, store.ErrLeaseLost), errs.Is(err, errs.Invalid):

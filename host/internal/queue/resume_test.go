@@ -168,7 +168,7 @@ func TestResumeAfterARestart(t *testing.T) {
 				j.StartedAt = time.Now().Add(-time.Minute)
 			}
 			m.adopted = append(m.adopted, job.Claimed{
-				Job: j, Lease: job.Lease{JobID: j.ID, Attempt: attempt}, Checkpoint: &job.Checkpoint{Attempt: 1},
+				Job: j, Lease: job.Lease{JobID: j.ID, Attempt: attempt}, Checkpoint: &job.Checkpoint{Attempt: 1}, Resume: attempt > 1,
 			})
 			f.runner.fates[j.ID] = fate
 			return j.ID

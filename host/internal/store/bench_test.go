@@ -24,7 +24,7 @@ func BenchmarkSubmitEnd(b *testing.B) {
 					c = store.Config{URL: pgtest.URL(b)}
 				}
 				db := open(b, c)
-				epoch, err := db.RegisterHost(b.Context(), "host", "host")
+				epoch, err := db.RegisterHost(b.Context(), store.Host{ID: "host", Name: "host"}, time.Hour)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -88,7 +88,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 	for kind, c := range databases(b) {
 		b.Run(kind, func(b *testing.B) {
 			db := open(b, c)
-			epoch, err := db.RegisterHost(b.Context(), "host", "host")
+			epoch, err := db.RegisterHost(b.Context(), store.Host{ID: "host", Name: "host"}, time.Hour)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -53,7 +53,7 @@ func (db *DB) Cancel(ctx context.Context, id job.ID, by string) (Cancellation, e
 func cancelJob(ctx context.Context, tx transaction, id job.ID, by string) (Cancellation, error) {
 	const looks = 10
 	for range looks {
-		for _, look := range []func(context.Context, transaction, job.ID, string) (Cancellation, error){cancelReady, cancelLease, canceledEnd} {
+		for _, look := range []func(context.Context, transaction, job.ID, string) (Cancellation, error){cancelReady, cancelLater, cancelLease, canceledEnd} {
 			c, err := look(ctx, tx, id, by)
 			if !errors.Is(err, sql.ErrNoRows) {
 				return c, err
@@ -68,12 +68,16 @@ func cancelJob(ctx context.Context, tx transaction, id job.ID, by string) (Cance
 }
 
 func cancelReady(ctx context.Context, tx transaction, id job.ID, by string) (Cancellation, error) {
+	return cancelWaiting(ctx, tx, "DELETE FROM job_ready WHERE job_id = $1 RETURNING attempt", id, by)
+}
+
+func cancelLater(ctx context.Context, tx transaction, id job.ID, by string) (Cancellation, error) {
+	return cancelWaiting(ctx, tx, "DELETE FROM job_later WHERE job_id = $1 RETURNING attempt", id, by)
+}
+
+func cancelWaiting(ctx context.Context, tx transaction, take string, id job.ID, by string) (Cancellation, error) {
 	var attempt int
-	err := tx.QueryRowContext(ctx, `
-		DELETE FROM job_ready
-		WHERE job_id = $1
-		RETURNING attempt`, string(id)).Scan(&attempt)
-	if err != nil {
+	if err := tx.QueryRowContext(ctx, take, string(id)).Scan(&attempt); err != nil {
 		return Cancellation{}, err
 	}
 	return Cancellation{Status: job.Canceled}, endCanceled(ctx, tx, id, attempt-1, by)
@@ -81,15 +85,27 @@ func cancelReady(ctx context.Context, tx transaction, id job.ID, by string) (Can
 
 // endCanceled writes the end of a job that was canceled before a new attempt.
 func endCanceled(ctx context.Context, tx transaction, id job.ID, attempt int, by string) error {
-	why := &job.Error{Class: job.WasCanceled, Message: "canceled by " + by}
+	return endWaiting(ctx, tx, id, attempt, job.Canceled, by, &job.Error{Class: job.WasCanceled, Message: "canceled by " + by})
+}
+
+// endWaiting writes the end of a job that waited, after so many attempts.
+func endWaiting(ctx context.Context, tx transaction, id job.ID, attempt int, status job.Status, by string, why *job.Error) error {
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO job_end (job_id, attempt, status, cancel_by, error, ended_at)
 		VALUES ($1, $2, $3, $4, $5, $6)`,
-		string(id), attempt, string(job.Canceled), by, encode(why, false), now())
+		string(id), attempt, string(status), orNull(by), encode(why, false), now())
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "DELETE FROM checkpoint WHERE job_id = $1", string(id))
+	return dropKept(ctx, tx, id)
+}
+
+// dropKept removes what is kept of a job only until it ends.
+func dropKept(ctx context.Context, tx transaction, id job.ID) error {
+	if _, err := tx.ExecContext(ctx, "DELETE FROM checkpoint WHERE job_id = $1", string(id)); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM job_unique WHERE job_id = $1", string(id))
 	return err
 }
 

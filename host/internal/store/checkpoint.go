@@ -74,7 +74,7 @@ func (db *DB) Resume(ctx context.Context, e job.End) (l job.Lease, canceledBy st
 func resume(ctx context.Context, tx transaction, e job.End) (canceledBy string, err error) {
 	result, err := tx.ExecContext(ctx, `
 		UPDATE job_lease
-		SET attempt = attempt + 1, started_at = COALESCE(started_at, $5), updated_at = $6
+		SET attempt = attempt + 1, resume = TRUE, started_at = COALESCE(started_at, $5), updated_at = $6
 		WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4 AND cancel_at IS NULL`,
 		string(e.JobID), e.Attempt, e.HostID, e.Epoch, orNow(e.StartedAt), now())
 	if err != nil {
@@ -114,11 +114,32 @@ func resume(ctx context.Context, tx transaction, e job.End) (canceledBy string, 
 // insertAttempt writes the row of an attempt that has ended.
 func insertAttempt(ctx context.Context, tx transaction, e job.End, startedAt any) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO attempt (job_id, attempt, host_id, epoch, build, error, usage, stdout, stderr,
+		INSERT INTO attempt (job_id, attempt, host_id, epoch, command_id, cluster_id, build, status, error, usage, stdout, stderr,
 			stdout_bytes, stderr_bytes, started_at, ended_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		string(e.JobID), e.Attempt, e.HostID, e.Epoch, e.Build, encode(e.Error, e.Error == nil), encode(e.Usage, len(e.Usage) == 0),
+		SELECT $1, $2, $3, $4, j.command_id, j.cluster_id, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+		FROM job j
+		WHERE j.id = $1`,
+		string(e.JobID), e.Attempt, e.HostID, e.Epoch, e.Build, string(e.Status), encode(e.Error, e.Error == nil), encode(e.Usage, len(e.Usage) == 0),
 		e.Logs.Stdout, e.Logs.Stderr, e.Logs.StdoutBytes, e.Logs.StderrBytes, startedAt, stamp(e.EndedAt))
+	return err
+}
+
+// dropCheckpoint removes the checkpoint of a job whose attempt has ended. It goes
+// with what is left to clean up, if anything is.
+func dropCheckpoint(ctx context.Context, tx transaction, e job.End) error {
+	if e.Remains != "" {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO cleanup (job_id, attempt, host_id, reason, format, data, due_at, created_at)
+			SELECT j.id, $2, $3, $4, c.format, c.data, $5, $5
+			FROM job j
+			LEFT JOIN checkpoint c ON c.job_id = j.id
+			WHERE j.id = $1`,
+			string(e.JobID), e.Attempt, e.HostID, e.Remains, stamp(e.EndedAt))
+		if err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, "DELETE FROM checkpoint WHERE job_id = $1", string(e.JobID))
 	return err
 }
 

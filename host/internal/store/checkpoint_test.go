@@ -20,7 +20,7 @@ func TestCheckpointsGoWithTheirJobs(t *testing.T) {
 	for kind, c := range databases(t) {
 		t.Run(kind, func(t *testing.T) {
 			db := open(t, c)
-			epoch, err := db.RegisterHost(t.Context(), "a", "a")
+			epoch, err := db.RegisterHost(t.Context(), store.Host{ID: "a", Name: "a"}, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,7 @@ func TestAdoptWhileAResumeIsCommitted(t *testing.T) {
 	l := leased(t, db)
 	var adopted []job.Claimed
 	err := while(t, c, "UPDATE job_lease SET attempt = attempt + 1, started_at = now() WHERE job_id = $1", l.JobID, func() (err error) {
-		epoch, err := db.RegisterHost(t.Context(), l.HostID, l.HostID)
+		epoch, err := db.RegisterHost(t.Context(), store.Host{ID: l.HostID, Name: l.HostID}, time.Hour)
 		if err == nil {
 			adopted, err = db.Adopt(t.Context(), l.HostID, epoch)
 		}
@@ -110,7 +110,7 @@ func TestAdoptWhileAResumeIsCommitted(t *testing.T) {
 // leased submits a job that host a runs at once.
 func leased(t *testing.T, db *store.DB) job.Lease {
 	t.Helper()
-	epoch, err := db.RegisterHost(t.Context(), "a", "a")
+	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: "a", Name: "a"}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

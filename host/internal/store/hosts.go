@@ -10,23 +10,54 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
-// RegisterHost records a start of a host and returns its epoch, one more than
-// that of its start before. From then on earlier epochs claim nothing.
-func (db *DB) RegisterHost(ctx context.Context, id, name string) (int64, error) {
-	if err := checkText(field{"host id", id}, field{"host name", name}); err != nil {
+// HostState says what a host is doing.
+type HostState string
+
+// The states of hosts.
+const (
+	Live     HostState = "live"
+	Draining HostState = "draining" // claims no more
+	Stopped  HostState = "stopped"  // has ended in good order
+	Lost     HostState = "lost"     // its lease ran out
+)
+
+// Host is a host of the store.
+type Host struct {
+	ID         string
+	Name       string // of its machine
+	Address    string // of its API, host:port
+	Version    string
+	Slots      int
+	Epoch      int64
+	State      HostState
+	Revision   string              // of its catalog
+	Plugins    map[string][]string // names to versions, of those that can be used
+	StartedAt  time.Time
+	LeaseUntil time.Time // by the clock of the database, as the other times
+	LostAt     time.Time
+	Running    int // leases
+}
+
+// RegisterHost records a start of a host, which may run jobs for ttl from now on,
+// and returns its epoch, one more than that of its start before. From then on
+// earlier epochs claim nothing.
+func (db *DB) RegisterHost(ctx context.Context, h Host, ttl time.Duration) (int64, error) {
+	if err := checkText(field{"host id", h.ID}, field{"host name", h.Name}, field{"address", h.Address}, field{"version", h.Version}); err != nil {
 		return 0, err
 	}
 	var epoch int64
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
 		return tx.QueryRowContext(ctx, `
-			INSERT INTO host (id, name, epoch)
-			VALUES ($1, $2, 1)
+			INSERT INTO host (id, name, epoch, lease_until, address, version, state, slots, started_at)
+			VALUES ($1, $2, 1, `+db.text.until+`, $4, $5, 'live', $6, `+db.text.clock+`)
 			ON CONFLICT (id) DO UPDATE
-			SET name = excluded.name, epoch = host.epoch + 1, lease_until = NULL
-			RETURNING epoch`, id, name).Scan(&epoch)
+			SET name = excluded.name, epoch = host.epoch + 1, lease_until = excluded.lease_until, address = excluded.address,
+				version = excluded.version, state = excluded.state, slots = excluded.slots, started_at = excluded.started_at,
+				lost_at = NULL
+			RETURNING epoch`, h.ID, h.Name, ttl.Microseconds(), h.Address, h.Version, h.Slots).Scan(&epoch)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("register host %s: %w", id, err)
+		return 0, fmt.Errorf("register host %s: %w", h.ID, err)
 	}
 	return epoch, nil
 }
@@ -35,22 +66,105 @@ func (db *DB) RegisterHost(ctx context.Context, id, name string) (int64, error) 
 // returns ErrFenced when the epoch is over.
 func (db *DB) Heartbeat(ctx context.Context, id string, epoch int64, ttl time.Duration) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		result, err := tx.ExecContext(ctx, `
+		n, err := affected(ctx, tx, `
 			UPDATE host
 			SET lease_until = `+db.text.until+`
 			WHERE id = $1 AND epoch = $2`, id, epoch, ttl.Microseconds())
-		if err != nil {
-			return err
+		if err == nil && n == 0 {
+			return ErrFenced
 		}
-		if n, err := result.RowsAffected(); err != nil || n > 0 {
-			return err
-		}
-		return ErrFenced
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("renew the lease of host %s: %w", id, err)
 	}
 	return nil
+}
+
+// SetCommands records which commands a host can run.
+func (db *DB) SetCommands(ctx context.Context, host string, commands []string) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		ids := *encodeList(commands)
+		_, err := tx.ExecContext(ctx, "DELETE FROM host_command WHERE host_id = $2 AND command_id NOT IN ("+db.text.textsOf+")", ids, host)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			INSERT INTO host_command (host_id, command_id)
+			SELECT $2, t.value FROM (`+db.text.textsOf+`) AS t WHERE TRUE
+			ON CONFLICT DO NOTHING`, ids, host)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record what host %s can run: %w", host, err)
+	}
+	return nil
+}
+
+// Caps say how many jobs may run at once, over all hosts.
+type Caps struct {
+	Commands map[string]int // by id
+	Clusters map[string]int // by id
+	User     int            // of each user; 0: any number
+}
+
+// SetCaps puts caps into force in place of all others.
+func (db *DB) SetCaps(ctx context.Context, c Caps) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM cap"); err != nil {
+			return err
+		}
+		set := func(kind, id string, most int) error {
+			_, err := tx.ExecContext(ctx, `
+				INSERT INTO cap (kind, id, max_running)
+				VALUES ($1, $2, $3)
+				ON CONFLICT (kind, id) DO UPDATE SET max_running = excluded.max_running`, kind, id, most)
+			return err
+		}
+		for id, most := range c.Commands {
+			if err := set("command", id, most); err != nil {
+				return err
+			}
+		}
+		for id, most := range c.Clusters {
+			if err := set("cluster", id, most); err != nil {
+				return err
+			}
+		}
+		if c.User > 0 {
+			return set("user", "", c.User)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("put caps into force: %w", err)
+	}
+	return nil
+}
+
+// MustUseLanes reports whether a host has to claim by lanes: there are caps, or
+// jobs wait that it cannot run.
+func (db *DB) MustUseLanes(ctx context.Context, host string) (lanes bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	err = db.read.QueryRowContext(ctx, `
+		WITH RECURSIVE waiting (command_id) AS (
+			SELECT (SELECT command_id FROM job_ready ORDER BY command_id LIMIT 1)
+			UNION ALL
+			SELECT (SELECT r.command_id FROM job_ready r WHERE r.command_id > w.command_id ORDER BY r.command_id LIMIT 1)
+			FROM waiting w
+			WHERE w.command_id IS NOT NULL
+		)
+		SELECT EXISTS (SELECT 1 FROM cap)
+			OR EXISTS (
+				SELECT 1
+				FROM waiting w
+				WHERE w.command_id IS NOT NULL
+					AND NOT EXISTS (SELECT 1 FROM host_command h WHERE h.host_id = $1 AND h.command_id = w.command_id))`, host).Scan(&lanes)
+	if err != nil {
+		return false, fmt.Errorf("read what holds jobs back: %w", db.fault(err))
+	}
+	return lanes, nil
 }
 
 // Leases returns the leases of a host.
@@ -195,7 +309,7 @@ func (db *DB) leased(ctx context.Context, tx transaction, ids []job.ID, of job.L
 		}
 		lease := of
 		lease.JobID, lease.Attempt = j.ID, j.Attempt
-		claimed = append(claimed, job.Claimed{Job: &j, Lease: lease})
+		claimed = append(claimed, job.Claimed{Job: &j, Lease: lease, Resume: s.lease.resume, Retries: j.Retries})
 	}
 	return claimed, rows.Err()
 }

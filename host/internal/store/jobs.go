@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -17,6 +18,18 @@ type Submission struct {
 	Host  string // who submits
 	Epoch int64
 	Claim bool // the host is free to run it at once
+	Lanes bool // see Claim
+}
+
+// Claim is a host's wish for waiting jobs.
+type Claim struct {
+	Host  string
+	Epoch int64
+	Most  int // so many jobs
+	// Lanes says that caps may hold jobs back, or that some wait which the host
+	// cannot run. Without it these are not looked at: a claim is cheaper, and heeds
+	// no cap.
+	Lanes bool
 }
 
 // Submit records a job. When the host is free, its epoch is current and nothing
@@ -45,8 +58,8 @@ func (db *DB) Submit(ctx context.Context, s Submission) (*job.Lease, error) {
 func submitError(id job.ID, err error) error {
 	if e, ok := errors.AsType[*errs.Error](err); ok {
 		told := *e // a batch shares its error
-		told.ID = string(id)
-		if e.Kind == errs.Conflict {
+		told.ID = cmp.Or(e.ID, string(id))
+		if e.Kind == errs.Conflict && e.ID == "" {
 			told.Message = fmt.Sprintf("there is a job %s already", id)
 		}
 		return &told
@@ -54,18 +67,35 @@ func submitError(id job.ID, err error) error {
 	return fmt.Errorf("record job %s: %w", id, err)
 }
 
-// Claim leases up to n waiting jobs to a host: those of higher priority first,
-// then the oldest. A host whose epoch is over gets ErrFenced. After another error
-// there may be leases all the same: see Leases.
-func (db *DB) Claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error) {
-	if n <= 0 {
+// Claim leases waiting jobs to a host whose right to run is not over: those of
+// higher priority first, then those whose turn it is, then the oldest. A host whose
+// epoch is over gets ErrFenced. After another error there may be leases all the
+// same: see Leases.
+func (db *DB) Claim(ctx context.Context, c Claim) ([]job.Claimed, error) {
+	if c.Most <= 0 {
 		return nil, nil
 	}
-	claimed, err := db.claim(ctx, host, epoch, min(n, batchCount))
+	c.Most = min(c.Most, batchCount)
+	if c.Lanes {
+		c.Most = min(c.Most, laneClaims)
+	}
+	claimed, err := db.claim(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
 	return claimed, nil
+}
+
+// laneClaims is how many jobs are claimed at once by lanes: as many are read of
+// each of as many lanes.
+const laneClaims = 64
+
+// accept gives a job the state that its claim gave it.
+func accept(c *job.Claimed, at time.Time) {
+	c.Lease.JobID = c.Job.ID
+	c.Job.Status = job.Accepted
+	c.Job.Attempt, c.Job.Retries = c.Lease.Attempt, c.Retries
+	c.Job.HostID, c.Job.UpdatedAt = c.Lease.HostID, at
 }
 
 // Started marks jobs as running. Leases that are gone or marked are passed over.
@@ -148,12 +178,16 @@ func giveBack(ctx context.Context, tx transaction, l job.Lease) error {
 	if err := checkID(l.JobID); err != nil {
 		return err
 	}
-	var by sql.NullString
+	var (
+		by      sql.NullString
+		retries int
+		resumed bool
+	)
 	err := tx.QueryRowContext(ctx, `
 		DELETE FROM job_lease
 		WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4 AND started_at IS NULL
-		RETURNING cancel_by`,
-		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&by)
+		RETURNING cancel_by, retries, resume`,
+		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&by, &retries, &resumed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -163,13 +197,7 @@ func giveBack(ctx context.Context, tx transaction, l job.Lease) error {
 	if by.Valid {
 		return endCanceled(ctx, tx, l.JobID, l.Attempt-1, by.String)
 	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO job_ready (priority, created_at, job_id, attempt, updated_at)
-		SELECT priority, created_at, id, $2, $3
-		FROM job
-		WHERE id = $1`,
-		string(l.JobID), l.Attempt, now())
-	return err
+	return requeue(ctx, tx, again{l.JobID, l.Attempt, retries, resumed}, headTurn)
 }
 
 // Ended returns those of the jobs that have ended.

@@ -82,7 +82,10 @@ func TestLostAnswers(t *testing.T) {
 	t.Parallel()
 	cut, through := newCutter(t, pgtest.URL(t))
 	db := open(t, store.Config{URL: through + "&pool_max_conns=1"})
-	epoch, err := db.RegisterHost(t.Context(), "a", "a")
+	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: "a", Name: "a"}, time.Hour)
+	if err == nil {
+		err = db.SetCommands(t.Context(), "a", []string{"ping-1"})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,7 @@ func TestLostAnswers(t *testing.T) {
 	// of later ones are those to the commit.
 	claim := func() []job.Claimed {
 		t.Helper()
-		claimed, err := db.Claim(t.Context(), "a", epoch, 1)
+		claimed, err := db.Claim(t.Context(), store.Claim{Host: "a", Epoch: epoch, Most: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +102,7 @@ func TestLostAnswers(t *testing.T) {
 	if err := submitAndEnd(t.Context(), db, epoch, new(sync.Map)); err != nil {
 		t.Fatal(err)
 	}
-	j := &job.Job{ID: job.NewID(), CreatedAt: time.Now()}
+	j := &job.Job{ID: job.NewID(), CreatedAt: time.Now(), Pair: job.Pair{CommandID: "ping-1"}}
 	lease := func() job.Lease {
 		t.Helper()
 		leases, err := db.Leases(t.Context(), "a", epoch)
@@ -120,7 +123,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 
 	cut.armed.Store(true)
-	if _, err := db.Claim(t.Context(), "a", epoch, 1); !errs.Is(err, errs.Unavailable) {
+	if _, err := db.Claim(t.Context(), store.Claim{Host: "a", Epoch: epoch, Most: 1}); !errs.Is(err, errs.Unavailable) {
 		t.Fatalf("claim: got error %v, want that the store is not available", err)
 	}
 	if err := db.GiveBack(t.Context(), []job.Lease{lease()}); err != nil {

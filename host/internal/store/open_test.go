@@ -186,7 +186,7 @@ func TestBrokenConnections(t *testing.T) {
 	c := store.Config{URL: pgtest.URL(t)}
 	name := "cut_" + string(job.NewID())
 	db := open(t, store.Config{URL: c.URL + "&application_name=" + name})
-	epoch, err := db.RegisterHost(t.Context(), "a", "a")
+	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: "a", Name: "a"}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,11 +77,14 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		backend: p,
 		read:    p.db,
 		text: dialect{
-			lockHost: lockHost,
-			until:    "now() + $3::bigint * interval '1 microsecond'",
-			idsOf:    "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
-			hasTags:  "j.tags @> CAST(%s AS jsonb)",
-			keepRow:  "FOR SHARE",
+			lockHost:   lockHost,
+			clock:      "clock_timestamp()",
+			until:      "clock_timestamp() + $3::bigint * interval '1 microsecond'",
+			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
+			textsOf:    "SELECT value FROM json_array_elements_text(CAST($1 AS json))",
+			hasTags:    "j.tags @> CAST(%s AS jsonb)",
+			keepRow:    "FOR SHARE",
+			skipLocked: "FOR UPDATE SKIP LOCKED",
 		},
 	}, nil
 }

@@ -44,12 +44,12 @@ WITH
 		DELETE FROM job_lease l
 		USING input i
 		WHERE l.job_id = i.job_id AND l.attempt = i.attempt AND l.host_id = i.host_id AND l.epoch = i.epoch
-		RETURNING i.*, l.cancel_by, l.started_at AS marked_at
+		RETURNING i.*, l.cancel_by, l.started_at AS marked_at, l.command_id, l.cluster_id
 	),
 	tried AS (
-		INSERT INTO attempt (job_id, attempt, host_id, epoch, build, error, usage, stdout, stderr,
+		INSERT INTO attempt (job_id, attempt, host_id, epoch, command_id, cluster_id, build, status, error, usage, stdout, stderr,
 			stdout_bytes, stderr_bytes, started_at, ended_at)
-		SELECT job_id, attempt, host_id, epoch, build, error::json, usage::json, stdout, stderr,
+		SELECT job_id, attempt, host_id, epoch, command_id, cluster_id, build, status, error::json, usage::json, stdout, stderr,
 			stdout_bytes, stderr_bytes, COALESCE(started_at, marked_at), ended_at
 		FROM gone
 	),
@@ -75,8 +75,14 @@ const endedMembers = `
 SELECT n
 FROM gone`
 
-// dropCheckpoints comes behind these for the jobs that may have a checkpoint, and
-// gives it to what is left to clean up. It is a statement of its own: the one before it
+// dropUnique comes behind these for the jobs that may have a unique key.
+const dropUnique = `
+DELETE FROM job_unique u
+USING job_end e
+WHERE u.job_id = ANY ($1::uuid[]) AND e.job_id = u.job_id`
+
+// dropCheckpoints does for those that may have a checkpoint, and gives it to what is
+// left to clean up. It is a statement of its own: the one before it
 // has waited for the saves that were under way, and does not see what they wrote.
 const dropCheckpoints = `
 WITH dropped AS (
@@ -129,5 +135,6 @@ func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 	).Query(members(batch))
 	if len(open) > 0 {
 		work.Queue(dropCheckpoints, open)
+		work.Queue(dropUnique, open)
 	}
 }

@@ -19,41 +19,96 @@ func submissionSize(s Submission) int {
 	return 500 + len(s.Job.Context) + len(s.Job.Resolution) + len(s.Job.Description)
 }
 
-const insertJobsQuery = `
-WITH
+// members of a batch, in the order of their calls.
+const submitted = `
+	member AS MATERIALIZED (
+		SELECT *
+		FROM unnest(
+			$1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+			$10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::text[], $17::timestamptz[],
+			$18::boolean[], $19::text[], $20::bigint[], $21::smallint[], $22::text[], $23::timestamptz[], $24::timestamptz[], $25::text[]
+		) WITH ORDINALITY AS t (
+			id, username, name, version, description, context, command_criteria, cluster_criteria, tags,
+			timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
+			claim, host_id, epoch, priority, retry, start_after, deadline, unique_key, n)
+	),`
+
+// admitFree lets a host have the jobs that it submits while nothing waits.
+const admitFree = `
+WITH` + submitted + `
 	input AS MATERIALIZED (
 		SELECT
 			t.*,
 			claim
-				AND (SELECT job_id FROM job_ready ORDER BY priority DESC, created_at, job_id LIMIT 1) IS NULL
-				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND host.epoch = t.epoch) AS lease
-		FROM unnest(
-			$1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-			$10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::text[], $17::timestamptz[],
-			$18::boolean[], $19::text[], $20::bigint[]
-		) WITH ORDINALITY AS t (
-			id, username, name, version, description, context, command_criteria, cluster_criteria, tags,
-			timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
-			claim, host_id, epoch, n)
+				AND (SELECT job_id FROM job_ready ORDER BY priority DESC, turn, created_at, job_id LIMIT 1) IS NULL
+				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND ` + mayClaim + ` AND host.epoch = t.epoch) AS lease
+		FROM member t
+	),`
+
+// admitLanes lets it have them while nothing waits that it could run, and caps
+// leave room for them.
+const admitLanes = `
+WITH RECURSIVE` + submitted + `
+	claimer AS (SELECT host_id AS id FROM member WHERE claim LIMIT 1),` + openLanes + `,
+	placed AS MATERIALIZED (
+		SELECT
+			m.*,
+			row_number() OVER (PARTITION BY claim, command_id ORDER BY n) AS of_command,
+			row_number() OVER (PARTITION BY claim, cluster_id ORDER BY n) AS of_cluster,
+			row_number() OVER (PARTITION BY claim, username ORDER BY n) AS of_user
+		FROM member m
 	),
+	input AS MATERIALIZED (
+		SELECT
+			t.*,
+			claim
+				AND (SELECT command_id FROM open_lane LIMIT 1) IS NULL
+				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND ` + mayClaim + ` AND host.epoch = t.epoch)
+				AND of_command <= COALESCE(max(CASE WHEN of_command = 1 THEN ` + commandRoom + ` END) OVER (PARTITION BY claim, command_id), of_command)
+				AND of_cluster <= COALESCE(max(CASE WHEN of_cluster = 1 THEN ` + clusterRoom + ` END) OVER (PARTITION BY claim, cluster_id), of_cluster)
+				AND of_user <= COALESCE(max(CASE WHEN of_user = 1 THEN ` + userRoom + ` END) OVER (PARTITION BY claim, username), of_user)
+				AS lease
+		FROM placed t
+	),`
+
+// recordJobs goes on with one of these.
+const recordJobs = `
 	recorded AS (
 		INSERT INTO job (id, username, name, version, description, context, command_criteria, cluster_criteria,
-			tags, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at)
+			tags, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
+			priority, retry, start_after, deadline, unique_key)
 		SELECT id, username, name, version, description, context::json, command_criteria::json, cluster_criteria::json,
-			tags::jsonb, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution::json, created_at
+			tags::jsonb, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution::json, created_at,
+			priority, retry::json, start_after, deadline, unique_key
 		FROM input
 	),
 	leased AS (
-		INSERT INTO job_lease (job_id, attempt, host_id, epoch, created_at, updated_at)
-		SELECT id, 1, host_id, epoch, created_at, created_at
+		INSERT INTO job_lease (job_id, attempt, host_id, epoch, username, command_id, cluster_id, created_at, updated_at)
+		SELECT id, 1, host_id, epoch, username, command_id, cluster_id, created_at, created_at
 		FROM input
 		WHERE lease
 	),
-	waiting AS (
-		INSERT INTO job_ready (priority, created_at, job_id, attempt, updated_at)
-		SELECT 0, created_at, id, 1, created_at
+	later AS (
+		INSERT INTO job_later (job_id, due_at, attempt, created_at, updated_at)
+		SELECT id, start_after, 1, created_at, created_at
 		FROM input
-		WHERE NOT lease
+		WHERE start_after IS NOT NULL
+	),
+	waiting AS (
+		SELECT *, row_number() OVER (PARTITION BY username, priority ORDER BY n) AS nth
+		FROM input
+		WHERE NOT lease AND start_after IS NULL
+	),
+	ready AS (
+		INSERT INTO job_ready (priority, turn, created_at, job_id, attempt, username, command_id, cluster_id, deadline, updated_at)
+		SELECT
+			priority,
+			max(CASE WHEN nth = 1 THEN COALESCE(
+				(SELECT turn + 1 FROM job_ready r WHERE r.username = w.username AND r.priority = w.priority ORDER BY turn DESC LIMIT 1),
+				(SELECT turn FROM job_ready r WHERE r.priority = w.priority ORDER BY turn LIMIT 1),
+				0) END) OVER (PARTITION BY username, priority) + nth - 1,
+			created_at, id, 1, username, command_id, cluster_id, deadline, created_at
+		FROM waiting w
 	)
 SELECT n
 FROM input
@@ -70,7 +125,14 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 	if len(hosts) > 0 {
 		work.Queue(shareHosts, hosts)
 	}
-	work.Queue(insertJobsQuery,
+	query := admitFree + recordJobs
+	if slices.ContainsFunc(batch, func(k *call[Submission, bool]) bool { return k.in.Lanes }) {
+		query = admitLanes + recordJobs
+		if len(hosts) > 0 {
+			work.Queue(lockCaps)
+		}
+	}
+	work.Queue(query,
 		list(batch, func(s Submission) [16]byte { return key(s.Job.ID) }),
 		text(func(j *job.Job) string { return j.User }),
 		text(func(j *job.Job) string { return j.Name }),
@@ -91,16 +153,25 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		claims,
 		list(batch, func(s Submission) string { return s.Host }),
 		list(batch, func(s Submission) int64 { return s.Epoch }),
+		list(batch, func(s Submission) int16 { return int16(s.Job.Priority) }),
+		null(func(j *job.Job) *string { return encode(j.Retry, j.Retry == nil) }),
+		list(batch, func(s Submission) *time.Time { return toTime(s.Job.StartAfter) }),
+		list(batch, func(s Submission) *time.Time { return toTime(s.Job.Deadline) }),
+		null(func(j *job.Job) *string { return orNull(j.UniqueKey) }),
 	).Query(members(batch))
 }
 
 // claimsOf returns which members of a batch may be leased, and their hosts,
-// sorted. Behind one that has to wait the others wait too: they are younger.
+// sorted. Behind one that found no free slot the others wait too: they are
+// younger.
 func claimsOf(batch []*call[Submission, bool]) (claims []bool, hosts []string) {
 	claims = make([]bool, len(batch))
 	for i, k := range batch {
 		if !k.in.Claim {
-			break
+			if k.in.Job.StartAfter.IsZero() {
+				break
+			}
+			continue
 		}
 		claims[i] = true
 		hosts = append(hosts, k.in.Host)

@@ -26,12 +26,24 @@ const jobRequest = `j.id,
 	j.cluster_name,
 	j.is_sync,
 	j.resolution,
-	j.created_at`
+	j.created_at,
+	j.priority,
+	j.retry,
+	j.start_after,
+	j.deadline,
+	j.unique_key`
 
 // jobState lists the columns that state reads, behind those of jobRequest.
 const jobState = `r.attempt,
+	r.retries,
 	r.updated_at,
+	d.attempt,
+	d.retries,
+	d.due_at,
+	d.updated_at,
 	l.attempt,
+	l.retries,
+	l.resume,
 	l.host_id,
 	l.started_at,
 	l.cancel_at,
@@ -57,6 +69,7 @@ const jobState = `r.attempt,
 // jobTables joins to a job what has become of it.
 const jobTables = `
 	LEFT JOIN job_ready r ON r.job_id = j.id
+	LEFT JOIN job_later d ON d.job_id = j.id
 	LEFT JOIN job_lease l ON l.job_id = j.id
 	LEFT JOIN job_end e ON e.job_id = j.id
 	LEFT JOIN attempt a ON a.job_id = e.job_id AND a.attempt = e.attempt`
@@ -81,18 +94,24 @@ func requestFields(j *job.Job) []any {
 		&j.Sync,
 		column[json.RawMessage]{&j.Resolution, rawJSON},
 		fromTime(&j.CreatedAt),
+		&j.Priority,
+		fromJSON(&j.Retry),
+		fromTime(&j.StartAfter),
+		fromTime(&j.Deadline),
+		orZero(&j.UniqueKey),
 	}
 }
 
 // state holds the columns of jobState. A table that has no row of the job gives
 // zeroes.
 type state struct {
-	ready struct {
-		attempt   int
-		updatedAt time.Time
+	ready, later struct {
+		attempt, retries int
+		dueAt, updatedAt time.Time
 	}
 	lease struct {
-		attempt                        int
+		attempt, retries               int
+		resume                         bool
 		host, cancelBy                 string
 		startedAt, cancelAt, updatedAt time.Time
 	}
@@ -115,8 +134,15 @@ type state struct {
 func (s *state) fields() []any {
 	return []any{
 		orZero(&s.ready.attempt),
+		orZero(&s.ready.retries),
 		fromTime(&s.ready.updatedAt),
+		orZero(&s.later.attempt),
+		orZero(&s.later.retries),
+		fromTime(&s.later.dueAt),
+		fromTime(&s.later.updatedAt),
 		orZero(&s.lease.attempt),
+		orZero(&s.lease.retries),
+		orZero(&s.lease.resume),
 		orZero(&s.lease.host),
 		fromTime(&s.lease.startedAt),
 		fromTime(&s.lease.cancelAt),
@@ -165,12 +191,16 @@ func (s *state) apply(j *job.Job) error {
 			j.Status = job.Canceling
 			j.CanceledBy = s.lease.cancelBy
 		}
-		j.Attempt, j.HostID = s.lease.attempt, s.lease.host
+		j.Attempt, j.Retries, j.HostID = s.lease.attempt, s.lease.retries, s.lease.host
 		j.StartedAt, j.UpdatedAt = s.lease.startedAt, s.lease.updatedAt
 	case s.ready.attempt != 0:
 		j.Status = job.New
-		j.Attempt = s.ready.attempt - 1
+		j.Attempt, j.Retries = s.ready.attempt-1, s.ready.retries
 		j.UpdatedAt = s.ready.updatedAt
+	case s.later.attempt != 0:
+		j.Status = job.New
+		j.Attempt, j.Retries = s.later.attempt-1, s.later.retries
+		j.DueAt, j.UpdatedAt = s.later.dueAt, s.later.updatedAt
 	default:
 		return corrupt{fmt.Errorf("job %s has no state: rows of it are missing", j.ID)}
 	}
@@ -242,6 +272,14 @@ func orZero[T any](field *T) column[T] {
 // toJSON returns v as JSON; nil, so null, when there is nothing in it.
 func toJSON[T any](v []T) *string { return encode(v, len(v) == 0) }
 
+// encodeList returns v as JSON, also when it is empty.
+func encodeList(v []string) *string {
+	if len(v) == 0 {
+		return new("[]")
+	}
+	return toJSON(v)
+}
+
 func encode(v any, none bool) *string {
 	if none {
 		return nil
@@ -259,6 +297,14 @@ func toText(raw json.RawMessage) *string {
 		return nil
 	}
 	return new(string(raw))
+}
+
+// orNull returns text, nil when there is none.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // toTime returns what a time is written as, nil when it is zero.

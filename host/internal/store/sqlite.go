@@ -13,6 +13,9 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
+// liteClock is the clock of the database, in microseconds.
+const liteClock = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+
 // lite is the backend on SQLite: one connection writes, in group commits; others
 // read.
 type lite struct {
@@ -53,8 +56,10 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 		backend: s,
 		read:    s.reader,
 		text: dialect{
-			until:   "CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $3",
+			clock:   liteClock,
+			until:   liteClock + " + $3",
 			idsOf:   "SELECT value FROM json_each($1)",
+			textsOf: "SELECT value FROM json_each($1)",
 			hasTags: "NOT EXISTS (SELECT 1 FROM json_each(%s) want WHERE want.value NOT IN (SELECT value FROM json_each(COALESCE(j.tags, '[]'))))",
 		},
 	}, nil

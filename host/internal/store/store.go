@@ -1,9 +1,10 @@
 // Package store keeps jobs, leases and hosts in a database: PostgreSQL for
 // several hosts, SQLite for one. It is the only package with SQL.
 //
-// A job is in exactly one of three tables, and that is its state: job_ready (it
-// waits), job_lease (a host has it) or job_end. Rows move by DELETE and INSERT in
-// one commit, so of two that race for a row exactly one gets it.
+// A job is in exactly one of four tables, and that is its state: job_ready (it
+// waits), job_later (it waits for a time), job_lease (a host has it) or job_end.
+// Rows move by DELETE and INSERT in one commit, so of two that race for a row
+// exactly one gets it.
 package store
 
 import (
@@ -65,7 +66,7 @@ type backend interface {
 	submit(ctx context.Context, s Submission) (leased bool, err error)
 	// end reports whether a lease was consumed.
 	end(ctx context.Context, e job.End) (consumed bool, err error)
-	claim(ctx context.Context, host string, epoch int64, n int) ([]job.Claimed, error)
+	claim(ctx context.Context, c Claim) ([]job.Claimed, error)
 	started(ctx context.Context, leases []job.Lease, at time.Time) error
 	// write runs fn in one transaction. It may run fn more than once.
 	write(ctx context.Context, fn func(context.Context, transaction) error) error
@@ -83,11 +84,14 @@ type transaction interface {
 // dialect holds the fragments of shared statements that the databases spell
 // differently.
 type dialect struct {
-	lockHost string // keeps claims of the host $1 out until the commit; "": needless
-	until    string // the database's clock and $3 microseconds
-	idsOf    string // the ids in the JSON list $1
-	hasTags  string // true when the JSON list j.tags has every member of %s
-	keepRow  string // keeps the rows that a SELECT reads as they are until the commit; "": needless
+	lockHost   string // keeps claims of the host $1 out until the commit; "": needless
+	clock      string // the database's clock
+	until      string // that and $3 microseconds
+	idsOf      string // the ids in the JSON list $1
+	textsOf    string // the texts in the JSON list $1
+	hasTags    string // true when the JSON list j.tags has every member of %s
+	skipLocked string // keeps the rows that a SELECT reads, but passes over those that others keep; "": needless
+	keepRow    string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }
 
 // Open connects to the database, brings its schema up to date and returns the
@@ -133,3 +137,11 @@ func now() time.Time { return stamp(time.Now()) }
 
 // stamp cuts a time to what the databases keep.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func affected(ctx context.Context, tx transaction, query string, args ...any) (int64, error) {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}

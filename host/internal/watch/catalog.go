@@ -14,11 +14,15 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// Store keeps the revisions of the catalog that jobs were chosen from.
+// Store keeps the revisions of the catalog that jobs were chosen from, and what
+// holds for all hosts.
 type Store interface {
 	SaveRevision(ctx context.Context, revision string, content []byte) error
+	// SetCaps puts into force how many jobs may run at once.
+	SetCaps(ctx context.Context, c store.Caps) error
 }
 
 // Config is what a watch needs.
@@ -29,7 +33,10 @@ type Config struct {
 	// Plugins says why a plugin cannot be used, so that the operator hears of
 	// commands that nobody can run; nil: that is not looked at.
 	Plugins selector.Plugins
-	Log     hclog.Logger
+	// MaxRunningPerUser is how many jobs of each user may run at once, over all
+	// hosts; 0: any number.
+	MaxRunningPerUser int
+	Log               hclog.Logger
 }
 
 // Catalog is the catalog in force.
@@ -117,9 +124,28 @@ func (w *Catalog) load(ctx context.Context) error {
 	if err := w.Store.SaveRevision(ctx, snapshot.Revision, content); err != nil {
 		return fmt.Errorf("keep revision %s of the catalog: %w", snapshot.Revision, err)
 	}
+	if err := w.Store.SetCaps(ctx, caps(snapshot, w.MaxRunningPerUser)); err != nil {
+		return err
+	}
 	w.current.Store(&current{snapshot, selector.New(snapshot)})
 	w.warn(snapshot)
 	return nil
+}
+
+// caps returns the caps of a catalog and of each user.
+func caps(s *catalog.Snapshot, user int) store.Caps {
+	c := store.Caps{Commands: map[string]int{}, Clusters: map[string]int{}, User: user}
+	for _, command := range s.Commands {
+		if command.MaxRunning > 0 {
+			c.Commands[command.ID] = command.MaxRunning
+		}
+	}
+	for _, cluster := range s.Clusters {
+		if cluster.MaxRunning > 0 {
+			c.Clusters[cluster.ID] = cluster.MaxRunning
+		}
+	}
+	return c
 }
 
 // warn names the commands that cannot be run. What may be over soon is not worth

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
@@ -32,6 +33,8 @@ func (r *revisions) SaveRevision(_ context.Context, revision string, _ []byte) e
 	r.stored[revision] = true
 	return nil
 }
+
+func (r *revisions) SetCaps(context.Context, store.Caps) error { return nil }
 
 // A catalog with one command that is named as the file says; "bad" is a fault.
 func load(file string) func() (*catalog.Snapshot, error) {

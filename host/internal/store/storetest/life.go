@@ -28,6 +28,9 @@ func testTransitions(t *testing.T, db *store.DB) {
 					t.Fatalf("submit: got lease %v for a job that becomes %s", leased, tr.To)
 				}
 			case job.New:
+				if tr.Guard == job.DeadlinePassed {
+					j.Deadline = j.CreatedAt
+				}
 				h.submit(t, j, false)
 			default:
 				l = h.lease(t, j)
@@ -62,10 +65,20 @@ func reach(t *testing.T, db *store.DB, l job.Lease, state job.Status) {
 func move(t *testing.T, h host, id job.ID, l job.Lease, to job.Status) {
 	t.Helper()
 	switch {
+	case l.JobID == "" && to == job.Killed:
+		expired, err := h.db.Expire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "expired", expired, []job.ID{id})
 	case l.JobID == "" && to == job.Accepted:
 		h.claim(t, 1)
 	case l.JobID == "" && to == job.Canceled, to == job.Canceling:
 		if _, err := h.db.Cancel(t.Context(), id, "operator"); err != nil {
+			t.Fatal(err)
+		}
+	case to == job.New && get(t, h.db, id).Status == job.Running:
+		if _, err := h.db.Retry(t.Context(), ended(l, job.Failed), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	case to == job.New:

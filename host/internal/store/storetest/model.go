@@ -20,6 +20,7 @@ type model struct {
 	db     *store.DB
 	host   string
 	epoch  int64
+	lanes  bool // claims go by lanes
 	minute int
 	jobs   map[job.ID]*modelJob
 	queue  []job.ID     // of those that wait, oldest first
@@ -47,7 +48,7 @@ func testModel(t *testing.T, db *store.DB) {
 		}
 		h := register(t, db, "host-"+string(job.NewID()))
 		m := &model{
-			t: t, db: db, host: h.id, epoch: h.epoch, minute: rounds * 1000, jobs: map[job.ID]*modelJob{},
+			t: t, db: db, host: h.id, epoch: h.epoch, lanes: rounds%2 == 0, minute: rounds * 1000, jobs: map[job.ID]*modelJob{},
 			kinds: []job.Status{job.Succeeded, job.Failed, job.Killed, job.Canceled},
 		}
 		rt.Repeat(map[string]func(*rapid.T){
@@ -89,7 +90,7 @@ func (m *model) submit(rt *rapid.T) {
 	m.minute++
 	j := newJob(m.minute)
 	j.User = m.host
-	l, err := m.db.Submit(m.t.Context(), store.Submission{Job: j, Host: m.host, Epoch: m.epoch, Claim: free})
+	l, err := m.db.Submit(m.t.Context(), store.Submission{Job: j, Host: m.host, Epoch: m.epoch, Claim: free, Lanes: m.lanes})
 	if err != nil {
 		rt.Fatalf("submit: %v", err)
 	}
@@ -106,7 +107,7 @@ func (m *model) submit(rt *rapid.T) {
 
 func (m *model) claim(rt *rapid.T) {
 	n := rapid.IntRange(1, 4).Draw(rt, "n")
-	claimed, err := m.db.Claim(m.t.Context(), m.host, m.epoch, n)
+	claimed, err := m.db.Claim(m.t.Context(), store.Claim{Host: m.host, Epoch: m.epoch, Most: n, Lanes: m.lanes})
 	if err != nil {
 		rt.Fatalf("claim: %v", err)
 	}
@@ -249,7 +250,7 @@ func (m *model) cancel(rt *rapid.T) {
 
 // restart starts the host again: it adopts its leases.
 func (m *model) restart(rt *rapid.T) {
-	epoch, err := m.db.RegisterHost(m.t.Context(), m.host, m.host)
+	epoch, err := m.db.RegisterHost(m.t.Context(), store.Host{ID: m.host, Name: m.host}, time.Hour)
 	if err != nil {
 		rt.Fatalf("register: %v", err)
 	}

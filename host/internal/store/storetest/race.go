@@ -28,7 +28,7 @@ func testConcurrentClaims(t *testing.T, db *store.DB) {
 		claimer := register(t, db, fmt.Sprintf("claimer-%d", i))
 		all.Go(func() {
 			for {
-				claimed, err := db.Claim(t.Context(), claimer.id, claimer.epoch, 7)
+				claimed, err := db.Claim(t.Context(), store.Claim{Host: claimer.id, Epoch: claimer.epoch, Most: 7})
 				if err != nil || len(claimed) == 0 {
 					if err != nil {
 						t.Errorf("claim: %v", err)
@@ -133,7 +133,7 @@ func testAdoptRace(t *testing.T, db *store.DB) {
 			all.Go(func() {
 				for i := 0; ; i++ {
 					old.submit(t, newJob(round*1000+i), c%2 == 0)
-					if _, err := db.Claim(t.Context(), old.id, old.epoch, 1); err != nil && !errors.Is(err, store.ErrFenced) {
+					if _, err := db.Claim(t.Context(), store.Claim{Host: old.id, Epoch: old.epoch, Most: 1}); err != nil && !errors.Is(err, store.ErrFenced) {
 						t.Errorf("claim: %v", err)
 					}
 					if i == 0 {

@@ -30,7 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"bad values are refused", testBadValues},
 		{"unknown jobs are not found", testUnknown},
 		{"a free host leases at submit only when nothing waits", testSubmitClaim},
-		{"waiting jobs are claimed oldest first", testClaimOrder},
+		{"waiting jobs are claimed in the order they came", testClaimOrder},
 		{"jobs given back keep their place", testGiveBack},
 		{"a canceled job that is given back ends", testGiveBackCanceled},
 		{"a zombie ends nothing", testZombie},
@@ -70,15 +70,19 @@ type host struct {
 	db    *store.DB
 	id    string
 	epoch int64
+	lanes bool // it claims by lanes
 }
 
 func register(t testing.TB, db *store.DB, id string) host {
 	t.Helper()
-	epoch, err := db.RegisterHost(t.Context(), id, id+".example")
+	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: id, Name: id + ".example"}, time.Hour)
+	if err == nil {
+		err = db.SetCommands(t.Context(), id, []string{"ping-1"})
+	}
 	if err != nil {
 		t.Fatalf("register %s: %v", id, err)
 	}
-	return host{db, id, epoch}
+	return host{db: db, id: id, epoch: epoch}
 }
 
 // newJob returns a job that was created at the given minute of a day.
@@ -100,7 +104,7 @@ func newJob(minute int) *job.Job {
 // submit records a job that waits, unless the host is free.
 func (h host) submit(t testing.TB, j *job.Job, free bool) *job.Lease {
 	t.Helper()
-	lease, err := h.db.Submit(t.Context(), store.Submission{Job: j, Host: h.id, Epoch: h.epoch, Claim: free})
+	lease, err := h.db.Submit(t.Context(), store.Submission{Job: j, Host: h.id, Epoch: h.epoch, Claim: free, Lanes: h.lanes})
 	if err != nil {
 		t.Fatalf("submit %s: %v", j.ID, err)
 	}
@@ -119,7 +123,7 @@ func (h host) lease(t testing.TB, j *job.Job) job.Lease {
 
 func (h host) claim(t testing.TB, n int) []job.Claimed {
 	t.Helper()
-	claimed, err := h.db.Claim(t.Context(), h.id, h.epoch, n)
+	claimed, err := h.db.Claim(t.Context(), store.Claim{Host: h.id, Epoch: h.epoch, Most: n, Lanes: h.lanes})
 	if err != nil {
 		t.Fatalf("claim: %v", err)
 	}

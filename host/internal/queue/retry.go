@@ -1,0 +1,63 @@
+package queue
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// mostBackoff bounds the time between two attempts of a job.
+const mostBackoff = 10 * time.Minute
+
+// retryAt returns when another attempt of a job is to follow; false when none is.
+func retryAt(c job.Claimed, o job.Outcome, now time.Time) (time.Time, bool) {
+	if o.Status == job.Succeeded || o.Status == job.Canceled || !c.Job.Retry.After(o.Error, c.Retries) {
+		return time.Time{}, false
+	}
+	wait := backoff(c.Job.Retry.Backoff, c.Retries)
+	if o.Error.Class == job.Shutdown {
+		wait = 0 // it is not the job's fault
+	}
+	at := now.Add(max(wait, o.Error.RetryAfter))
+	if d := c.Job.Deadline; !d.IsZero() && !at.Before(d) {
+		return time.Time{}, false
+	}
+	return at, true
+}
+
+// backoff returns a random time up to base, doubled with each retry: with full
+// jitter, jobs that failed together do not come back together
+// (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
+func backoff(base time.Duration, retries int) time.Duration {
+	most := base
+	for range retries {
+		if most >= mostBackoff {
+			break
+		}
+		most *= 2
+	}
+	most = min(most, mostBackoff)
+	if most <= 0 {
+		return 0
+	}
+	return rand.N(most)
+}
+
+// record writes the end of an attempt: another one follows at the time retry, or
+// the job ends. A job that somebody has asked to cancel ends canceled.
+func (q *Queue) record(c job.Claimed, o *job.Outcome, retry *time.Time) error {
+	end := job.End{Lease: c.Lease, Outcome: *o, Unique: c.Job.UniqueKey != ""}
+	if retry == nil {
+		return q.Store.End(context.Background(), end)
+	}
+	by, err := q.Store.Retry(context.Background(), end, *retry)
+	if err != nil || by == "" {
+		return err
+	}
+	cancelOutcome(o, canceledBy(by, pluginhost.StopUser))
+	end.Outcome = *o
+	return q.Store.End(context.Background(), end)
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Key is what makes the repeat of a submission known: for a while the same key of
+// the same user stands for the same job.
+type Key struct {
+	Text   string // "": the submission has none
+	Digest []byte // of the request
+}
+
+// keyTime is how long an idempotency key is known.
+const keyTime = 24 * time.Hour
+
+// SubmitKeyed records a job whose submission has an idempotency key, or which has
+// a unique key, and returns its id: it waits. When the idempotency key stands for a
+// job already, nothing is recorded and the id is that of the job. Another request with
+// that key, or a job with that unique key that has not ended, is errs.Conflict.
+//
+// After ErrUnknown, or when ctx ended first, it is unknown whether the job was
+// recorded. After any other error it was not.
+func (db *DB) SubmitKeyed(ctx context.Context, s Submission, k Key) (job.ID, error) {
+	if err := checkJob(s.Job); err != nil {
+		return "", err
+	}
+	if err := checkText(field{"idempotency key", k.Text}); err != nil {
+		return "", err
+	}
+	id := s.Job.ID
+	err := db.write(ctx, func(ctx context.Context, tx transaction) (err error) {
+		id, err = submitKeyed(ctx, tx, s.Job, k)
+		return err
+	})
+	if err != nil {
+		return "", submitError(s.Job.ID, err)
+	}
+	return id, nil
+}
+
+func submitKeyed(ctx context.Context, tx transaction, j *job.Job, k Key) (job.ID, error) {
+	if k.Text != "" {
+		if earlier, err := keyed(ctx, tx, j, k); err != nil || earlier != "" {
+			return earlier, err
+		}
+	}
+	if j.UniqueKey != "" {
+		if err := insertUnique(ctx, tx, j); err != nil {
+			return "", err
+		}
+	}
+	if err := insertJob(ctx, tx, j); err != nil {
+		return "", err
+	}
+	first := again{id: j.ID, attempt: 1}
+	if !j.StartAfter.IsZero() {
+		return j.ID, postpone(ctx, tx, first, j.StartAfter)
+	}
+	return j.ID, requeue(ctx, tx, first, nextTurn)
+}
+
+// keyed returns the job that a key stands for; "" when it is new, and stands for
+// this one from now on.
+func keyed(ctx context.Context, tx transaction, j *job.Job, k Key) (earlier job.ID, err error) {
+	at := now()
+	if _, err := tx.ExecContext(ctx, "DELETE FROM idempotency WHERE username = $1 AND key = $2 AND expires_at <= $3", j.User, k.Text, at); err != nil {
+		return "", err
+	}
+	n, err := affected(ctx, tx, `
+		INSERT INTO idempotency (username, key, job_id, digest, expires_at)
+		VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT DO NOTHING`, j.User, k.Text, string(j.ID), notNil(k.Digest), at.Add(keyTime))
+	if err != nil || n > 0 {
+		return "", err
+	}
+	var digest []byte
+	err = tx.QueryRowContext(ctx, "SELECT job_id, digest FROM idempotency WHERE username = $1 AND key = $2", j.User, k.Text).
+		Scan((*string)(&earlier), &digest)
+	if err == nil && !bytes.Equal(digest, k.Digest) {
+		return "", &errs.Error{
+			Kind:    errs.Conflict,
+			Message: fmt.Sprintf("the Idempotency-Key %.80q was given to another request, of job %s; use a new key for a new request", k.Text, earlier),
+			ID:      string(earlier),
+		}
+	}
+	return earlier, err
+}
+
+func insertUnique(ctx context.Context, tx transaction, j *job.Job) error {
+	n, err := affected(ctx, tx, `
+		INSERT INTO job_unique (username, key, job_id)
+		VALUES ($1, $2, $3)
+		ON CONFLICT DO NOTHING`, j.User, j.UniqueKey, string(j.ID))
+	if err != nil || n > 0 {
+		return err
+	}
+	var holder job.ID
+	err = tx.QueryRowContext(ctx, "SELECT job_id FROM job_unique WHERE username = $1 AND key = $2", j.User, j.UniqueKey).Scan((*string)(&holder))
+	if err != nil {
+		return err
+	}
+	return &errs.Error{
+		Kind:    errs.Conflict,
+		Message: fmt.Sprintf("job %s has the unique_key %.80q and has not ended; wait for its end, or cancel it", holder, j.UniqueKey),
+		ID:      string(holder),
+	}
+}
+
+// ForgetKeys removes idempotency keys that are not known any more, some at a time,
+// and returns how many.
+func (db *DB) ForgetKeys(ctx context.Context) (n int64, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx transaction) (err error) {
+		n, err = affected(ctx, tx, `
+			DELETE FROM idempotency
+			WHERE (username, key) IN (SELECT username, key FROM idempotency WHERE expires_at <= $1 LIMIT $2)`, now(), steps)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forget idempotency keys: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// again is a job that is to wait for another attempt.
+type again struct {
+	id      job.ID
+	attempt int // the next one
+	retries int // before it
+	resume  bool
+}
+
+// The turn of a job j in the queue: at its head, or behind all of its user.
+const (
+	headTurn = `COALESCE(
+		(SELECT r.turn FROM job_ready r WHERE r.priority = j.priority ORDER BY r.turn LIMIT 1),
+		0)`
+	nextTurn = `COALESCE(
+		(SELECT r.turn + 1 FROM job_ready r WHERE r.username = j.username AND r.priority = j.priority ORDER BY r.turn DESC LIMIT 1),
+		(SELECT r.turn FROM job_ready r WHERE r.priority = j.priority ORDER BY r.turn LIMIT 1),
+		0)`
+)
+
+// requeue makes a job wait that is in no table of states.
+func requeue(ctx context.Context, tx transaction, a again, turn string) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO job_ready (priority, turn, created_at, job_id, attempt, retries, resume, username, command_id, cluster_id, deadline, updated_at)
+		SELECT j.priority, `+turn+`, j.created_at, j.id, $2, $3, $4, j.username, j.command_id, j.cluster_id, j.deadline, $5
+		FROM job j
+		WHERE j.id = $1`,
+		string(a.id), a.attempt, a.retries, a.resume, now())
+	return err
+}
+
+// postpone makes a job wait for a time that is in no table of states.
+func postpone(ctx context.Context, tx transaction, a again, due time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO job_later (job_id, due_at, attempt, retries, created_at, updated_at)
+		SELECT id, $2, $3, $4, created_at, $5
+		FROM job
+		WHERE id = $1`,
+		string(a.id), stamp(due), a.attempt, a.retries, now())
+	return err
+}
+
+// Retry records the end of an attempt and makes its job wait for another one until
+// the time due, in one commit. The job's checkpoint goes. When somebody has asked
+// to cancel the job it does neither, and returns who. To repeat what was done is no
+// error. It returns ErrLeaseLost, and has changed nothing, when there is no such
+// lease.
+func (db *DB) Retry(ctx context.Context, e job.End, due time.Time) (canceledBy string, err error) {
+	if err := checkEnd(e); err != nil {
+		return "", err
+	}
+	if e.EndedAt.IsZero() {
+		e.EndedAt = now()
+	}
+	e.Remains = legible(e.Remains)
+	err = db.write(ctx, func(ctx context.Context, tx transaction) (err error) {
+		canceledBy, err = retry(ctx, tx, e, due)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("retry job %s: %w", e.JobID, err)
+	}
+	return canceledBy, nil
+}
+
+func retry(ctx context.Context, tx transaction, e job.End, due time.Time) (canceledBy string, err error) {
+	var retries int
+	err = tx.QueryRowContext(ctx, `
+		DELETE FROM job_lease
+		WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4 AND cancel_at IS NULL
+		RETURNING retries`,
+		string(e.JobID), e.Attempt, e.HostID, e.Epoch).Scan(&retries)
+	if err == nil {
+		if err := insertAttempt(ctx, tx, e, toTime(e.StartedAt)); err != nil {
+			return "", err
+		}
+		if err := dropCheckpoint(ctx, tx, e); err != nil {
+			return "", err
+		}
+		return "", postpone(ctx, tx, again{id: e.JobID, attempt: e.Attempt + 1, retries: retries + 1}, due)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return "", err
+	}
+	err = tx.QueryRowContext(ctx, `
+		SELECT cancel_by
+		FROM job_lease
+		WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4`,
+		string(e.JobID), e.Attempt, e.HostID, e.Epoch).Scan(orZero(&canceledBy))
+	if !errors.Is(err, sql.ErrNoRows) {
+		return canceledBy, err
+	}
+	var done bool
+	err = tx.QueryRowContext(ctx, `
+		SELECT EXISTS (SELECT 1 FROM attempt WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4)`,
+		string(e.JobID), e.Attempt, e.HostID, e.Epoch).Scan(&done)
+	if err == nil && !done {
+		return "", ErrLeaseLost
+	}
+	return "", err
+}
+
+// steps is how many jobs one commit moves, where their number is unknown.
+const steps = 500
+
+// Due lets jobs wait for a host whose time has come, those that are due for
+// longest first, and returns how many. Not all may have been moved when it is the
+// number of one step: see Steps.
+func (db *DB) Due(ctx context.Context) (n int, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx transaction) error {
+		moved, err := takeDue(ctx, tx, db.text)
+		if err != nil {
+			return err
+		}
+		n = len(moved)
+		for _, a := range moved {
+			if err := requeue(ctx, tx, a, nextTurn); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("move jobs that are due: %w", err)
+	}
+	return n, nil
+}
+
+func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, err error) {
+	rows, err := tx.QueryContext(ctx, `
+		DELETE FROM job_later
+		WHERE job_id IN (
+			SELECT job_id
+			FROM job_later
+			WHERE due_at <= `+text.clock+`
+			ORDER BY due_at
+			LIMIT $1 `+text.skipLocked+`
+		)
+		RETURNING job_id, attempt, retries`, steps)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var a again
+		if err := rows.Scan((*string)(&a.id), &a.attempt, &a.retries); err != nil {
+			return nil, err
+		}
+		moved = append(moved, a)
+	}
+	return moved, rows.Err()
+}
+
+// NextDue returns how long it is until a job that waits for its time is due, by the
+// clock of the database; false when none waits so.
+func (db *DB) NextDue(ctx context.Context) (time.Duration, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var due, clock time.Time
+	err := db.read.QueryRowContext(ctx, "SELECT due_at, "+db.text.clock+" FROM job_later ORDER BY due_at LIMIT 1").Scan(fromTime(&due), fromTime(&clock))
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("read which job is due next: %w", db.fault(err))
+	}
+	return max(due.Sub(clock), 0), true, nil
+}
+
+// Expire ends waiting jobs whose deadline has passed, and returns them.
+func (db *DB) Expire(ctx context.Context) (expired []job.ID, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx transaction) error {
+		expired = nil
+		over, err := takeExpired(ctx, tx, db.text)
+		if err != nil {
+			return err
+		}
+		why := &job.Error{Class: job.TimedOut, Message: "the deadline passed while the job waited", RetrySafe: true}
+		for _, a := range over {
+			if err := endWaiting(ctx, tx, a.id, a.attempt-1, job.Killed, "", why); err != nil {
+				return err
+			}
+			expired = append(expired, a.id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("end jobs whose deadline has passed: %w", err)
+	}
+	return expired, nil
+}
+
+func takeExpired(ctx context.Context, tx transaction, text dialect) (over []again, err error) {
+	rows, err := tx.QueryContext(ctx, `
+		DELETE FROM job_ready
+		WHERE job_id IN (
+			SELECT job_id
+			FROM job_ready
+			WHERE deadline <= `+text.clock+`
+			ORDER BY deadline
+			LIMIT $1 `+text.skipLocked+`
+		)
+		RETURNING job_id, attempt`, steps)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var a again
+		if err := rows.Scan((*string)(&a.id), &a.attempt); err != nil {
+			return nil, err
+		}
+		over = append(over, a)
+	}
+	return over, rows.Err()
+}
