@@ -125,7 +125,7 @@ func (r *rig) look(ctx context.Context, h *host, id string) {
 }
 
 // finish waits until all jobs have ended, which they must do now that nothing is
-// disturbed, and lists them once more by each host.
+// disturbed.
 func (r *rig) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.settle)
 	defer cancel()
@@ -140,7 +140,7 @@ func (r *rig) finish(ctx context.Context) error {
 	return nil
 }
 
-// list reads all jobs from each host.
+// list reads all jobs once more, from each host.
 func (r *rig) list(ctx context.Context) error {
 	for _, h := range r.hosts {
 		for f := (client.Filter{Limit: 100}); ; {

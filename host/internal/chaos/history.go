@@ -13,12 +13,11 @@ import (
 // history is all that was seen of a run from outside of the hosts: what they
 // said, and what really happened.
 type history struct {
-	jobs    map[string]*record
-	faults  []event
-	killed  map[int]death     // processes of plugins that were killed
-	alive   map[int]time.Time // when each process of a plugin was last seen
-	settled time.Time         // after it there were no faults; the state of each job was asked once more
-	caps    map[string]int    // of commands: executions at once
+	jobs   map[string]*record
+	faults []event
+	killed map[int]death     // processes of plugins that were killed
+	alive  map[int]time.Time // when each process of a plugin was last seen
+	caps   map[string]int    // of commands: executions at once
 }
 
 // record is what was seen of one job.

@@ -213,14 +213,9 @@ func (p *proxy) answers(c *pair) error {
 // take reports whether the answer that was held back is that of a commit, for a
 // cut that is still wanted.
 func (p *proxy) take(c *cut, answer []message) bool {
-	for _, m := range answer {
-		if m.kind == failed || m.kind == readyForQuery && m.body()[0] != idle {
-			return false
-		}
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next != c {
+	if p.next != c || !committed(answer) {
 		return false
 	}
 	p.next = nil

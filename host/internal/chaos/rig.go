@@ -89,9 +89,12 @@ func copyPlugin(binary, folder string) error {
 	return os.WriteFile(filepath.Join(folder, filepath.Base(binary)), content, 0o755)
 }
 
+// slots is how many jobs a host runs at once.
+const slots = 32
+
 const configuration = `
 [queue]
-workers = 32
+workers = %d
 shutdown_grace = "2s"
 cancel_grace = "2s"
 %s
@@ -115,7 +118,7 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 		return nil, err
 	}
 	file := folder + ".toml"
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, ""), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots, ""), 0o600); err != nil {
 		return nil, err
 	}
 	url := "sqlite"

@@ -11,40 +11,32 @@ import (
 
 // run does what the plan says, and returns what came of it. The rig is stopped by
 // then.
-func run(ctx context.Context, p plan, progress func(done, of int)) (rep *report, err error) {
+func run(ctx context.Context, p plan, progress func(done, of int)) (*report, error) {
+	return try(ctx, p, func(ctx context.Context, r *rig) error { return r.work(ctx, progress) })
+}
+
+// try makes a rig, lets work be done on it, waits until all that was promised
+// meanwhile has ended, and checks what was seen.
+func try(ctx context.Context, p plan, work func(context.Context, *rig) error) (_ *report, err error) {
 	begun := time.Now()
 	r, err := newRig(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	closed := false
-	defer func() {
-		if !closed {
-			err = errors.Join(err, r.close())
-		}
-	}()
-	if err := r.live(ctx, progress); err != nil {
-		return nil, err
-	}
-	closed = true
-	if err := r.close(); err != nil {
+	err = r.live(ctx, work)
+	if err := errors.Join(err, r.close()); err != nil {
 		return nil, err
 	}
 	return r.judge(begun)
 }
 
-// live lets clients work on the rig while faults are done to it, and then until
-// all that they were promised has ended.
-func (r *rig) live(ctx context.Context, progress func(done, of int)) error {
+func (r *rig) live(ctx context.Context, work func(context.Context, *rig) error) error {
 	watching, stopWatch := context.WithCancel(ctx)
 	defer stopWatch()
 	background, watching := errgroup.WithContext(watching)
 	background.Go(func() error { return r.watch(watching, r.scratch) })
-	err := r.work(watching, progress)
+	err := work(watching, r)
 	if err == nil {
-		r.mu.Lock()
-		r.settled = time.Now()
-		r.mu.Unlock()
 		err = r.finish(watching)
 	}
 	if err == nil {
@@ -54,6 +46,7 @@ func (r *rig) live(ctx context.Context, progress func(done, of int)) error {
 	return errors.Join(err, background.Wait())
 }
 
+// work lets clients use the hosts while the faults of the schedule are done.
 func (r *rig) work(ctx context.Context, progress func(done, of int)) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 )
 
 // message is one of PostgreSQL's protocol, as it came.
@@ -62,6 +63,7 @@ const (
 	query         = 'Q' // text
 	syncKind      = 'S' // ends what was sent; commits it unless there is a transaction
 	readyForQuery = 'Z' // of the server: the state of the transaction
+	completed     = 'C' // what a statement did, and mostly to how many rows
 	failed        = 'E'
 )
 
@@ -104,3 +106,18 @@ var writing = regexp.MustCompile(`(?i)\b(INSERT|UPDATE|DELETE)\b|^\s*COMMIT\b`)
 
 // writes reports whether a text may change something durably.
 func writes(text string) bool { return writing.MatchString(text) }
+
+// committed reports whether the answer to an exchange says that its last statement
+// did something, and that it is durable.
+func committed(answer []message) bool {
+	done := ""
+	for _, m := range answer {
+		switch {
+		case m.kind == failed, m.kind == readyForQuery && m.body()[0] != idle:
+			return false
+		case m.kind == completed:
+			done, _ = cString(m.body())
+		}
+	}
+	return done != "" && !strings.HasSuffix(done, " 0")
+}
