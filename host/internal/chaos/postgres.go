@@ -54,11 +54,14 @@ func newPostgres(ctx context.Context, folder string) (_ *postgres, err error) {
 	if p.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	make := p.command(ctx, "initdb", "-D", p.data(), "-U", "heimdall", "-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync")
-	if out, err := make.CombinedOutput(); err != nil {
+	initdb := p.command(ctx, "initdb", "-D", p.data(), "-U", "heimdall", "-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync")
+	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return p, p.start(ctx)
+	if err := p.start(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
 }
 
 // serverBinaries returns the folder of the newest server that is installed.
@@ -203,6 +206,9 @@ func (p *postgres) end(s syscall.Signal) error {
 		return fmt.Errorf("PostgreSQL has not ended within %v of %v; see %s", stopTime, s, p.log.Name())
 	}
 }
+
+// close ends the server for good.
+func (p *postgres) close() error { return errors.Join(p.end(syscall.SIGQUIT), p.log.Close()) }
 
 // killWorker kills one of the server's processes that serve connections; the
 // server ends the others, and begins anew.

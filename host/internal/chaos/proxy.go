@@ -66,10 +66,20 @@ func (p *proxy) close() {
 
 // cut cuts the next connection that writes, and returns what it wrote.
 func (p *proxy) cut(ctx context.Context, after bool, text string, within time.Duration) (string, error) {
+	return p.wait(ctx, p.wish(after, text), within)
+}
+
+// wish says what is to be cut, in place of any wish before.
+func (p *proxy) wish(after bool, text string) *cut {
 	c := &cut{after: after, text: text, made: make(chan string, 1)}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.next = c
-	p.mu.Unlock()
+	return c
+}
+
+// wait waits until a wish has come true, or takes it back.
+func (p *proxy) wait(ctx context.Context, c *cut, within time.Duration) (string, error) {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
@@ -83,7 +93,7 @@ func (p *proxy) cut(ctx context.Context, after bool, text string, within time.Du
 	if p.next == c {
 		p.next = nil
 	}
-	return "", fmt.Errorf("within %v nothing was written to PostgreSQL that contains %q", within, text)
+	return "", fmt.Errorf("within %v nothing was written to PostgreSQL that contains %q", within, c.text)
 }
 
 func (p *proxy) accept() {

@@ -162,10 +162,7 @@ func (r *rig) close() error {
 		p.close()
 	}
 	if r.postgres != nil {
-		err = errors.Join(err, r.postgres.end(syscall.SIGQUIT))
-		if r.postgres.log != nil {
-			_ = r.postgres.log.Close()
-		}
+		err = errors.Join(err, r.postgres.close())
 	}
 	if r.disk != nil {
 		err = errors.Join(err, r.disk.close())
