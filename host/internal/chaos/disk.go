@@ -81,8 +81,13 @@ func (d *disk) limit(bytes uint64) error {
 	d.host.mu.Unlock()
 	slices.Sort(pids)
 	for _, pid := range pids {
-		bound := unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}
-		if err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &bound, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		var bound unix.Rlimit
+		err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, nil, &bound)
+		bound.Cur = min(bytes, bound.Max)
+		if err == nil {
+			err = unix.Prlimit(pid, unix.RLIMIT_FSIZE, &bound, nil)
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("bound the files of process %d: %w", pid, err)
 		}
 	}

@@ -54,8 +54,13 @@ func newRig(ctx context.Context, p plan) (_ *rig, err error) {
 			return nil, err
 		}
 	}
+	// Copies: who builds them anew meanwhile does not disturb the run, and the
+	// plugin never lies beside those that are shipped.
 	plugins := filepath.Join(p.scratch, "plugins")
-	if err := copyPlugin(p.faulty, plugins); err != nil {
+	if err := copyProgram(p.faulty, plugins); err != nil {
+		return nil, err
+	}
+	if err := copyProgram(p.heimdall, filepath.Join(p.scratch, "bin")); err != nil {
 		return nil, err
 	}
 	for i := range p.hosts {
@@ -76,17 +81,16 @@ func newRig(ctx context.Context, p plan) (_ *rig, err error) {
 	return r, nil
 }
 
-// copyPlugin puts the plugin into a folder of its own: it never lies beside those
-// that are shipped.
-func copyPlugin(binary, folder string) error {
-	content, err := os.ReadFile(binary)
+// copyProgram puts a program into a folder that is not there yet.
+func copyProgram(file, folder string) error {
+	content, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("copy a program: %w; has it been built (make build)?", err)
 	}
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, filepath.Base(binary)), content, 0o755)
+	return os.WriteFile(filepath.Join(folder, filepath.Base(file)), content, 0o755)
 }
 
 // slots is how many jobs a host runs at once.
@@ -135,7 +139,7 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 		return nil, err
 	}
 	return &host{
-		name: name, binary: r.heimdall, folder: folder, log: log,
+		name: name, binary: filepath.Join(r.scratch, "bin", filepath.Base(r.heimdall)), folder: folder, log: log,
 		args: []string{
 			"server", "--config", file, "--listen", "127.0.0.1:0",
 			"--store", url, "--data-dir", folder, "--plugin-dir", plugins,
