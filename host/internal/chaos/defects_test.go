@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -33,34 +34,32 @@ var defects = map[string]defect{
 // The checker finds each defect, and nothing where the code is as it is: it is
 // not what is done to the hosts that breaks the promise.
 func TestDefects(t *testing.T) {
+	t.Parallel()
 	faulty := buildFaulty(t)
 	for name, d := range defects {
-		for _, seeded := range []bool{true, false} {
-			what := "seeded"
-			if !seeded {
-				what = "not seeded"
-			}
-			t.Run(name+"/"+what, func(t *testing.T) {
-				t.Parallel()
-				heimdall := shipped(t)
-				if seeded {
-					heimdall = d.build(t)
-				}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var both sync.WaitGroup // beside each other: they mostly wait
+			for what, heimdall := range map[string]string{"seeded": d.build(t), "not seeded": shipped(t)} {
 				p := testPlan(t, "postgres", heimdall, faulty)
 				p.hosts, p.settle = 2, 10*time.Second
-				rep, err := try(t.Context(), p, d.provoke)
-				if err != nil {
-					t.Fatalf("%v; what is left of the run is in %s", err, keep(t, p))
-				}
-				found := map[string]bool{}
-				for _, v := range rep.violations {
-					found[v.rule] = true
-				}
-				if seeded && !found[d.finds] || !seeded && len(found) > 0 {
-					t.Errorf("violations = %v, want %q only where the defect is seeded\n%s", found, d.finds, table(rep))
-				}
-			})
-		}
+				both.Go(func() {
+					rep, err := try(t.Context(), p, d.provoke)
+					if err != nil {
+						t.Errorf("%s: %v; what is left of the run is in %s", what, err, keep(t, p))
+						return
+					}
+					found := map[string]bool{}
+					for _, v := range rep.violations {
+						found[v.rule] = true
+					}
+					if seeded := what == "seeded"; seeded && !found[d.finds] || !seeded && len(found) > 0 {
+						t.Errorf("%s: violations = %v, want %q only where the defect is seeded\n%s", what, found, d.finds, table(rep))
+					}
+				})
+			}
+			both.Wait()
+		})
 	}
 }
 

@@ -32,7 +32,7 @@ func (p plan) schedule() []fault {
 	dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for i := range all {
 		f := &all[i]
-		f.gap = time.Duration(dice.Int64N(int64(1200 * time.Millisecond)))
+		f.gap = time.Duration(dice.Int64N(int64(time.Second)))
 		f.host = dice.IntN(p.hosts)
 		f.hold = time.Duration(dice.Int64N(int64(p.lease)))
 		f.dice = dice.Uint64()
