@@ -63,7 +63,7 @@ func (r *rig) inject(ctx context.Context, f fault) error {
 		return r.again(ctx, h, f.hold)
 	case stopHost:
 		r.fault("host %s is told to stop", h.name)
-		if err := errors.Join(h.signal(syscall.SIGTERM), h.ended(stopTime)); err != nil {
+		if err := h.end(syscall.SIGTERM); err != nil {
 			return err
 		}
 		return r.again(ctx, h, f.hold)
@@ -87,6 +87,26 @@ func (r *rig) again(ctx context.Context, h *host, after time.Duration) error {
 		r.fault("host %s is back", h.name)
 	}
 	return err
+}
+
+// keepUp starts hosts that have ended by themselves, as any supervisor does, until
+// ctx is done.
+func (r *rig) keepUp(ctx context.Context) error {
+	for {
+		for _, h := range r.hosts {
+			if !h.fell() {
+				continue
+			}
+			r.fell = append(r.fell, h.name+": "+h.lastWord())
+			r.fault("host %s has ended by itself: %s", h.name, h.lastWord())
+			if err := h.start(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+		if pause(ctx, lookTime) != nil {
+			return nil
+		}
+	}
 }
 
 func (r *rig) freeze(ctx context.Context, h *host, length time.Duration) error {

@@ -35,9 +35,11 @@ type host struct {
 	log     *os.File
 	http    *http.Client
 	busy    sync.Mutex // held by the fault that is done to it
+	starts  sync.Mutex // held while it is started
 	waiting sync.WaitGroup
 
 	mu      sync.Mutex
+	wanted  bool // it is to run
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended
 	client  *client.Client
@@ -46,11 +48,13 @@ type host struct {
 	since   time.Time // when it was ready, or thawed
 }
 
-// start starts the process and waits until it is ready. While its database is
-// away it ends at once, and is started again.
+// start starts the process unless it runs, and waits until it is ready. While its
+// database is away it ends at once, and is started again.
 func (h *host) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
+	h.starts.Lock()
+	defer h.starts.Unlock()
 	for {
 		exited, err := h.launch()
 		if err != nil {
@@ -67,6 +71,9 @@ func (h *host) start(ctx context.Context) error {
 }
 
 func (h *host) launch() (exited chan struct{}, err error) {
+	if exited := h.runs(); exited != nil {
+		return exited, nil
+	}
 	_ = os.Remove(filepath.Join(h.folder, "address"))
 	command := exec.Command(h.binary, h.args...)
 	command.Stdout, command.Stderr = h.log, h.log
@@ -76,13 +83,36 @@ func (h *host) launch() (exited chan struct{}, err error) {
 	}
 	exited = make(chan struct{})
 	h.mu.Lock()
-	h.process, h.exited, h.kills = command.Process, exited, 0
+	h.wanted, h.process, h.exited, h.kills = true, command.Process, exited, 0
 	h.mu.Unlock()
 	h.waiting.Go(func() {
 		_ = command.Wait() // how it ended is in its log
 		close(exited)
 	})
 	return exited, nil
+}
+
+// runs returns what is closed when the process has ended; nil if it has.
+func (h *host) runs() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.exited == nil {
+		return nil
+	}
+	select {
+	case <-h.exited:
+		return nil
+	default:
+		return h.exited
+	}
+}
+
+// fell reports whether the process has ended although nobody wanted that.
+func (h *host) fell() bool {
+	gone := h.runs() == nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return gone && h.wanted
 }
 
 // ready waits until the process takes jobs.
@@ -166,32 +196,46 @@ func (h *host) signal(s syscall.Signal) error {
 }
 
 // kill ends the process as a fault of the machine would.
-func (h *host) kill() error { return errors.Join(h.signal(syscall.SIGKILL), h.ended(stopTime)) }
+func (h *host) kill() error { return h.end(syscall.SIGKILL) }
 
 // stop ends the process in good order.
 func (h *host) stop() error {
-	if err := errors.Join(h.signal(syscall.SIGTERM), h.ended(stopTime)); err != nil {
+	if err := h.end(syscall.SIGTERM); err != nil {
 		return errors.Join(err, h.kill())
 	}
 	return nil
 }
 
-// ended waits until the process has ended.
-func (h *host) ended(within time.Duration) error {
+// end sends a signal that ends the process, and waits until it has ended.
+func (h *host) end(s syscall.Signal) error {
 	h.mu.Lock()
-	exited := h.exited
+	h.wanted = false
 	h.mu.Unlock()
+	exited := h.runs()
 	if exited == nil {
 		return nil
 	}
-	timer := time.NewTimer(within)
+	if err := h.signal(s); err != nil {
+		return err
+	}
+	timer := time.NewTimer(stopTime)
 	defer timer.Stop()
 	select {
 	case <-exited:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("host %s has not ended within %v; see %s", h.name, within, h.log.Name())
+		return fmt.Errorf("host %s has not ended within %v of %v; see %s", h.name, stopTime, s, h.log.Name())
 	}
+}
+
+// lastWord returns the last line of the log, where a host says why it has ended.
+func (h *host) lastWord() string {
+	content, err := os.ReadFile(h.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	content = bytes.TrimSpace(content)
+	return string(content[bytes.LastIndexByte(content, '\n')+1:])
 }
 
 // faults returns what the log of the host says of its own defects.

@@ -15,6 +15,7 @@ type report struct {
 	violations []violation
 	disk       string // by what means it was filled
 	took       time.Duration
+	fell       []string // why hosts have ended by themselves
 }
 
 // shown is how many violations are told with all that is known of their jobs.
@@ -23,7 +24,7 @@ const shown = 5
 // print writes the table, and what was violated.
 func (rep *report) print(w io.Writer) {
 	fmt.Fprintf(w, "seed %d: %d hosts on %s, a lease of %v, %v\n", rep.seed, rep.hosts, rep.store, rep.lease, rep.took.Round(time.Second))
-	row := func(name string, n int) { fmt.Fprintf(w, "  %-28s %8d\n", name, n) }
+	row := func(name string, n int) { fmt.Fprintf(w, "  %-36s %7d\n", name, n) }
 	total := 0
 	for _, k := range kinds {
 		if !k.of(rep.store) {
@@ -37,6 +38,7 @@ func (rep *report) print(w io.Writer) {
 		total += rep.counts[k]
 	}
 	row("faults", total)
+	row("hosts that ended by themselves", len(rep.fell))
 	s := rep.sum()
 	row("jobs acknowledged", s.acked)
 	row("  SUCCEEDED", s.ends[client.StatusSucceeded])
@@ -53,6 +55,9 @@ func (rep *report) print(w io.Writer) {
 	}
 	for _, rule := range rules {
 		row(rule, count[rule])
+	}
+	for _, why := range rep.fell {
+		fmt.Fprintf(w, "  a host has ended by itself: %s\n", why)
 	}
 	for i, v := range rep.violations {
 		if i == shown {

@@ -35,6 +35,7 @@ type rig struct {
 	hosts    []*host
 	disk     *disk // of the last host
 	ledger   string
+	fell     []string // why hosts have ended by themselves; for keepUp
 }
 
 // newRig makes and starts everything.

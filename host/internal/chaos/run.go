@@ -35,6 +35,7 @@ func (r *rig) live(ctx context.Context, work func(context.Context, *rig) error) 
 	defer stopWatch()
 	background, watching := errgroup.WithContext(watching)
 	background.Go(func() error { return r.watch(watching, r.scratch) })
+	background.Go(func() error { return r.keepUp(watching) })
 	err := work(watching, r)
 	if err == nil {
 		err = r.finish(watching)
@@ -69,7 +70,7 @@ func (r *rig) judge(begun time.Time) (*report, error) {
 	if err := r.addLedger(string(ledger)); err != nil {
 		return nil, err
 	}
-	rep := &report{plan: r.plan, history: &r.history, took: time.Since(begun), violations: check(&r.history)}
+	rep := &report{plan: r.plan, history: &r.history, took: time.Since(begun), violations: check(&r.history), fell: r.fell}
 	if r.disk != nil {
 		rep.disk = r.disk.how()
 	}
