@@ -107,8 +107,13 @@ func (h *host) runs() chan struct{} {
 	}
 }
 
-// fell reports whether the process has ended although nobody wanted that.
+// fell reports whether the process has ended although nobody wanted that. One that
+// is being started may end as often as it likes.
 func (h *host) fell() bool {
+	if !h.starts.TryLock() {
+		return false
+	}
+	defer h.starts.Unlock()
 	gone := h.runs() == nil
 	h.mu.Lock()
 	defer h.mu.Unlock()
