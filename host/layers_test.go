@@ -75,6 +75,7 @@ var sameLayer = map[string][]string{
 // They may import everything.
 var forTests = []string{
 	"internal/pgtest",
+	"internal/store/memstore",
 	"internal/store/storetest",
 	"internal/zoo",
 }
