@@ -1,8 +1,8 @@
 package memstore
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"strings"
