@@ -66,7 +66,11 @@ func testHistories(t *testing.T, db Store) {
 			"restart":     h.restart,
 			"adopt late":  h.adoptLate,
 			"clean up":    h.cleanUp,
+			"look":        h.look,
 		})
+		for range h.hosts {
+			h.look(rt)
+		}
 		fine = true
 	})
 }
@@ -100,6 +104,7 @@ func (h *history) newJob(rt *rapid.T) *job.Job {
 	n := len(h.asked)
 	j := newJob(n)
 	j.ID = job.ID(fmt.Sprintf("%08x-0000-7000-8000-%012x", h.round, n))
+	j.Name = h.name("report")
 	j.User = h.draw(rt, "user", "ann", "bob")
 	j.Pair.CommandID = h.draw(rt, "command", "ping", "shell")
 	j.Pair.ClusterID = h.draw(rt, "cluster", "small", "large")
@@ -189,27 +194,46 @@ func nature(err error) string {
 	return string(errs.KindOf(err))
 }
 
-// check compares all that can be read.
+// check compares all jobs.
 func (h *history) check(rt *rapid.T) {
+	f := job.Filter{Name: h.name("report"), Limit: 10000, Ascending: true}
+	got, gotErr := h.db.Jobs(h.t.Context(), f)
+	want, wantErr := h.model.Jobs(h.t.Context(), f)
+	h.same(rt, "jobs", plainly(got.Jobs), plainly(want.Jobs), gotErr, wantErr)
+}
+
+// look compares what else can be read.
+func (h *history) look(rt *rapid.T) {
+	host := h.host(rt)
+	wishes, gotErr := h.db.Canceling(h.t.Context(), host, h.epochs[host])
+	wantWishes, wantErr := h.model.Canceling(h.t.Context(), host, h.epochs[host])
+	h.same(rt, "wishes of "+host, wishes, wantWishes, gotErr, wantErr)
+	leases, gotErr := h.db.Leases(h.t.Context(), host, h.epochs[host])
+	wantLeases, wantErr := h.model.Leases(h.t.Context(), host, h.epochs[host])
+	h.same(rt, "leases of "+host, leases, wantLeases, gotErr, wantErr)
+	lanes, gotErr := h.db.MustUseLanes(h.t.Context(), host)
+	wantLanes, wantErr := h.model.MustUseLanes(h.t.Context(), host)
+	h.same(rt, host+" must use lanes", lanes, wantLanes, gotErr, wantErr)
+	_, some, gotErr := h.db.NextDue(h.t.Context())
+	_, wantSome, wantErr := h.model.NextDue(h.t.Context())
+	h.same(rt, "some wait for their time", some, wantSome, gotErr, wantErr)
+	ended, gotErr := h.db.Ended(h.t.Context(), h.ids)
+	wantEnded, wantErr := h.model.Ended(h.t.Context(), h.ids)
+	slices.Sort(ended)
+	slices.Sort(wantEnded)
+	h.same(rt, "ended", ended, wantEnded, gotErr, wantErr)
 	for _, id := range h.ids {
 		got, gotErr := h.db.Job(h.t.Context(), id)
 		want, wantErr := h.model.Job(h.t.Context(), id)
 		h.same(rt, "job "+string(id), plain(got), plain(want), gotErr, wantErr)
 	}
-	for _, host := range h.hosts {
-		got, gotErr := h.db.Canceling(h.t.Context(), host, h.epochs[host])
-		want, wantErr := h.model.Canceling(h.t.Context(), host, h.epochs[host])
-		h.same(rt, "wishes of "+host, got, want, gotErr, wantErr)
-		leases, gotErr := h.db.Leases(h.t.Context(), host, h.epochs[host])
-		wantLeases, wantErr := h.model.Leases(h.t.Context(), host, h.epochs[host])
-		h.same(rt, "leases of "+host, leases, wantLeases, gotErr, wantErr)
-		lanes, gotErr := h.db.MustUseLanes(h.t.Context(), host)
-		wantLanes, wantErr := h.model.MustUseLanes(h.t.Context(), host)
-		h.same(rt, host+" must use lanes", lanes, wantLanes, gotErr, wantErr)
+}
+
+func plainly(jobs []*job.Job) (all []*job.Job) {
+	for _, j := range jobs {
+		all = append(all, plain(j))
 	}
-	_, some, gotErr := h.db.NextDue(h.t.Context())
-	_, wantSome, wantErr := h.model.NextDue(h.t.Context())
-	h.same(rt, "some wait for their time", some, wantSome, gotErr, wantErr)
+	return all
 }
 
 // plain returns a job without the times that the clocks of the stores gave it.
