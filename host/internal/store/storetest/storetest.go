@@ -90,7 +90,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the same request at once is one job", testSameKey},
 		{"a unique key is held until the end", testUniqueKey},
 		{"holders of a unique key follow each other", testUniqueRace},
-		{"any history agrees with the model", testModel},
+		{"any history is that of the store in memory", testHistories},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
