@@ -83,6 +83,7 @@ func (m *memory) SubmitKeyed(context.Context, store.Submission, store.Key) (job.
 	return "", errors.ErrUnsupported
 }
 
+func (m *memory) Backlog(context.Context) (map[string]int, error)      { return nil, nil }
 func (m *memory) MustUseLanes(context.Context, string) (bool, error)   { return false, nil }
 func (m *memory) Due(context.Context) (int, error)                     { return 0, nil }
 func (m *memory) NextDue(context.Context) (time.Duration, bool, error) { return 0, false, nil }
