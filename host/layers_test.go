@@ -33,9 +33,10 @@ var layers = map[string]int{
 
 	"internal/api": 4,
 
-	"internal/cleanup": 3,
-	"internal/jobs":    3,
-	"internal/queue":   3,
+	"internal/cleanup":   3,
+	"internal/jobs":      3,
+	"internal/queue":     3,
+	"internal/retention": 3,
 
 	"internal/runner":      2,
 	"internal/watch":       2,

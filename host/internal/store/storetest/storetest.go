@@ -56,12 +56,42 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"lists are paged in every order", testPages},
 		{"pages are stable under inserts", testStablePages},
 		{"a revision is kept once", testRevision},
+		{"caps of commands, clusters and users hold", testCaps},
+		{"what caps leave free is used", testCapsAreUsed},
+		{"caps hold however many claim", testCapsRace},
+		{"jobs wait until they are due", testDue},
+		{"waiting jobs end at their deadline", testExpire},
+		{"an attempt is followed by another", testRetry},
+		{"a canceled job is not retried", testRetryCanceled},
+		{"a cancel that races with a retry is heeded", testRetryRace},
+		{"an idempotency key stands for one job", testKeys},
+		{"the same request at once is one job", testSameKey},
+		{"a unique key is held until the end", testUniqueKey},
+		{"holders of a unique key follow each other", testUniqueRace},
 		{"any history agrees with the model", testModel},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, open(t))
 		})
+	}
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, db *store.DB, lanes bool)
+	}{
+		{"priority comes before all", testPriority},
+		{"users take turns", testTurns},
+		{"users take turns also in a batch", testTurnsOfBatch},
+		{"what a host cannot run is in nobody's way", testForeign},
+		{"a host whose lease is over gets nothing", testNotLive},
+		{"jobs given back are soon claimed again", testGiveBackTurn},
+	} {
+		for lanes, name := range map[bool]string{false: c.name, true: c.name + ", by lanes"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c.test(t, open(t), lanes)
+			})
+		}
 	}
 }
 
