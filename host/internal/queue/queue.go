@@ -15,6 +15,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
@@ -57,10 +58,19 @@ type Runner interface {
 	Detaches(j *job.Job) bool
 }
 
+// Spool keeps on disk what the store cannot take now.
+type Spool interface {
+	Put(r spool.Record) (spool.Ticket, error)
+	Done(t spool.Ticket)
+	// Left returns what an earlier life of this host has put and not done with.
+	Left() []spool.Entry
+}
+
 // Config is what a queue needs.
 type Config struct {
 	Store  Store
 	Runner Runner
+	Spool  Spool                                     // nil: ends wait in memory only
 	Host   string                                    // id of this host
 	Epoch  int64                                     // of this life of the host
 	Slots  int                                       // attempts that run at once
@@ -69,6 +79,11 @@ type Config struct {
 	Grace  time.Duration                             // for an orderly stop of one attempt
 	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
+	// Delayed is called when a job has ended here, and the store does not take that
+	// now. Ended may follow.
+	Delayed func(id job.ID)
+	// Recorded is called once an end is recorded that an earlier life has left.
+	Recorded func(e job.End)
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()
@@ -94,11 +109,14 @@ const (
 type Queue struct {
 	Config
 	slots    *slots
-	wake     chan struct{} // a waiting job may fit now
-	due      chan struct{} // the time of a job has come
-	backlog  atomic.Bool   // jobs may be waiting
-	lanes    atomic.Bool   // what waits is to be claimed by lanes
-	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
+	wake     chan struct{}   // a waiting job may fit now
+	due      chan struct{}   // the time of a job has come
+	backlog  atomic.Bool     // jobs may be waiting
+	lanes    atomic.Bool     // what waits is to be claimed by lanes
+	late     chan struct{}   // closed: ends that are spooled wait for the store no longer
+	giveUp   chan struct{}   // closed: no end waits for it
+	last     context.Context // is over when what is under way is given up, too
+	cut      context.CancelFunc
 	starts   *marker
 	doubts   doubts
 	attempts sync.WaitGroup // those that are held
@@ -110,12 +128,22 @@ type Queue struct {
 
 // New returns a queue. It runs nothing before Serve.
 func New(c Config) *Queue {
+	if c.Delayed == nil {
+		c.Delayed = func(job.ID) {}
+	}
+	if c.Recorded == nil {
+		c.Recorded = func(job.End) {}
+	}
+	last, cut := context.WithCancel(context.Background())
 	return &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
 		due:     make(chan struct{}, 1),
+		late:    make(chan struct{}),
 		giveUp:  make(chan struct{}),
+		last:    last,
+		cut:     cut,
 		starts:  newMarker(),
 		running: map[job.ID]*attempt{},
 	}
