@@ -46,6 +46,14 @@ func (q *Queue) release(id job.ID, a *attempt) {
 	q.attempts.Done()
 }
 
+// Holds reports whether a job runs here, or is about to, or its end is not recorded
+// yet.
+func (q *Queue) Holds(id job.ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running[id] != nil
+}
+
 // launch runs a leased job in a slot that was taken for it.
 func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) }
 

@@ -19,7 +19,6 @@ type keeper struct {
 	mu     sync.Mutex
 	ticket spool.Ticket
 	held   bool // it is on disk
-	told   bool // those who wait that it takes its time
 	over   bool // the store has it
 }
 
@@ -39,10 +38,7 @@ func (k *keeper) keep() {
 	if k.over {
 		return
 	}
-	if !k.told {
-		k.told = true
-		k.queue.Delayed(k.record.End.JobID)
-	}
+	k.queue.Delayed(k.record.End.JobID)
 	if k.held || k.queue.Spool == nil {
 		return
 	}

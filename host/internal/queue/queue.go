@@ -80,7 +80,7 @@ type Config struct {
 	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
 	// Delayed is called when a job has ended here, and the store does not take that
-	// now. Ended may follow.
+	// now, and once more each time that is tried in vain. Ended may follow.
 	Delayed func(id job.ID)
 	// Recorded is called once an end is recorded that an earlier life has left.
 	Recorded func(e job.End)

@@ -35,6 +35,10 @@ type memory struct {
 	refused error          // what the next end is answered
 	slow    chan struct{}  // what a submit waits for, once it is recorded; nil: nothing
 	fenced  bool
+	stuck   chan struct{}        // what ends wait for; nil: nothing
+	retried map[job.ID]time.Time // when another attempt follows
+	early   int                  // ends of earlier epochs
+	spool   queue.Spool          // nil: none
 }
 
 // answer passes on an error of a write that was done, or loses the answer. The
@@ -87,8 +91,22 @@ func (m *memory) MustUseLanes(context.Context, string) (bool, error)   { return 
 func (m *memory) Due(context.Context) (int, error)                     { return 0, nil }
 func (m *memory) NextDue(context.Context) (time.Duration, bool, error) { return 0, false, nil }
 func (m *memory) Expire(context.Context) ([]job.ID, error)             { return nil, nil }
-func (m *memory) Retry(context.Context, job.End, time.Time) (by string, err error) {
-	return "", errors.ErrUnsupported
+
+func (m *memory) Retry(_ context.Context, end job.End, due time.Time) (by string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away != nil {
+		return "", m.away
+	}
+	if m.leased[end.JobID] == nil {
+		return "", store.ErrLeaseLost
+	}
+	delete(m.leased, end.JobID)
+	if m.retried == nil {
+		m.retried = map[job.ID]time.Time{}
+	}
+	m.retried[end.JobID] = due
+	return "", nil
 }
 
 func (m *memory) Claim(_ context.Context, c store.Claim) (claimed []job.Claimed, err error) {
@@ -119,6 +137,9 @@ func (m *memory) Leases(_ context.Context, host string, epoch int64) (leases []j
 func (m *memory) GiveBack(_ context.Context, leases []job.Lease) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away != nil {
+		return m.away
+	}
 	for _, l := range leases {
 		if m.numbers[l.JobID] > 0 {
 			continue // a job that is resumed has started
@@ -132,7 +153,7 @@ func (m *memory) GiveBack(_ context.Context, leases []job.Lease) error {
 			m.waiting = append(m.waiting, j)
 		}
 	}
-	return m.away
+	return nil
 }
 
 func (m *memory) Started(_ context.Context, leases []job.Lease, _ time.Time) error {
@@ -147,9 +168,20 @@ func (m *memory) Started(_ context.Context, leases []job.Lease, _ time.Time) err
 	return nil
 }
 
-func (m *memory) End(_ context.Context, end job.End) error {
+func (m *memory) End(ctx context.Context, end job.End) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if stuck := m.stuck; stuck != nil {
+		m.mu.Unlock()
+		select {
+		case <-stuck:
+		case <-ctx.Done():
+		}
+		m.mu.Lock()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if m.away != nil {
 		return m.away
 	}
@@ -162,6 +194,9 @@ func (m *memory) End(_ context.Context, end job.End) error {
 	}
 	delete(m.leased, end.JobID)
 	m.ends[end.JobID] = end.Outcome
+	if end.Epoch < thisEpoch {
+		m.early++
+	}
 	return nil
 }
 
@@ -268,7 +303,13 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.running--
 		r.mu.Unlock()
 	}()
-	time.Sleep(r.begins)
+	if !r.begin(ctx) {
+		outcome, done := r.stopped(ctx)
+		if outcome.Error != nil {
+			outcome.Error.RetrySafe = true
+		}
+		return outcome, done
+	}
 	started(time.Now())
 	length, err := time.ParseDuration(c.Job.Description)
 	if err != nil {
@@ -287,19 +328,44 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 			outcome = lostOutcome(c)
 		}
 	case <-ctx.Done():
-		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
-		if stop.Reason == pluginhost.StopDetach {
-			return job.Outcome{}, func() {}
-		}
-		r.mu.Lock()
-		r.stops = append(r.stops, stop.Reason)
-		r.mu.Unlock()
-		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
-		if stop.Reason == pluginhost.StopShutdown {
-			outcome.Status = job.Killed
-		}
+		return r.stopped(ctx)
 	}
-	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
+	return outcome, r.ack
+}
+
+// begin waits until an attempt begins; false when it is stopped before.
+func (r *timed) begin(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case <-time.After(r.begins):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stopped is how an attempt ends that is stopped.
+func (r *timed) stopped(ctx context.Context) (job.Outcome, func()) {
+	stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+	if stop.Reason == pluginhost.StopDetach {
+		return job.Outcome{}, func() {}
+	}
+	r.mu.Lock()
+	r.stops = append(r.stops, stop.Reason)
+	r.mu.Unlock()
+	outcome := job.Outcome{Status: job.Canceled, Error: &job.Error{Class: job.WasCanceled, Message: stop.Message}}
+	if stop.Reason == pluginhost.StopShutdown {
+		outcome.Status, outcome.Error.Class = job.Killed, job.Shutdown
+	}
+	return outcome, r.ack
+}
+
+func (r *timed) ack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked++
 }
 
 func (r *timed) Recall(c job.Claimed) pluginhost.Fate { return r.fates[c.Job.ID] }
@@ -331,7 +397,10 @@ func lostOutcome(c job.Claimed) job.Outcome {
 	}
 }
 
-const host = "this-host"
+const (
+	host      = "this-host"
+	thisEpoch = 3
+)
 
 // fixture is a queue that is being served inside a synctest bubble.
 type fixture struct {
@@ -344,6 +413,8 @@ type fixture struct {
 	resumed int
 	fenced  int
 	remains int
+	delayed []job.ID
+	left    []job.ID // of an earlier life, that were recorded
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -359,7 +430,7 @@ func serve(t *testing.T, slots int, m *memory) *fixture {
 func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 	f := &fixture{store: m, runner: &timed{}, ended: map[job.ID]*job.Job{}, hurry: make(chan struct{})}
 	f.Queue = queue.New(queue.Config{
-		Store: m, Runner: f.runner, Host: host, Epoch: 3, Slots: slots,
+		Store: m, Runner: f.runner, Host: host, Epoch: thisEpoch, Slots: slots,
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: f.hurry, Log: hclog.NewNullLogger(),
 		Renew: func(epoch int64, validFor time.Duration) {
 			f.mu.Lock()
@@ -369,7 +440,7 @@ func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 				return
 			}
 			f.renews++
-			if epoch != 3 || validFor > 8*time.Second || validFor < 0 {
+			if epoch != f.Epoch || validFor > 8*time.Second || validFor < 0 {
 				t.Errorf("Renew(%d, %v), want epoch 3 and at most 8s", epoch, validFor)
 			}
 		},
@@ -377,6 +448,13 @@ func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
 		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
+		Spool:   m.spool,
+		Delayed: func(id job.ID) { f.mu.Lock(); defer f.mu.Unlock(); f.delayed = append(f.delayed, id) },
+		Recorded: func(e job.End) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.left = append(f.left, e.JobID)
+		},
 	})
 	return f
 }
