@@ -199,6 +199,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Drain:    c.Queue.ShutdownGrace,
 		Grace:    c.Queue.CancelGrace,
 		Hurry:    h.Hurry,
+		Room:     func() error { return room(h.dir.path) },
 		Renew:    h.plugins.Renew,
 		Resumed:  h.plugins.Disown,
 		Ended:    h.jobs.Ended,

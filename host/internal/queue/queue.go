@@ -77,6 +77,7 @@ type Config struct {
 	Drain  time.Duration                             // that running attempts are given when the queue stops
 	Hurry  <-chan struct{}                           // closed: they are given no more
 	Grace  time.Duration                             // for an orderly stop of one attempt
+	Room   func() error                              // is an error while no more jobs may begin here; nil: there always is
 	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
 	// Delayed is called when a job has ended here, and the store does not take that
@@ -112,6 +113,7 @@ type Queue struct {
 	wake     chan struct{}   // a waiting job may fit now
 	due      chan struct{}   // the time of a job has come
 	backlog  atomic.Bool     // jobs may be waiting
+	full     atomic.Bool     // nothing is begun here, for want of room
 	lanes    atomic.Bool     // what waits is to be claimed by lanes
 	late     chan struct{}   // closed: ends that are spooled wait for the store no longer
 	giveUp   chan struct{}   // closed: no end waits for it
@@ -157,7 +159,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
-	taken := j.StartAfter.IsZero() && q.slots.take(1) == 1
+	taken := j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
@@ -257,6 +259,7 @@ func (q *Queue) claim(ctx context.Context) {
 	compare := time.NewTicker(compareTime)
 	defer compare.Stop()
 	q.lanes.Store(true) // until it is known that there is no need
+	q.measure()
 	q.look()
 	for {
 		select {
@@ -266,6 +269,7 @@ func (q *Queue) claim(ctx context.Context) {
 		case <-q.due:
 			q.turnOver(ctx)
 		case <-poll.C:
+			q.measure()
 			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
@@ -278,6 +282,9 @@ func (q *Queue) claim(ctx context.Context) {
 // claimSome claims as many jobs as there are free slots and reports whether more
 // may be waiting that fit.
 func (q *Queue) claimSome(ctx context.Context) bool {
+	if q.full.Load() {
+		return false
+	}
 	n := q.slots.take(mostClaims)
 	if n == 0 || ctx.Err() != nil || !q.withdraw(ctx) {
 		q.slots.give(n)
@@ -297,6 +304,23 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.backlog.Store(true)
 	}
 	return full
+}
+
+// measure looks whether there is room for more jobs.
+func (q *Queue) measure() {
+	if q.Room == nil {
+		return
+	}
+	err := q.Room()
+	if full := err != nil; q.full.Swap(full) == full {
+		return
+	}
+	if err != nil {
+		q.Log.Error("no more jobs are begun here until there is room; those that run go on", "error", err)
+		return
+	}
+	q.Log.Info("there is room again, and jobs are begun")
+	q.backlog.Store(true)
 }
 
 // look makes the claim loop look for waiting jobs.
