@@ -27,6 +27,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
@@ -77,6 +78,7 @@ type host struct {
 	jobs      *jobs.Service
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
+	retention *retention.Retention
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -148,6 +150,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Store:   h.store,
 		Plugins: h.plugins.Available,
 		Log:     h.log.Named("catalog"),
+
+		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
 	})
 	if err != nil {
 		return err
@@ -209,13 +213,21 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Fenced:   h.cleaner.End,
 		Log:      h.log.Named("queue"),
 	})
+	h.retention = retention.New(retention.Config{
+		Store:     h.store,
+		Artifacts: h.artifacts,
+		Catalog:   h.catalog,
+		Keep:      c.Queue.Keep,
+		Host:      h.dir.host,
+		Log:       h.log.Named("retention"),
+	})
 	h.jobs.Use(h.queue)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
 		Jobs:    h.jobs,
 		Auth:    authenticator,
 		Plugins: h.plugins,
 		Ready:   h.check,
-		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes},
+		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:     h.log.Named("api"),
 		Version: h.Version,
 	}))

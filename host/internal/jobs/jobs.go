@@ -105,9 +105,10 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err := bound(&r, choice.Command); err != nil {
 		return nil, err
 	}
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	id := job.NewID()
+	now := id.Time() // lists in the order of ids are in the order of creation
 	j := &job.Job{
-		ID:         job.NewID(),
+		ID:         id,
 		User:       user,
 		Request:    r,
 		Sync:       choice.Command.Sync,

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -161,10 +163,16 @@ func testOddValues(t *testing.T, db *store.DB) {
 		"a context as it was written": func(j *job.Job) {
 			j.Context = json.RawMessage(`{ "b":1.0, "a":1e400, "a":"\u0000\ud800", "n":123456789012345678901234567890 }`)
 		},
-		"SQL":              func(j *job.Job) { j.Name = `'); DROP TABLE job; -- $1 ? :x @y` },
-		"a long name":      func(j *job.Job) { j.Name = strings.Repeat("n", 1<<16) },
-		"an old time":      func(j *job.Job) { j.CreatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC) },
-		"an empty context": func(j *job.Job) { j.Context = json.RawMessage(`{}`) },
+		"SQL": func(j *job.Job) { j.Name = `'); DROP TABLE job; -- $1 ? :x @y` },
+		"long words": func(j *job.Job) {
+			long := make([]byte, 500) // that nothing can make shorter
+			_, _ = rand.Read(long)
+			j.Name = hex.EncodeToString(long)
+			j.User, j.Pair.CommandID, j.Pair.ClusterName, j.Tags = j.Name, j.Name, j.Name, tag.Set{j.Name}
+		},
+		"a long description": func(j *job.Job) { j.Description = strings.Repeat("n", 1<<16) },
+		"an old time":        func(j *job.Job) { j.CreatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC) },
+		"an empty context":   func(j *job.Job) { j.Context = json.RawMessage(`{}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := newJob(0)
@@ -201,6 +209,8 @@ func testBadValues(t *testing.T, db *store.DB) {
 	for name, bad := range map[string]func(*job.Job){
 		"id that is none":         func(j *job.Job) { j.ID = "1" },
 		"id in upper case":        func(j *job.Job) { j.ID = job.ID(strings.ToUpper(string(j.ID))) },
+		"name too long to find":   func(j *job.Job) { j.Name = strings.Repeat("n", 1001) },
+		"tag too long to find":    func(j *job.Job) { j.Tags = tag.New(strings.Repeat("t", 1001)) },
 		"NUL in the name":         func(j *job.Job) { j.Name = "a\x00b" },
 		"user not UTF-8":          func(j *job.Job) { j.User = "\xff" },
 		"NUL in a tag":            func(j *job.Job) { j.Tags = tag.Set{"\x00"} },

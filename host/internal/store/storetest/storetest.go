@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -115,10 +117,12 @@ func register(t testing.TB, db *store.DB, id string) host {
 	return host{db: db, id: id, epoch: epoch}
 }
 
-// newJob returns a job that was created at the given minute of a day.
+// newJob returns a job that was created at the given minute of a day, with an id
+// of that time.
 func newJob(minute int) *job.Job {
+	created := time.Date(2026, 5, 17, 9, 0, 0, 123000000, time.UTC).Add(time.Duration(minute) * time.Minute)
 	return &job.Job{
-		ID:   job.NewID(),
+		ID:   idAt(created),
 		User: "analyst",
 		Request: job.Request{
 			Name:            "report",
@@ -127,8 +131,15 @@ func newJob(minute int) *job.Job {
 			CommandCriteria: tag.New("type:ping"),
 		},
 		Pair:      job.Pair{CommandID: "ping-1", CommandName: "ping", ClusterID: "local-1", ClusterName: "local"},
-		CreatedAt: time.Date(2026, 5, 17, 9, 0, 0, 123456000, time.UTC).Add(time.Duration(minute) * time.Minute),
+		CreatedAt: created,
 	}
+}
+
+// idAt returns an id as job.NewID makes it at a full millisecond.
+func idAt(t time.Time) job.ID {
+	id := uuid.New()
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16|7<<12)
+	return job.ID(id.String())
 }
 
 // submit records a job that waits, unless the host is free.
