@@ -34,6 +34,7 @@ import (
 //	status CODE             checks the status of the last answer
 //	eventually COMMAND…     repeats a command until it succeeds
 //	gone PIDFILE            waits until the process whose id is in the file is gone
+//	disk small|full|free    makes a small disk for the host's data, and fills it
 //	store here|away         puts a relay before the database, which lets through or cuts
 func TestStories(t *testing.T) { run(t, "sqlite", "script") }
 
@@ -83,6 +84,8 @@ func run(t *testing.T, store, folder string) {
 			switch cond {
 			case "postgres", "sqlite":
 				return cond == store, nil
+			case "mounts":
+				return mounts(), nil
 			}
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
@@ -95,6 +98,7 @@ func run(t *testing.T, store, folder string) {
 			"eventually": eventually,
 			"gone":       gone,
 			"store":      cutStore,
+			"disk":       fillDisk,
 		},
 	})
 }

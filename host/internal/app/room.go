@@ -22,7 +22,11 @@ func room(folder string) error {
 	if err := unix.Statfs(folder, &disk); err != nil {
 		return fmt.Errorf("look for room in %s: %w", folder, err)
 	}
-	size, free := disk.Blocks*uint64(disk.Bsize), disk.Bavail*uint64(disk.Bsize)
+	return enough(disk.Blocks*uint64(disk.Bsize), disk.Bavail*uint64(disk.Bsize))
+}
+
+// enough returns an error when so many bytes are too few on a disk of a size.
+func enough(size, free uint64) error {
 	if need := min(max(size/roomShare, leastRoom), mostRoom); free < need {
 		return errs.Errorf(errs.Unavailable, "the disk of data_dir is full: %d MiB are left, and %d are needed to begin jobs", free>>20, need>>20)
 	}
