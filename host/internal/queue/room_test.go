@@ -15,7 +15,7 @@ import (
 // When there is room again, what waits runs.
 func TestNothingIsBegunWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fixtureOf(t, 3, newMemory())
+		f := fixtureOf(t, 3)
 		var full atomic.Bool
 		f.Room = func() error {
 			if full.Load() {
@@ -29,7 +29,7 @@ func TestNothingIsBegunWithoutRoom(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		waits := submit(t, f, "1s")
 		time.Sleep(time.Minute)
-		if got := f.store.end(runs).Status; got != job.Succeeded {
+		if got := f.job(runs).Status; got != job.Succeeded {
 			t.Errorf("the running job is %q, want SUCCEEDED", got)
 		}
 		synctest.Wait()
@@ -38,7 +38,7 @@ func TestNothingIsBegunWithoutRoom(t *testing.T) {
 		}
 		full.Store(false)
 		time.Sleep(5 * time.Second)
-		if got := f.store.end(waits).Status; got != job.Succeeded {
+		if got := f.job(waits).Status; got != job.Succeeded {
 			t.Errorf("the waiting job is %q, want SUCCEEDED", got)
 		}
 		if err := f.stop(); err != nil {

@@ -9,21 +9,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
+	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
 
-var errAway = errs.Errorf(errs.Unavailable, "away")
-
-// withSpool gives a store a spool in a folder.
-func withSpool(t *testing.T, m *memory, folder string) *spool.Spool {
+// open opens the spool in a folder.
+func open(t *testing.T, folder string) *spool.Spool {
 	t.Helper()
 	s, err := spool.Open(spool.Config{Folder: folder})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.spool = s
 	return s
 }
 
@@ -40,20 +37,33 @@ func ends(t *testing.T, folder string) []byte {
 // only until it does.
 func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 	for name, tt := range map[string]struct {
-		away   func(m *memory)
+		away   func(f *fixture) (back func())
 		spools time.Duration
 	}{
-		"it is away":         {func(m *memory) { m.away = errAway }, 0},
-		"it does not answer": {func(m *memory) { m.stuck = make(chan struct{}) }, time.Second},
+		"it is away": {func(f *fixture) func() {
+			f.away(true)
+			return func() { f.away(false) }
+		}, 0},
+		"it does not answer": {func(f *fixture) func() {
+			held := make(chan struct{})
+			f.way.Befall(func(call string) (fault memstore.Fault) {
+				if call == "End" {
+					fault.Before = memstore.Until(held)
+				}
+				return fault
+			})
+			return func() { close(held) }
+		}, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				m := newMemory()
-				s := withSpool(t, m, folder)
-				f := serve(t, 1, m)
+				s := open(t, folder)
+				f := fixtureOf(t, 1)
+				f.Spool = s
+				f.serve()
 				id := submit(t, f, "1s")
-				m.set(func() { tt.away(m) })
+				back := tt.away(f)
 				time.Sleep(time.Second + tt.spools - time.Millisecond)
 				if got := ends(t, folder); len(got) > 0 {
 					t.Errorf("%d bytes were spooled too early", len(got))
@@ -63,13 +73,7 @@ func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 				if got := ends(t, folder); len(got) == 0 || len(f.delayed) == 0 {
 					t.Errorf("spooled %d bytes and told of %d delays, want some", len(got), len(f.delayed))
 				}
-				m.set(func() {
-					m.away = nil
-					if m.stuck != nil {
-						close(m.stuck)
-						m.stuck = nil
-					}
-				})
+				back()
 				time.Sleep(10 * time.Second)
 				if err := f.stop(); err != nil {
 					t.Fatal(err)
@@ -77,12 +81,20 @@ func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if got := m.end(id).Status; got != job.Succeeded || len(ends(t, folder)) > 0 {
+				if got := f.job(id).Status; got != job.Succeeded || len(ends(t, folder)) > 0 {
 					t.Errorf("status = %q with %d bytes left, want SUCCEEDED and nothing", got, len(ends(t, folder)))
 				}
 			})
 		})
 	}
+}
+
+// again is a job that is tried twice, when its first attempt ends in one of the
+// classes.
+func again(on ...job.Class) *job.Job {
+	j := newJob("1h")
+	j.Retry = &job.Retry{Attempts: 2, Backoff: time.Hour, On: on}
+	return j
 }
 
 // The end of a job, of an attempt that is retried and one that never began are
@@ -91,14 +103,11 @@ func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 func TestNextLifeRecordsTheSpool(t *testing.T) {
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		s := withSpool(t, m, folder)
-		f := fixtureOf(t, 3, m)
-		f.Epoch = thisEpoch - 1
+		s := open(t, folder)
+		f := fixtureOf(t, 3)
+		f.Spool = s
 		f.serve()
-		retry := &job.Job{ID: job.NewID(), Request: job.Request{
-			Description: "1h", Retry: &job.Retry{Attempts: 2, Backoff: time.Hour, On: []job.Class{job.Lost}},
-		}}
+		retry := again(job.Lost)
 		if err := f.Submit(t.Context(), retry); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +116,7 @@ func TestNextLifeRecordsTheSpool(t *testing.T) {
 		f.runner.begins = time.Hour
 		unbegun := submit(t, f, "1h")
 		synctest.Wait()
-		m.set(func() { m.away = errAway })
+		f.away(true)
 		time.Sleep(10 * time.Second)
 		close(f.hurry)
 		begun := time.Now()
@@ -118,28 +127,28 @@ func TestNextLifeRecordsTheSpool(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		s = withSpool(t, m, folder)
-		for _, id := range []job.ID{retry.ID, ended, unbegun} {
-			m.adopted = append(m.adopted, job.Claimed{Job: m.leased[id], Lease: job.Lease{JobID: id}})
-		}
-		next := serve(t, 3, m)
+		s = open(t, folder)
+		next := f.next()
+		next.Spool = s
+		next.serve()
 		time.Sleep(time.Minute) // the store is still away
 		synctest.Wait()
-		if len(m.ends) > 0 {
-			t.Errorf("ends = %v while the store is away, want none", m.ends)
+		for _, id := range []job.ID{retry.ID, ended, unbegun} {
+			if got := next.job(id).Status; got == job.New || got.Final() {
+				t.Errorf("status = %q while the store is away, want that it is leased still", got)
+			}
 		}
-		m.adopted = nil // what is recorded is not there to adopt
-		m.set(func() { m.away = nil })
+		next.away(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if got := m.end(ended).Status; got != job.Succeeded || m.early != 1 {
-			t.Errorf("status = %q, %d ends of the earlier life, want SUCCEEDED by one", got, m.early)
+		if got := next.job(ended).Status; got != job.Succeeded {
+			t.Errorf("status = %q, want SUCCEEDED", got)
 		}
-		if due, again := m.retried[retry.ID]; !again || due.After(time.Now()) {
-			t.Errorf("retried at %v, %v, want at once: it is not the job's fault", due, again)
+		if j := next.job(retry.ID); j.Retries != 1 || j.Attempt != 2 {
+			t.Errorf("retried %d times, in attempt %d, want its second one at once: it is not the job's fault", j.Retries, j.Attempt)
 		}
-		if !slices.Equal(m.given, []job.ID{unbegun}) || next.runner.order[0] != unbegun {
-			t.Errorf("given back = %v and run = %v, want %v in both", m.given, next.runner.order, unbegun)
+		if j := next.job(unbegun); j.Attempt != 1 || !slices.Contains(next.runner.order, unbegun) {
+			t.Errorf("in attempt %d of %v, want the first one once more", j.Attempt, next.runner.order)
 		}
 		if len(next.left) != 3 {
 			t.Errorf("told of %v, want all three", next.left)
@@ -158,16 +167,17 @@ func TestNextLifeRecordsTheSpool(t *testing.T) {
 func TestSpooledEndThatIsRefused(t *testing.T) {
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		s := withSpool(t, m, folder)
-		if _, err := s.Put(spool.Record{End: job.End{Lease: job.Lease{JobID: "gone"}, Outcome: job.Outcome{Status: job.Succeeded}}}); err != nil {
+		s := open(t, folder)
+		if _, err := s.Put(spool.Record{End: job.End{Lease: job.Lease{JobID: job.NewID()}, Outcome: job.Outcome{Status: job.Succeeded}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s = withSpool(t, m, folder)
-		f := serve(t, 1, m)
+		s = open(t, folder)
+		f := fixtureOf(t, 1)
+		f.Spool = s
+		f.serve()
 		time.Sleep(time.Second)
 		if err := errors.Join(f.stop(), s.Close()); err != nil {
 			t.Fatal(err)
@@ -182,7 +192,7 @@ func TestSpooledEndThatIsRefused(t *testing.T) {
 // if they had not been claimed. What runs has its time.
 func TestDrainGivesBackWhatHasNotBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 2, newMemory())
+		f := serve(t, 2)
 		running := submit(t, f, "20s")
 		synctest.Wait()
 		f.runner.begins = time.Hour
@@ -192,16 +202,16 @@ func TestDrainGivesBackWhatHasNotBegun(t *testing.T) {
 		f.cancel()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if !slices.Equal(f.store.given, []job.ID{waits}) {
-			t.Errorf("given back = %v, want %v", f.store.given, waits)
+		if j := f.job(waits); j.Status != job.New || j.Attempt != 0 {
+			t.Errorf("the job that had not begun is %s in attempt %d, want that it waits for its first", j.Status, j.Attempt)
 		}
 		if err := f.stop(); err != nil || time.Since(begun) != 20*time.Second {
 			t.Errorf("Serve = %v after %v, want no error after the 20s of the other", err, time.Since(begun))
 		}
-		if got := f.store.end(running).Status; got != job.Succeeded {
+		if got := f.job(running).Status; got != job.Succeeded {
 			t.Errorf("the running job is %q, want SUCCEEDED", got)
 		}
-		if got := f.store.end(waits).Status; got != "" || f.ended[waits] != nil {
+		if got := f.job(waits).Status; got != job.New || f.ended[waits] != nil {
 			t.Errorf("the job that had not begun is %q, want it to wait", got)
 		}
 	})
@@ -211,25 +221,23 @@ func TestDrainGivesBackWhatHasNotBegun(t *testing.T) {
 // killed.
 func TestDrainRetriesWhatMayBeRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		f := serve(t, 3, m)
-		submitRetry := func(on ...job.Class) job.ID {
-			j := &job.Job{ID: job.NewID(), Request: job.Request{Description: "1h", Retry: &job.Retry{Attempts: 2, Backoff: time.Hour, On: on}}}
+		f := serve(t, 3)
+		lost, transient := again(job.Lost), again(job.Transient)
+		for _, j := range []*job.Job{lost, transient} {
 			if err := f.Submit(t.Context(), j); err != nil {
 				t.Fatal(err)
 			}
-			return j.ID
 		}
-		lost, transient, none := submitRetry(job.Lost), submitRetry(job.Transient), submit(t, f, "1h")
+		none := submit(t, f, "1h")
 		synctest.Wait()
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if due, again := m.retried[lost]; !again || due.After(time.Now()) || m.end(lost).Status != "" {
-			t.Errorf("retried at %v, %v, and is %q, want at once", due, again, m.end(lost).Status)
+		if j := f.job(lost.ID); j.Status != job.New || j.Retries != 1 || j.DueAt.After(time.Now()) {
+			t.Errorf("the job that may be retried is %s after %d retries, due at %v, want that it waits for no time", j.Status, j.Retries, j.DueAt)
 		}
-		for _, id := range []job.ID{transient, none} {
-			if got := m.end(id); got.Status != job.Killed || got.Error.Class != job.Shutdown {
+		for _, id := range []job.ID{transient.ID, none} {
+			if got := f.job(id); got.Status != job.Killed || got.Error.Class != job.Shutdown {
 				t.Errorf("end = %+v, want killed for shutdown", got)
 			}
 		}

@@ -33,7 +33,7 @@ func wantHolder(t testing.TB, what string, err error, want job.ID) {
 	}
 }
 
-func testKeys(t *testing.T, db *store.DB) {
+func testKeys(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	key := store.Key{Text: "order 17", Digest: []byte{1}}
 	first := newJob(0)
@@ -41,6 +41,9 @@ func testKeys(t *testing.T, db *store.DB) {
 	wantStatus(t, db, first.ID, job.New)
 	repeat := func(what string) {
 		t.Helper()
+		if id, err := db.Keyed(t.Context(), first.User, key); err != nil || id != first.ID {
+			t.Errorf("%s: job of the key: got %s and error %v, want %s", what, id, err, first.ID)
+		}
 		again := newJob(1)
 		if id, err := h.submitKeyed(t, again, key); err != nil || id != first.ID {
 			t.Errorf("%s: got %s and error %v, want %s", what, id, err, first.ID)
@@ -51,6 +54,12 @@ func testKeys(t *testing.T, db *store.DB) {
 	repeat("repeat while it waits")
 	_, err := h.submitKeyed(t, newJob(2), store.Key{Text: key.Text, Digest: []byte{2}})
 	wantHolder(t, "another request with the key", err, first.ID)
+
+	_, err = db.Keyed(t.Context(), first.User, store.Key{Text: key.Text, Digest: []byte{2}})
+	wantHolder(t, "look for another request with the key", err, first.ID)
+	if id, err := db.Keyed(t.Context(), "bob", key); err != nil || id != "" {
+		t.Errorf("job of a key that is free: got %s and error %v, want none", id, err)
+	}
 
 	h.keyed(t, ofUser(3, "bob"), key) // each user has keys of their own
 	h.keyed(t, newJob(4), store.Key{Text: "order 18", Digest: []byte{1}})
@@ -66,7 +75,7 @@ func testKeys(t *testing.T, db *store.DB) {
 }
 
 // testSameKey submits the same request many times at once: one job comes of it.
-func testSameKey(t *testing.T, db *store.DB) {
+func testSameKey(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	for round := range 5 {
 		var (
@@ -97,7 +106,7 @@ func testSameKey(t *testing.T, db *store.DB) {
 	}
 }
 
-func testUniqueKey(t *testing.T, db *store.DB) {
+func testUniqueKey(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	unique := func(minute int) *job.Job {
 		return change(minute, func(j *job.Job) { j.UniqueKey = "nightly" })
@@ -157,7 +166,7 @@ func testUniqueKey(t *testing.T, db *store.DB) {
 
 // testUniqueRace submits jobs with one unique key while their holders end: each is
 // recorded or refused with the holder's id, and no two have the key at once.
-func testUniqueRace(t *testing.T, db *store.DB) {
+func testUniqueRace(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var all []func()
 	for range 8 {
