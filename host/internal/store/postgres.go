@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,6 +21,10 @@ import (
 // poolSize is how many connections a host has, unless pool_max_conns of the URL
 // says otherwise: submits, ends, claims, heartbeats, and reads.
 const poolSize = 16
+
+// sidePool is how many it has besides: one listens, one is for heartbeats, one for
+// notices.
+const sidePool = 3
 
 // minPool is how many it needs: one holds the lock while another migrates.
 const minPool = 2
@@ -36,8 +41,11 @@ const (
 // postgres is the backend on PostgreSQL.
 type postgres struct {
 	target  string // host:port/database, for messages
+	log     hclog.Logger
 	pool    *pgxpool.Pool
 	db      *sql.DB
+	side    *pgxpool.Pool // for what must not wait for other work: heartbeats and notices
+	sideDB  *sql.DB
 	submits combiner[Submission, bool]
 	ends    combiner[job.End, bool]
 }
@@ -61,11 +69,21 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, parseError(c.URL, err)
 	}
+	beside := config.Copy()
+	beside.MaxConns, beside.MinConns = sidePool, 0
+	side, err := pgxpool.NewWithConfig(ctx, beside)
+	if err != nil {
+		pool.Close()
+		return nil, parseError(c.URL, err)
+	}
 	at := config.ConnConfig
 	p := &postgres{
 		target: fmt.Sprintf("PostgreSQL at %s:%d/%s", at.Host, at.Port, at.Database),
+		log:    c.Log,
 		pool:   pool,
 		db:     stdlib.OpenDBFromPool(pool),
+		side:   side,
+		sideDB: stdlib.OpenDBFromPool(side),
 	}
 	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize}
 	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
@@ -142,28 +160,37 @@ func (p *postgres) Kind() string { return "postgres" }
 func (p *postgres) close() error {
 	p.submits.close()
 	p.ends.close()
-	err := p.db.Close()
+	err := errors.Join(p.db.Close(), p.sideDB.Close())
 	p.pool.Close()
+	p.side.Close()
 	return err
 }
 
 // write runs fn in a transaction in which each statement sees what was committed
 // before it.
 func (p *postgres) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return p.writeTo(ctx, p.db, fn)
+}
+
+func (p *postgres) aside(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return p.writeTo(ctx, p.sideDB, fn)
+}
+
+func (p *postgres) writeTo(ctx context.Context, db *sql.DB, fn func(context.Context, transaction) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	const tries = 3
 	var err error
 	for range tries {
-		if err = p.transaction(ctx, fn); !deadlocked(err) {
+		if err = transact(ctx, db, fn); !deadlocked(err) {
 			break
 		}
 	}
 	return p.fault(err)
 }
 
-func (p *postgres) transaction(ctx context.Context, fn func(context.Context, transaction) error) error {
-	t, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+func transact(ctx context.Context, db *sql.DB, fn func(context.Context, transaction) error) error {
+	t, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}
