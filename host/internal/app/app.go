@@ -127,7 +127,12 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	epoch, err := h.store.RegisterHost(ctx, store.Host{ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: h.Config.Queue.Workers}, 10*time.Second)
+	if err := h.checkClock(ctx); err != nil {
+		return err
+	}
+	epoch, err := h.store.RegisterHost(ctx, store.Host{
+		ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: c.Queue.Workers,
+	}, c.Queue.Lease)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
@@ -173,6 +178,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
+		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Log:            h.log.Named("runner"),
@@ -185,20 +191,24 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
-		Store:   h.store,
-		Runner:  h.runner,
-		Host:    h.dir.host,
-		Epoch:   epoch,
-		Slots:   c.Queue.Workers,
-		Drain:   c.Queue.ShutdownGrace,
-		Grace:   c.Queue.CancelGrace,
-		Hurry:   h.Hurry,
-		Renew:   h.plugins.Renew,
-		Resumed: h.plugins.Disown,
-		Ended:   h.jobs.Ended,
-		Remains: h.cleaner.Wake,
-		Fenced:  h.cleaner.End,
-		Log:     h.log.Named("queue"),
+		Store:     h.store,
+		Runner:    h.runner,
+		Host:      h.dir.host,
+		Epoch:     epoch,
+		Lease:     c.Queue.Lease,
+		LostAfter: c.Queue.LostAfter,
+		Alone:     h.store.Kind() == "sqlite",
+		Clock:     boottime,
+		Slots:     c.Queue.Workers,
+		Drain:     c.Queue.ShutdownGrace,
+		Grace:     c.Queue.CancelGrace,
+		Hurry:     h.Hurry,
+		Renew:     h.plugins.Renew,
+		Resumed:   h.plugins.Disown,
+		Ended:     h.jobs.Ended,
+		Remains:   h.cleaner.Wake,
+		Fenced:    h.cleaner.End,
+		Log:       h.log.Named("queue"),
 	})
 	h.jobs.Use(h.queue)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{

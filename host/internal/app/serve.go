@@ -102,5 +102,8 @@ func (h *host) check(ctx context.Context) error {
 	if err := unix.Statfs(h.dir.path, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < leastSpace {
 		return errs.Errorf(errs.Unavailable, "the disk of data_dir is full: %d MiB are left", disk.Bavail*uint64(disk.Bsize)>>20)
 	}
+	if err := h.skewed(); err != nil {
+		return err
+	}
 	return h.store.Check(ctx)
 }

@@ -75,6 +75,8 @@ workers = 8
 timeout = "1h"
 shutdown_grace = "0s"
 cancel_grace = "500ms"
+lease = "3s"
+lost_after = "1m"
 max_log_bytes = 1_000
 max_result_bytes = 0
 [auth]
@@ -100,7 +102,7 @@ path = "${env:P}"
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
 		Artifacts: config.Artifacts{URL: "file"},
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},
-		Queue:     config.Queue{Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000},
+		Queue:     config.Queue{Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, Lease: 3 * time.Second, LostAfter: time.Minute, MaxLogBytes: 1000},
 		Auth:      config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},
 		Log:       config.Log{Level: "debug", Format: "json"},
 		Plugin:    map[string]json.RawMessage{"shell": json.RawMessage(`{"path":"${env:P}"}`), "quoted": json.RawMessage(`{}`)},

@@ -17,7 +17,14 @@ import (
 type attempt struct {
 	ctx    context.Context // canceled when the attempt is to stop
 	stop   context.CancelCauseFunc
-	detach bool // it goes on while the host restarts
+	done   chan struct{} // closed once nothing of it runs any more
+	before *attempt      // one of the same job that still runs here, and must not any more; nil: none
+
+	// Those below are guarded by the lock of the queue.
+	detach bool        // it goes on while the host restarts
+	begun  bool        // its lease is known
+	ending bool        // its lease is being consumed
+	claim  job.Claimed // that it runs by
 }
 
 // hold makes an attempt known; release is to follow. It returns nil once the
@@ -29,7 +36,10 @@ func (q *Queue) hold(id job.ID) *attempt {
 		return nil
 	}
 	q.attempts.Add(1)
-	a := &attempt{}
+	a := &attempt{done: make(chan struct{})}
+	if old := q.running[id]; old != nil && old.begun {
+		a.before = old
+	}
 	a.ctx, a.stop = context.WithCancelCause(context.Background())
 	q.running[id] = a
 	return a
@@ -39,6 +49,7 @@ func (q *Queue) hold(id job.ID) *attempt {
 // can be claimed before its submission is answered.
 func (q *Queue) release(id job.ID, a *attempt) {
 	a.stop(nil)
+	close(a.done)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.running[id] == a {
@@ -47,36 +58,58 @@ func (q *Queue) release(id job.ID, a *attempt) {
 	q.attempts.Done()
 }
 
-// launch runs a leased job in a slot that was taken for it.
-func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) }
-
 // performer runs an attempt to its end.
 type performer func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 
+// begin runs a leased job in a slot that was taken for it.
 func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 	q.mu.Lock()
 	a.detach = q.Runner.Detaches(c.Job)
+	a.begun, a.claim = true, c
 	q.mu.Unlock()
 	go func() { // drain waits for its release
 		defer q.release(c.Job.ID, a)
-		q.perform(a.ctx, c, run)
+		if a.before != nil { // the job was lost here, and is back
+			a.before.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job is not this attempt's any more"})
+			<-a.before.done
+		}
+		q.perform(a, c, run)
 	}()
 }
 
 // perform runs an attempt, and those that resume its work, to the end of the job.
-func (q *Queue) perform(ctx context.Context, c job.Claimed, run performer) {
-	outcome, done := q.attempt(ctx, c, run)
-	for outcome.Resumable {
-		next, resumed := q.next(ctx, c, &outcome)
+func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
+	outcome, done := q.attempt(a.ctx, c, run)
+	for outcome.Resumable || outcome.Unstarted && c.Resume {
+		if outcome.Unstarted { // what it follows goes on outside
+			q.awaitRight(a.ctx)
+			if a.ctx.Err() != nil {
+				run = q.Runner.Run // it begins nothing any more, and says how it ended
+			}
+			outcome, done = q.attempt(a.ctx, c, run)
+			continue
+		}
+		next, resumed := q.next(a.ctx, c, &outcome)
 		if !resumed {
 			break
 		}
 		done()
 		c = next
-		outcome, done = q.attempt(ctx, c, q.Runner.Run)
+		q.mu.Lock()
+		a.claim = c
+		q.mu.Unlock()
+		run = q.start
+		outcome, done = q.attempt(a.ctx, c, run)
 	}
 	q.slots.give(1)
-	if outcome.Status == "" {
+	q.mu.Lock()
+	a.ending = true
+	q.mu.Unlock()
+	switch {
+	case outcome.Unstarted:
+		q.giveBack(c)
+		return
+	case outcome.Status == "":
 		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
 		return
 	}
@@ -84,6 +117,23 @@ func (q *Queue) perform(ctx context.Context, c job.Claimed, run performer) {
 		q.look()
 	}
 	q.finish(c, outcome, done, q.giveUp)
+}
+
+// giveBackTime bounds how long a job that was never begun is given back. What comes
+// later comes by comparison.
+const giveBackTime = 2 * time.Second
+
+// giveBack gives back a job that was never begun, because the host has no right to
+// run just now.
+func (q *Queue) giveBack(c job.Claimed) {
+	q.Log.Warn("a job was not begun, because this host could not renew its right to run: it waits again", "job", c.Job.ID)
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
+	defer cancel()
+	if err := q.Store.GiveBack(ctx, []job.Lease{c.Lease}); err != nil {
+		signal(q.compare)
+		return
+	}
+	q.waits(q.CanRun(c.Job))
 }
 
 // attempt runs one attempt. The job is marked as running when that takes a while.
@@ -150,6 +200,7 @@ func (q *Queue) publish(c job.Claimed, o job.Outcome) {
 	ended.Status, ended.Error, ended.Result, ended.Outputs, ended.Logs = o.Status, o.Error, o.Result, o.Outputs, o.Logs
 	ended.StartedAt, ended.EndedAt, ended.UpdatedAt = o.StartedAt, o.EndedAt, o.EndedAt
 	q.Ended(&ended)
+	q.Word.Ended(c.Job.ID)
 }
 
 // stop asks an attempt that runs here to end.
@@ -169,6 +220,7 @@ func (q *Queue) stop(id job.ID, why *pluginhost.Stop) {
 func (q *Queue) drain(ctx context.Context) {
 	q.mu.Lock()
 	q.draining = true
+	signal(q.astir)
 	for _, a := range q.running {
 		if a.detach {
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopDetach})

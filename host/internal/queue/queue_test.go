@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,20 +23,27 @@ import (
 
 // memory is a store of one host in memory.
 type memory struct {
-	mu      sync.Mutex
-	waiting []*job.Job
-	leased  map[job.ID]*job.Job
-	wishes  map[job.ID]string
-	started []job.ID
-	ends    map[job.ID]job.Outcome
-	adopted []job.Claimed
-	given   []job.ID
-	away    error          // what every statement answers while the store is away
-	lost    bool           // the answer to the next submit, claim or resume is
-	numbers map[job.ID]int // of the attempts that resume
-	refused error          // what the next end is answered
-	slow    chan struct{}  // what a submit waits for, once it is recorded; nil: nothing
-	fenced  bool
+	mu       sync.Mutex
+	waiting  []*job.Job
+	leased   map[job.ID]*job.Job
+	wishes   map[job.ID]string
+	started  []job.ID
+	ends     map[job.ID]job.Outcome
+	adopted  []job.Claimed
+	given    []job.ID
+	away     error          // what every statement answers while the store is away
+	lost     bool           // the answer to the next submit, claim or resume is
+	numbers  map[job.ID]int // of the attempts that resume
+	refused  error          // what the next end is answered
+	slow     chan struct{}  // what a submit waits for, once it is recorded; nil: nothing
+	fenced   bool
+	state    store.HostState       // what the host last said
+	skew     time.Duration         // of the store's clock
+	lapsed   map[string][]*job.Job // what lost hosts have
+	reaped   []time.Time
+	retried  []job.ID
+	leasedTo map[job.ID]string // other hosts
+	again    map[job.ID]int    // the next attempt of a job that waits; missing: the first
 }
 
 // answer passes on an error of a write that was done, or loses the answer. The
@@ -48,7 +57,7 @@ func (m *memory) answer() error {
 }
 
 func newMemory() *memory {
-	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}, numbers: map[job.ID]int{}}
+	return &memory{leased: map[job.ID]*job.Job{}, wishes: map[job.ID]string{}, ends: map[job.ID]job.Outcome{}, numbers: map[job.ID]int{}, again: map[job.ID]int{}}
 }
 
 func (m *memory) Submit(_ context.Context, s store.Submission) (*job.Lease, error) {
@@ -87,8 +96,26 @@ func (m *memory) MustUseLanes(context.Context, string) (bool, error)   { return 
 func (m *memory) Due(context.Context) (int, error)                     { return 0, nil }
 func (m *memory) NextDue(context.Context) (time.Duration, bool, error) { return 0, false, nil }
 func (m *memory) Expire(context.Context) ([]job.ID, error)             { return nil, nil }
-func (m *memory) Retry(context.Context, job.End, time.Time) (by string, err error) {
-	return "", errors.ErrUnsupported
+func (m *memory) Retry(_ context.Context, e job.End, _ time.Time) (by string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j := m.leased[e.JobID]
+	switch {
+	case m.away != nil:
+		return "", m.away
+	case j == nil || m.again[e.JobID] > e.Attempt:
+		return "", store.ErrLeaseLost
+	}
+	m.retried = append(m.retried, e.JobID)
+	m.take(e.JobID)
+	return "", nil
+}
+
+// take makes a leased job wait for another attempt. The caller holds the lock.
+func (m *memory) take(id job.ID) {
+	m.waiting = append(m.waiting, m.leased[id])
+	delete(m.leased, id)
+	m.again[id] = max(m.again[id], 1) + 1
 }
 
 func (m *memory) Claim(_ context.Context, c store.Claim) (claimed []job.Claimed, err error) {
@@ -99,7 +126,8 @@ func (m *memory) Claim(_ context.Context, c store.Claim) (claimed []job.Claimed,
 		j := m.waiting[0]
 		m.waiting = m.waiting[1:]
 		m.leased[j.ID] = j
-		claimed = append(claimed, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID, Attempt: 1, HostID: host, Epoch: epoch}})
+		attempt := max(m.again[j.ID], 1)
+		claimed = append(claimed, job.Claimed{Job: j, Lease: job.Lease{JobID: j.ID, Attempt: attempt, HostID: host, Epoch: epoch}, Retries: attempt - 1})
 	}
 	if err := m.answer(); err != nil {
 		return nil, err
@@ -157,7 +185,7 @@ func (m *memory) End(_ context.Context, end job.End) error {
 		m.refused = nil
 		return err
 	}
-	if m.leased[end.JobID] == nil || m.numbers[end.JobID] > end.Attempt {
+	if m.leased[end.JobID] == nil || m.numbers[end.JobID] > end.Attempt || m.again[end.JobID] > end.Attempt {
 		return store.ErrLeaseLost
 	}
 	delete(m.leased, end.JobID)
@@ -188,6 +216,9 @@ func (m *memory) Resume(_ context.Context, end job.End) (job.Lease, string, erro
 func (m *memory) Cancel(_ context.Context, id job.ID, by string) (store.Cancellation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if other := m.leasedTo[id]; other != "" {
+		return store.Cancellation{Status: job.Canceling, Host: other}, nil
+	}
 	if m.leased[id] != nil {
 		m.wishes[id] = by
 		return store.Cancellation{Status: job.Canceling, Host: host}, nil
@@ -210,14 +241,41 @@ func (m *memory) Canceling(context.Context, string, int64) (wishes []store.Cance
 	return wishes, nil
 }
 
-func (m *memory) Heartbeat(context.Context, string, int64, time.Duration) error {
+func (m *memory) Heartbeat(_ context.Context, _ string, _ int64, _ time.Duration, state store.HostState) (time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fenced {
-		return store.ErrFenced
+		return time.Time{}, store.ErrFenced
 	}
-	return m.away
+	m.state = state
+	return time.Now().Add(m.skew), m.away
 }
+
+func (m *memory) StopHost(context.Context, string, int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state = store.Stopped
+	return nil
+}
+
+func (m *memory) Lapsed(context.Context, string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.lapsed)), m.away
+}
+
+// Reap lets all jobs of a host wait.
+func (m *memory) Reap(_ context.Context, _, host string, _ job.ID, _ time.Duration) (store.Reaped, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := store.Reaped{Host: host, Again: len(m.lapsed[host])}
+	m.waiting = append(m.waiting, m.lapsed[host]...)
+	delete(m.lapsed, host)
+	m.reaped = append(m.reaped, time.Now())
+	return r, m.away
+}
+
+func (m *memory) ForgetHosts(context.Context) (int64, error) { return 0, nil }
 
 func (m *memory) Adopt(context.Context, string, int64) ([]job.Claimed, error) {
 	m.mu.Lock()
@@ -254,6 +312,7 @@ type timed struct {
 	carried []int          // attempts
 	fates   map[job.ID]pluginhost.Fate
 	stops   []pluginhost.StopReason
+	slow    time.Duration // that an attempt takes to stop whose lease is lost
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -295,11 +354,19 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.stops = append(r.stops, stop.Reason)
 		r.mu.Unlock()
 		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
-		if stop.Reason == pluginhost.StopShutdown {
+		switch stop.Reason {
+		case pluginhost.StopShutdown:
 			outcome.Status = job.Killed
+		case pluginhost.StopLeaseLost:
+			outcome.Status, outcome.Error.Class = job.Failed, job.Lost
+			time.Sleep(r.slow)
 		}
 	}
 	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
+}
+
+func (r *timed) Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	return r.Run(ctx, c, started)
 }
 
 func (r *timed) Recall(c job.Claimed) pluginhost.Fate { return r.fates[c.Job.ID] }
@@ -344,10 +411,26 @@ type fixture struct {
 	resumed int
 	fenced  int
 	remains int
+	asleep  atomic.Int64 // that the machine was, nanoseconds
+	calls   int          // that work waits
+	cancels []job.ID     // that another host was told of
+	told    []job.ID     // ends that others were told of
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
 	stop    func() error // and waits for the end
+}
+
+func (f *fixture) WorkWaits() { f.mu.Lock(); defer f.mu.Unlock(); f.calls++ }
+func (f *fixture) CancelAsked(_ string, id job.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cancels = append(f.cancels, id)
+}
+func (f *fixture) Ended(ids ...job.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, ids...)
 }
 
 func serve(t *testing.T, slots int, m *memory) *fixture {
@@ -357,9 +440,11 @@ func serve(t *testing.T, slots int, m *memory) *fixture {
 }
 
 func fixtureOf(t *testing.T, slots int, m *memory) *fixture {
+	begun := time.Now()
 	f := &fixture{store: m, runner: &timed{}, ended: map[job.ID]*job.Job{}, hurry: make(chan struct{})}
 	f.Queue = queue.New(queue.Config{
-		Store: m, Runner: f.runner, Host: host, Epoch: 3, Slots: slots,
+		Store: m, Runner: f.runner, Host: host, Epoch: 3, Slots: slots, Lease: 10 * time.Second, LostAfter: 15 * time.Minute, Word: f,
+		Clock: func() time.Duration { return time.Since(begun) + time.Duration(f.asleep.Load()) },
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: f.hurry, Log: hclog.NewNullLogger(),
 		Renew: func(epoch int64, validFor time.Duration) {
 			f.mu.Lock()
