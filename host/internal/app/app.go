@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,13 +21,16 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/api"
 	"github.com/heimdall-run/heimdall/host/internal/artifacts"
 	"github.com/heimdall-run/heimdall/host/internal/auth"
+	"github.com/heimdall-run/heimdall/host/internal/bell"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
@@ -72,9 +76,11 @@ type host struct {
 	artifacts *artifacts.Store
 	catalog   *watch.Catalog
 	presence  *presence.Presence
+	bell      *bell.Bell
 	jobs      *jobs.Service
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
+	retention *retention.Retention
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -146,8 +152,10 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		File:    h.File,
 		Load:    h.loadCatalog,
 		Store:   h.store,
-		Plugins: h.plugins.Available,
+		Plugins: h.usable,
 		Log:     h.log.Named("catalog"),
+
+		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
 	})
 	if err != nil {
 		return err
@@ -155,7 +163,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.presence, err = presence.New(ctx, presence.Config{
 		Store:   h.store,
 		Catalog: h.catalog,
-		Plugins: h.plugins.Available,
+		Plugins: h.usable,
+		Builds:  h.builds,
 		Host:    h.dir.host,
 		Log:     h.log.Named("presence"),
 	})
@@ -166,7 +175,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.jobs = jobs.New(jobs.Config{
 		Store:     h.store,
 		Catalog:   h.catalog,
-		Plugins:   h.plugins.Available,
+		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
 	})
@@ -189,6 +198,17 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Host:   h.dir.host,
 		Epoch:  epoch,
 		Log:    h.log.Named("cleanup"),
+
+		LostAfter: c.Queue.LostAfter,
+	})
+	h.bell = bell.New(bell.Config{
+		Store:       h.store,
+		Host:        h.dir.host,
+		Company:     h.presence.Company,
+		WorkWaits:   func() { h.queue.WorkWaits() },
+		CancelAsked: func() { h.queue.CancelAsked() },
+		Ended:       h.jobs.Look,
+		Log:         h.log.Named("bell"),
 	})
 	h.queue = queue.New(queue.Config{
 		Store:     h.store,
@@ -199,6 +219,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		LostAfter: c.Queue.LostAfter,
 		Alone:     h.store.Kind() == "sqlite",
 		Clock:     boottime,
+		Word:      h.bell,
+		CanRun:    func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
 		Slots:     c.Queue.Workers,
 		Drain:     c.Queue.ShutdownGrace,
 		Grace:     c.Queue.CancelGrace,
@@ -210,18 +232,45 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Fenced:    h.cleaner.End,
 		Log:       h.log.Named("queue"),
 	})
-	h.jobs.Use(h.queue)
+	h.retention = retention.New(retention.Config{
+		Store:     h.store,
+		Artifacts: h.artifacts,
+		Catalog:   h.catalog,
+		Keep:      c.Queue.Keep,
+		Host:      h.dir.host,
+		Log:       h.log.Named("retention"),
+	})
+	h.jobs.Use(h.queue, h.bell)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
 		Jobs:    h.jobs,
 		Auth:    authenticator,
 		Plugins: h.plugins,
 		Ready:   h.check,
-		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes},
+		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:     h.log.Named("api"),
 		Version: h.Version,
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil
+}
+
+// usable returns why the plugin of a command cannot be used here; nil when it can.
+func (h *host) usable(c *catalog.Command) error {
+	return h.plugins.Available(c.Plugin, c.PluginVersion)
+}
+
+// builds returns the plugins that can be used here, with their versions.
+func (h *host) builds() map[string][]string {
+	can := map[string][]string{}
+	for _, s := range h.plugins.Plugins() {
+		if s.Serves && s.State == pluginhost.Active && !slices.Contains(can[s.Name], s.Version) {
+			can[s.Name] = append(can[s.Name], s.Version)
+		}
+	}
+	for _, versions := range can {
+		slices.Sort(versions)
+	}
+	return can
 }
 
 // policies returns what the configuration says of single plugins.

@@ -10,7 +10,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -26,6 +29,14 @@ type Queue interface {
 	Submit(ctx context.Context, j *job.Job) error
 	SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error)
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
+	// Has reports whether an attempt of a job runs here, so that Ended will be told.
+	Has(id job.ID) bool
+}
+
+// Word asks other hosts.
+type Word interface {
+	// Await asks them to say when a job has ended. It reports whether there are any.
+	Await(id job.ID) bool
 }
 
 // Store reads jobs.
@@ -49,6 +60,7 @@ type Artifacts interface {
 // Config is what the service needs.
 type Config struct {
 	Queue     Queue // may be given later, by Use
+	Word      Word  // likewise
 	Store     Store
 	Catalog   Catalog
 	Plugins   selector.Plugins
@@ -61,17 +73,22 @@ type Service struct {
 	Config
 	ends    *ends
 	stopped chan struct{} // closed when Serve has returned
+	soon    chan struct{} // others were asked of an end
+	heard   chan struct{} // others have said something
+
+	mu   sync.Mutex
+	said []job.ID // jobs that others say have ended
 }
 
 // New returns the service. Its method Ended is to be told of every end that this
 // host brings about.
 func New(c Config) *Service {
-	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{})}
+	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{}), soon: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
 }
 
-// Use gives the service the queue that it submits to; it is called once, before
-// anything else.
-func (s *Service) Use(q Queue) { s.Queue = q }
+// Use gives the service the queue that it submits to, and its word to other hosts;
+// it is called once, before anything else.
+func (s *Service) Use(q Queue, w Word) { s.Queue, s.Word = q, w }
 
 // Waiting says whether a caller goes on to Wait for what it submits.
 type Waiting int
@@ -104,9 +121,10 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err := bound(&r, choice.Command); err != nil {
 		return nil, err
 	}
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	id := job.NewID()
+	now := id.Time() // lists in the order of ids are in the order of creation
 	j := &job.Job{
-		ID:         job.NewID(),
+		ID:         id,
 		User:       user,
 		Request:    r,
 		Sync:       choice.Command.Sync,
@@ -162,6 +180,9 @@ func uncertain(id job.ID, err error) error {
 func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	end, expected := s.ends.watch(id)
 	defer s.ends.release(id, end)
+	if !s.Queue.Has(id) && !closed(end.done) && s.Word.Await(id) {
+		s.lookSoon()
+	}
 	if !expected { // it may have ended before anybody watched
 		j, err := s.Store.Job(ctx, id)
 		switch {
@@ -188,8 +209,65 @@ func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	}
 }
 
-// pollEnds is the time between looks at jobs that somebody waits for.
-const pollEnds = time.Second
+const (
+	pollEnds = time.Second // between looks at jobs that somebody waits for
+	// soonEnds is after how long an end is looked for that may have come just before
+	// others heard that it is awaited.
+	soonEnds = 50 * time.Millisecond
+)
+
+// lookSoon makes Serve look once what others were asked has reached them.
+func (s *Service) lookSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+// Look is what other hosts say of jobs that they were asked about: they have ended.
+func (s *Service) Look(ids []job.ID) {
+	s.mu.Lock()
+	s.said = append(s.said, ids...)
+	s.mu.Unlock()
+	select {
+	case s.heard <- struct{}{}:
+	default:
+	}
+}
+
+// publishSaid publishes the ends that others have told of.
+func (s *Service) publishSaid(ctx context.Context) {
+	s.mu.Lock()
+	ids := s.said
+	s.said = nil
+	s.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(readers)
+	for _, id := range ids {
+		if !s.ends.watched(id) {
+			continue
+		}
+		group.Go(func() error {
+			if j, err := s.Store.Job(ctx, id); err == nil && j.Status.Final() {
+				s.ends.publish(j)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// readers is how many jobs are read at once for those who wait.
+const readers = 4
 
 // Serve tells those who wait of ends that Ended is not told of, such as those of
 // jobs that other hosts run, until ctx is done. Then nobody waits any more. It is
@@ -198,12 +276,22 @@ func (s *Service) Serve(ctx context.Context) error {
 	defer close(s.stopped)
 	tick := time.NewTicker(pollEnds)
 	defer tick.Stop()
+	var soon <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			s.lookForEnds(ctx)
+		case <-s.soon:
+			if soon == nil {
+				soon = time.After(soonEnds)
+			}
+		case <-soon:
+			soon = nil
+			s.lookForEnds(ctx)
+		case <-s.heard:
+			s.publishSaid(ctx)
 		}
 	}
 }

@@ -200,7 +200,15 @@ func (q *Queue) publish(c job.Claimed, o job.Outcome) {
 	ended.Status, ended.Error, ended.Result, ended.Outputs, ended.Logs = o.Status, o.Error, o.Result, o.Outputs, o.Logs
 	ended.StartedAt, ended.EndedAt, ended.UpdatedAt = o.StartedAt, o.EndedAt, o.EndedAt
 	q.Ended(&ended)
-	q.Word.Ended(c.Job.ID)
+	q.Word.SayEnded(c.Job.ID)
+}
+
+// Has reports whether an attempt of a job runs here.
+func (q *Queue) Has(id job.ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.running[id]
+	return a != nil && a.begun
 }
 
 // stop asks an attempt that runs here to end.

@@ -6,15 +6,44 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// retryable returns a job that another host may run when this one is lost.
+// other is another host of the store.
+type other struct {
+	f     *fixture
+	id    string
+	epoch int64
+}
+
+func (f *fixture) join(id string, lease time.Duration) other {
+	f.t.Helper()
+	epoch, err := f.store.RegisterHost(f.t.Context(), store.Host{ID: id}, lease)
+	if err == nil {
+		err = f.store.SetCommands(f.t.Context(), id, []string{"command"})
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return other{f, id, epoch}
+}
+
+// has gives the host a job.
+func (o other) has(j *job.Job) {
+	o.f.t.Helper()
+	lease, err := o.f.store.Submit(o.f.t.Context(), store.Submission{Job: j, Host: o.id, Epoch: o.epoch, Claim: true})
+	if err != nil || lease == nil {
+		o.f.t.Fatalf("the other host got lease %v and error %v", lease, err)
+	}
+}
+
+// retryable returns a job that another host may run when its own is lost.
 func retryable(length string) *job.Job {
-	return &job.Job{ID: job.NewID(), Request: job.Request{Description: length, Retry: &job.Retry{Attempts: 3, On: []job.Class{job.Lost}}}}
+	j := newJob(length)
+	j.Retry = &job.Retry{Attempts: 3, On: []job.Class{job.Lost}}
+	return j
 }
 
 func submitJob(t *testing.T, f *fixture, j *job.Job) job.ID {
@@ -25,125 +54,105 @@ func submitJob(t *testing.T, f *fixture, j *job.Job) job.ID {
 	return j.ID
 }
 
-func away(f *fixture, err error) { f.store.set(func() { f.store.away = err }) }
+func wantSucceeded(t *testing.T, f *fixture, ids ...job.ID) {
+	t.Helper()
+	for _, id := range ids {
+		if got := f.job(id).Status; got != job.Succeeded {
+			t.Errorf("status of %s = %q, want SUCCEEDED", id, got)
+		}
+	}
+}
 
-var unavailable = errs.Errorf(errs.Unavailable, "away")
+var leaseLost = []pluginhost.StopReason{pluginhost.StopLeaseLost}
 
 // A host that cannot renew its right stops what others may run before they may, and
 // nothing else; what it stopped is tried again when nobody took it.
 func TestOnlyRetryableAttemptsStopWithTheRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 3, newMemory())
+		f := serve(t, 3)
 		again := submitJob(t, f, retryable("10m"))
 		once := submit(t, f, "10m")
 		time.Sleep(time.Second) // a heartbeat comes each two seconds: the last one is at 0
-		away(f, unavailable)
+		f.away(true)
 		time.Sleep(6900 * time.Millisecond)
 		if stops := f.runner.stopped(); len(stops) > 0 {
 			t.Errorf("stopped for %v while the right holds, want none", stops)
 		}
 		time.Sleep(200 * time.Millisecond)
-		if stops := f.runner.stopped(); !slices.Equal(stops, []pluginhost.StopReason{pluginhost.StopLeaseLost}) {
+		if stops := f.runner.stopped(); !slices.Equal(stops, leaseLost) {
 			t.Errorf("stopped for %v after the right was over, want one for its lease", stops)
 		}
 		time.Sleep(time.Minute)
-		away(f, nil)
+		f.away(false)
 		time.Sleep(11 * time.Minute)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(f.store.retried, []job.ID{again}) {
-			t.Errorf("retried %v, want %v", f.store.retried, again)
-		}
-		for _, id := range []job.ID{again, once} {
-			if got := f.store.end(id).Status; got != job.Succeeded {
-				t.Errorf("status = %q, want SUCCEEDED", got)
-			}
-		}
+		wantSucceeded(t, f, again, once)
 		if ordinals, _ := f.runner.attempts(); !slices.Equal(ordinals, []int{1, 1, 2}) {
 			t.Errorf("attempts %v ran, want the first of each and one more", ordinals)
 		}
 	})
 }
 
-// began returns how many attempts have begun.
-func (r *timed) began() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.order)
-}
-
-func (r *timed) acks() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.acked
-}
-
-func (r *timed) stopped() []pluginhost.StopReason {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.stops)
-}
-
 // Nothing is begun once the right is over, whatever it waited for, and also when
 // only the machine knows how long it has slept. It is given back, uncounted.
 func TestNothingIsBegunAfterTheRight(t *testing.T) {
-	for name, asleep := range map[string]time.Duration{"the store was away": 0, "the machine has slept": time.Hour} {
+	for name, slept := range map[string]bool{"the store was away": false, "the machine has slept": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := serve(t, 2, newMemory())
+				f := serve(t, 2)
 				time.Sleep(time.Second)
-				f.store.set(func() { f.store.slow = make(chan struct{}) })
-				j := &job.Job{ID: job.NewID(), Request: job.Request{Description: "1s"}}
+				release := f.hold()
+				j := newJob("1s")
 				submitted := make(chan error)
 				go func() { submitted <- f.Submit(t.Context(), j) }()
 				synctest.Wait()
-				away(f, unavailable)
-				if asleep == 0 {
+				f.away(true)
+				if slept {
+					f.asleep.Store(int64(time.Hour))
+				} else {
 					time.Sleep(8 * time.Second)
 				}
-				f.asleep.Store(int64(asleep))
-				f.store.set(func() {
-					close(f.store.slow)
-					f.store.slow, f.store.away = nil, nil
-				})
+				release()
 				if err := <-submitted; err != nil {
 					t.Fatal(err)
 				}
+				f.away(false)
 				synctest.Wait()
-				if n := f.runner.began(); n > 0 || !slices.Equal(f.store.givenBack(), []job.ID{j.ID}) {
-					t.Errorf("%d attempts ran, given back %v; want none, and the job", n, f.store.givenBack())
+				if n := f.runner.began(); n > 0 {
+					t.Errorf("%d attempts began, want none", n)
 				}
 				time.Sleep(10 * time.Second)
 				if err := f.stop(); err != nil {
 					t.Fatal(err)
 				}
-				if got := f.store.end(j.ID).Status; got != job.Succeeded || f.runner.began() != 1 {
-					t.Errorf("status = %q after %d attempts, want SUCCEEDED after one", got, f.runner.began())
+				wantSucceeded(t, f, j.ID)
+				if ordinals, _ := f.runner.attempts(); !slices.Equal(ordinals, []int{1}) {
+					t.Errorf("attempts %v ran, want the first: what was not begun does not count", ordinals)
 				}
 			})
 		})
 	}
 }
 
-func (m *memory) givenBack() []job.ID {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.given)
-}
-
 // A host that was lost and is back stops what was taken from it. A job that comes
 // back to it waits until nothing of it runs any more.
 func TestAttemptsWithoutLeaseAreStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fixtureOf(t, 2, newMemory())
+		f := fixtureOf(t, 2)
 		f.runner.slow = 5 * time.Second
 		f.serve()
 		id := submitJob(t, f, retryable("1m"))
-		synctest.Wait()
-		f.store.set(func() { f.store.take(id) }) // by a reaper
-		time.Sleep(2500 * time.Millisecond)
-		if stops := f.runner.stopped(); !slices.Equal(stops, []pluginhost.StopReason{pluginhost.StopLeaseLost}) {
+		time.Sleep(time.Second)
+		if _, err := f.store.Heartbeat(t.Context(), host, epoch, -time.Second, store.Live); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := f.store.Reap(t.Context(), "other", host, "", time.Hour); err != nil || r.Again != 1 {
+			t.Fatalf("reaped %+v, error %v; want the job", r, err)
+		}
+		time.Sleep(2 * time.Second)
+		if stops := f.runner.stopped(); !slices.Equal(stops, leaseLost) {
 			t.Errorf("stopped for %v, want one for its lease", stops)
 		}
 		if n := f.runner.began(); n != 1 {
@@ -153,11 +162,9 @@ func TestAttemptsWithoutLeaseAreStopped(t *testing.T) {
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if ordinals, _ := f.runner.attempts(); !slices.Equal(ordinals, []int{1, 2}) || f.store.end(id).Status != job.Succeeded {
-			t.Errorf("attempts %v ran to %q, want two to SUCCEEDED", ordinals, f.store.end(id).Status)
-		}
-		if f.runner.acks() != 2 {
-			t.Errorf("%d ends were acknowledged, want 2", f.runner.acks())
+		wantSucceeded(t, f, id)
+		if ordinals, _ := f.runner.attempts(); !slices.Equal(ordinals, []int{1, 2}) {
+			t.Errorf("attempts %v ran, want two", ordinals)
 		}
 	})
 }
@@ -166,46 +173,65 @@ func TestAttemptsWithoutLeaseAreStopped(t *testing.T) {
 // itself was away, nobody could renew.
 func TestOnlyAWatchfulHostReaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 2, newMemory())
-		lose := func() *job.Job {
-			j := retryable("1s")
-			f.store.set(func() {
-				f.store.lapsed = map[string][]*job.Job{"other": {j}}
-				f.store.again[j.ID] = 2
-			})
-			return j
-		}
-		reaped := func() int {
-			f.store.mu.Lock()
-			defer f.store.mu.Unlock()
-			return len(f.store.reaped)
-		}
-		first := lose()
+		f := serve(t, 2)
+		first, second := retryable("1s"), retryable("1s")
+		f.join("a", time.Second).has(first)
 		time.Sleep(9 * time.Second)
-		if reaped() > 0 {
-			t.Error("reaped less than a lease time after the start")
+		if got := f.job(first.ID).HostID; got != "a" {
+			t.Errorf("host = %q less than a lease time after the start, want a", got)
 		}
 		time.Sleep(4 * time.Second)
-		if got := f.store.end(first.ID).Status; reaped() != 1 || got != job.Succeeded {
-			t.Errorf("reaped %d times, its job is %q; want once, and it run here", reaped(), got)
+		if got := f.job(first.ID); got.Status != job.Succeeded || got.HostID != host || got.Attempt != 2 {
+			t.Errorf("%s on %q, attempt %d; want it run here as the second", got.Status, got.HostID, got.Attempt)
 		}
-		away(f, unavailable)
+		f.away(true)
 		time.Sleep(time.Minute)
-		away(f, nil)
-		lose()
+		f.join("b", time.Second).has(second)
+		f.away(false)
 		time.Sleep(9 * time.Second)
-		if reaped() != 1 {
-			t.Error("reaped less than a lease time after the store was back")
+		if got := f.job(second.ID).HostID; got != "b" {
+			t.Errorf("host = %q less than a lease time after the store was back, want b", got)
 		}
-		time.Sleep(4 * time.Second)
-		if reaped() != 2 {
-			t.Errorf("reaped %d times, want twice", reaped())
+		time.Sleep(6 * time.Second)
+		wantSucceeded(t, f, second.ID)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// What another host has left is resumed by the same rules, and what may not run
+// twice waits for its owner and then ends.
+func TestJobsOfALostHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 2)
+		gone := f.join("gone", time.Second)
+		saved, once := newJob("1s"), newJob("1s")
+		gone.has(saved)
+		gone.has(once)
+		lease := job.Lease{JobID: saved.ID, Attempt: 1, HostID: "gone", Epoch: gone.epoch}
+		if err := f.store.Checkpoint(t.Context(), lease, &job.Checkpoint{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Second)
+		wantSucceeded(t, f, saved.ID)
+		if ordinals, resumed := f.runner.attempts(); !slices.Equal(ordinals, []int{2}) || !slices.Equal(resumed, []bool{true}) {
+			t.Errorf("attempts %v ran, resumed %v; want the second to resume", ordinals, resumed)
+		}
+		if got := f.job(once.ID).Status; got != job.Accepted {
+			t.Errorf("status = %q, want it to wait for its owner", got)
+		}
+		time.Sleep(15*time.Minute + 5*time.Second)
+		if got := f.job(once.ID); got.Status != job.Failed || got.Error.Class != job.Lost {
+			t.Errorf("%s with error %+v, want it failed as lost", got.Status, got.Error)
 		}
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if f.calls == 0 {
-			t.Error("nobody was told that the jobs of the lost host wait")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.calls == 0 || !slices.Contains(f.told, once.ID) {
+			t.Errorf("others were told %d times that jobs wait, and of the ends of %v; want both", f.calls, f.told)
 		}
 	})
 }
@@ -213,71 +239,66 @@ func TestOnlyAWatchfulHostReaps(t *testing.T) {
 // A host says that it drains, and that it has stopped.
 func TestStatesOfAHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 1, newMemory())
+		f := serve(t, 1)
 		submit(t, f, "5s")
-		state := func() store.HostState {
+		want := func(want store.HostState) {
+			t.Helper()
 			synctest.Wait()
-			f.store.mu.Lock()
-			defer f.store.mu.Unlock()
-			return f.store.state
+			hosts, _, err := f.store.Hosts(t.Context())
+			if err != nil || len(hosts) != 1 || hosts[0].State != want {
+				t.Errorf("hosts = %+v, error %v; want this one %s", hosts, err, want)
+			}
 		}
-		if got := state(); got != store.Live {
-			t.Errorf("state = %q, want live", got)
-		}
+		want(store.Live)
 		f.cancel()
-		if got := state(); got != store.Draining {
-			t.Errorf("state = %q, want draining at once", got)
-		}
+		want(store.Draining)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if got := state(); got != store.Stopped {
-			t.Errorf("state = %q, want stopped", got)
-		}
+		want(store.Stopped)
 	})
-}
-
-// saw reads what the fixture was told.
-func (f *fixture) saw(read func() any) any {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return read()
 }
 
 // What other hosts say is heeded at once, and they are told what they wait for.
 func TestWordOfOtherHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 1, newMemory())
+		f := serve(t, 1)
 		id := submit(t, f, "1h")
 		time.Sleep(time.Second)
 		if _, err := f.store.Cancel(t.Context(), id, "bob"); err != nil {
 			t.Fatal(err)
 		}
-		f.Queue.CancelAsked()
+		f.CancelAsked()
 		synctest.Wait()
-		if got := f.store.end(id).Status; got != job.Canceled {
+		if got := f.job(id).Status; got != job.Canceled {
 			t.Errorf("status = %q, want CANCELED at once", got)
 		}
-		if told := f.saw(func() any { return slices.Clone(f.told) }); !slices.Contains(told.([]job.ID), id) {
-			t.Errorf("told of the ends of %v, want %v among them", told, id)
+		theirs := newJob("1s")
+		o := f.join("other", time.Hour)
+		if _, err := f.store.Submit(t.Context(), store.Submission{Job: theirs, Host: o.id, Epoch: o.epoch}); err != nil {
+			t.Fatal(err)
 		}
-		theirs := &job.Job{ID: job.NewID(), Request: job.Request{Description: "1s"}}
-		f.store.set(func() { f.store.waiting = append(f.store.waiting, theirs) })
-		f.Queue.WorkWaits()
+		f.WorkWaits()
 		synctest.Wait()
 		if n := f.runner.began(); n != 2 {
 			t.Errorf("%d attempts began, want the job of another host to begin at once", n)
 		}
-		waiting := submit(t, f, "1s")
-		if calls := f.saw(func() any { return f.calls }); calls != 1 {
-			t.Errorf("others were told %d times that a job waits, want once", calls)
+		submit(t, f, "1s") // there is no slot for it
+		running := newJob("1h")
+		if claimed, err := f.store.Claim(t.Context(), store.Claim{Host: o.id, Epoch: o.epoch, Most: 1}); err != nil || len(claimed) != 1 {
+			t.Fatalf("the other host claimed %v, error %v", claimed, err)
 		}
-		f.store.set(func() { f.store.leasedTo = map[job.ID]string{waiting: "other"} })
-		if _, err := f.Cancel(t.Context(), waiting, "bob", pluginhost.StopUser); err != nil || !slices.Equal(f.cancels, []job.ID{waiting}) {
-			t.Errorf("Cancel of another host's job: error %v, told of %v; want %v", err, f.cancels, waiting)
+		o.has(running)
+		if status, err := f.Cancel(t.Context(), running.ID, "bob", pluginhost.StopUser); err != nil || status != job.Canceling {
+			t.Errorf("Cancel = %v, %v, want CANCELING", status, err)
 		}
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.calls != 1 || !slices.Contains(f.told, id) || !slices.Equal(f.cancels, []job.ID{running.ID}) {
+			t.Errorf("others were told %d times that a job waits, of the ends of %v, of cancels of %v; want once, the first job, and theirs", f.calls, f.told, f.cancels)
 		}
 	})
 }

@@ -66,9 +66,9 @@ type Runner interface {
 
 // Word tells other hosts what they would find out by themselves only later.
 type Word interface {
-	WorkWaits()                         // a job waits that a free host may claim
-	CancelAsked(host string, id job.ID) // the host is to stop a job
-	Ended(ids ...job.ID)                // jobs have ended
+	SayWorkWaits()                         // a job waits that a free host may claim
+	SayCancelAsked(host string, id job.ID) // the host is to stop a job
+	SayEnded(ids ...job.ID)                // jobs have ended
 }
 
 // Config is what a queue needs.
@@ -169,9 +169,9 @@ func New(c Config) *Queue {
 // nobody is the word of a host without others.
 type nobody struct{}
 
-func (nobody) WorkWaits()                 {}
-func (nobody) CancelAsked(string, job.ID) {}
-func (nobody) Ended(...job.ID)            {}
+func (nobody) SayWorkWaits()                 {}
+func (nobody) SayCancelAsked(string, job.ID) {}
+func (nobody) SayEnded(...job.ID)            {}
 
 // Submit records a job. It runs at once when a slot is free and nothing older
 // waits; else it waits. When Submit returns without an error, the job is
@@ -214,7 +214,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 // cannot.
 func (q *Queue) waits(can bool) {
 	if !can || !q.slots.some() {
-		q.Word.WorkWaits()
+		q.Word.SayWorkWaits()
 	}
 	if can {
 		q.backlog.Store(true)
@@ -254,11 +254,11 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID, by string, reason pluginh
 	}
 	switch {
 	case c.Status != job.Canceling:
-		q.Word.Ended(id) // it may be by this
+		q.Word.SayEnded(id) // it may be by this
 	case c.Host == q.Host:
 		q.stop(id, &pluginhost.Stop{Reason: reason, Message: canceledBy(by, reason), Grace: q.Grace})
 	default:
-		q.Word.CancelAsked(c.Host, id)
+		q.Word.SayCancelAsked(c.Host, id)
 	}
 	return c.Status, nil
 }

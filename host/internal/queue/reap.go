@@ -54,7 +54,7 @@ func (q *Queue) reapHost(ctx context.Context, host string) {
 		name = r.Host
 		again += r.Again
 		ended += len(r.Ended)
-		q.Word.Ended(r.Ended...)
+		q.Word.SayEnded(r.Ended...)
 		if after = r.Next; after == "" {
 			break
 		}
@@ -66,6 +66,6 @@ func (q *Queue) reapHost(ctx context.Context, host string) {
 	if again > 0 {
 		q.backlog.Store(true)
 		q.look()
-		q.Word.WorkWaits()
+		q.Word.SayWorkWaits()
 	}
 }

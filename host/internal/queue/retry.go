@@ -9,9 +9,6 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
-// mostBackoff bounds the time between two attempts of a job.
-const mostBackoff = 10 * time.Minute
-
 // retryAt returns when another attempt of a job is to follow; false when none is.
 func retryAt(c job.Claimed, o job.Outcome, now time.Time) (time.Time, bool) {
 	if o.Status == job.Succeeded || o.Status == job.Canceled || !c.Job.Retry.After(o.Error, c.Retries) {
@@ -34,12 +31,12 @@ func retryAt(c job.Claimed, o job.Outcome, now time.Time) (time.Time, bool) {
 func backoff(base time.Duration, retries int) time.Duration {
 	most := base
 	for range retries {
-		if most >= mostBackoff {
+		if most >= job.MaxBackoff {
 			break
 		}
 		most *= 2
 	}
-	most = min(most, mostBackoff)
+	most = min(most, job.MaxBackoff)
 	if most <= 0 {
 		return 0
 	}

@@ -12,6 +12,20 @@ import (
 // field is a text that a database is to keep, with its name.
 type field struct{ name, text string }
 
+// maxIndexed is the length of the longest text that jobs are found by, bytes:
+// PostgreSQL's indexes take little more than twice of it.
+const maxIndexed = 1000
+
+// checkIndexed refuses text that no index can have.
+func checkIndexed(fields ...field) error {
+	for _, f := range fields {
+		if len(f.text) > maxIndexed {
+			return errs.Errorf(errs.Invalid, "%s is longer than %d bytes", f.name, maxIndexed)
+		}
+	}
+	return checkText(fields...)
+}
+
 // checkText refuses text that PostgreSQL cannot keep, on either database.
 func checkText(fields ...field) error {
 	for _, f := range fields {
@@ -50,16 +64,22 @@ func checkJob(j *job.Job) error {
 	if err := checkJSON("resolution", j.Resolution); err != nil {
 		return err
 	}
-	fields := []field{
+	indexed := []field{
 		{"user", j.User},
 		{"name", j.Name},
 		{"version", j.Version},
-		{"description", j.Description},
 		{"command id", j.Pair.CommandID},
 		{"command name", j.Pair.CommandName},
 		{"cluster id", j.Pair.ClusterID},
 		{"cluster name", j.Pair.ClusterName},
 	}
+	for _, t := range j.Tags {
+		indexed = append(indexed, field{"tags", t})
+	}
+	if err := checkIndexed(indexed...); err != nil {
+		return err
+	}
+	fields := []field{{"description", j.Description}}
 	for _, t := range j.CommandCriteria {
 		fields = append(fields, field{"command criteria", t})
 	}
@@ -67,9 +87,6 @@ func checkJob(j *job.Job) error {
 		for _, t := range set {
 			fields = append(fields, field{"cluster criteria", t})
 		}
-	}
-	for _, t := range j.Tags {
-		fields = append(fields, field{"tags", t})
 	}
 	return checkText(fields...)
 }

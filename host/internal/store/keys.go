@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,17 +80,13 @@ func keyed(ctx context.Context, tx transaction, j *job.Job, k Key) (earlier job.
 	if err != nil {
 		return "", err
 	}
-	n, err := affected(ctx, tx, `
+	var digest []byte
+	err = insertOr(ctx, tx, `
 		INSERT INTO idempotency (username, key, job_id, digest, expires_at)
 		VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT DO NOTHING`, j.User, k.Text, string(j.ID), notNil(k.Digest), at.Add(keyTime))
-	if err != nil || n > 0 {
-		return "", err
-	}
-	var digest []byte
-	err = tx.QueryRowContext(ctx, "SELECT job_id, digest FROM idempotency WHERE username = $1 AND key = $2", j.User, k.Text).
-		Scan((*string)(&earlier), &digest)
-	if err == nil && !bytes.Equal(digest, k.Digest) {
+		ON CONFLICT DO NOTHING`, []any{j.User, k.Text, string(j.ID), notNil(k.Digest), at.Add(keyTime)},
+		"SELECT job_id, digest FROM idempotency WHERE username = $1 AND key = $2", (*string)(&earlier), &digest)
+	if err == nil && earlier != "" && !bytes.Equal(digest, k.Digest) {
 		return "", &errs.Error{
 			Kind:    errs.Conflict,
 			Message: fmt.Sprintf("the Idempotency-Key %.80q was given to another request, of job %s; use a new key for a new request", k.Text, earlier),
@@ -99,16 +97,13 @@ func keyed(ctx context.Context, tx transaction, j *job.Job, k Key) (earlier job.
 }
 
 func insertUnique(ctx context.Context, tx transaction, j *job.Job) error {
-	n, err := affected(ctx, tx, `
+	var holder job.ID
+	err := insertOr(ctx, tx, `
 		INSERT INTO job_unique (username, key, job_id)
 		VALUES ($1, $2, $3)
-		ON CONFLICT DO NOTHING`, j.User, j.UniqueKey, string(j.ID))
-	if err != nil || n > 0 {
-		return err
-	}
-	var holder job.ID
-	err = tx.QueryRowContext(ctx, "SELECT job_id FROM job_unique WHERE username = $1 AND key = $2", j.User, j.UniqueKey).Scan((*string)(&holder))
-	if err != nil {
+		ON CONFLICT DO NOTHING`, []any{j.User, j.UniqueKey, string(j.ID)},
+		"SELECT job_id FROM job_unique WHERE username = $1 AND key = $2", (*string)(&holder))
+	if err != nil || holder == "" {
 		return err
 	}
 	return &errs.Error{
@@ -116,6 +111,22 @@ func insertUnique(ctx context.Context, tx transaction, j *job.Job) error {
 		Message: fmt.Sprintf("job %s has the unique_key %.80q and has not ended; wait for its end, or cancel it", holder, j.UniqueKey),
 		ID:      string(holder),
 	}
+}
+
+// insertOr inserts a row for a user and a key, the first two arguments, or reads the
+// one that is there already into found. That one may go while we look: then we try
+// again, and each look sees what was committed before it.
+func insertOr(ctx context.Context, tx transaction, insert string, args []any, read string, found ...any) error {
+	const looks = 10
+	for range looks {
+		if n, err := affected(ctx, tx, insert, args...); err != nil || n > 0 {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, read, args[:2]...).Scan(found...); !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+	return errs.Errorf(errs.Unavailable, "others take and leave the same key too fast: try again")
 }
 
 // ForgetKeys removes idempotency keys that are not known any more, some at a time,

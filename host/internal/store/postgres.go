@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,10 @@ import (
 // poolSize is how many connections a host has, unless pool_max_conns of the URL
 // says otherwise: submits, ends, claims, heartbeats, and reads.
 const poolSize = 16
+
+// listPool is how many connections more it has for lists: who looks through many
+// jobs takes them from nobody who runs one.
+const listPool = 4
 
 // sidePool is how many it has besides: one listens, one is for heartbeats, one for
 // notices.
@@ -44,6 +49,8 @@ type postgres struct {
 	log     hclog.Logger
 	pool    *pgxpool.Pool
 	db      *sql.DB
+	lists   *pgxpool.Pool
+	listDB  *sql.DB
 	side    *pgxpool.Pool // for what must not wait for other work: heartbeats and notices
 	sideDB  *sql.DB
 	submits combiner[Submission, bool]
@@ -69,6 +76,16 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, parseError(c.URL, err)
 	}
+	lists := config.Copy()
+	lists.MaxConns, lists.MinConns, lists.MinIdleConns = listPool, 0, 0
+	for name, value := range listParams() {
+		lists.ConnConfig.RuntimeParams[name] = value
+	}
+	listing, err := pgxpool.NewWithConfig(ctx, lists)
+	if err != nil {
+		pool.Close()
+		return nil, parseError(c.URL, err)
+	}
 	beside := config.Copy()
 	beside.MaxConns, beside.MinConns = sidePool, 0
 	side, err := pgxpool.NewWithConfig(ctx, beside)
@@ -82,6 +99,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		log:    c.Log,
 		pool:   pool,
 		db:     stdlib.OpenDBFromPool(pool),
+		lists:  listing,
+		listDB: stdlib.OpenDBFromPool(listing),
 		side:   side,
 		sideDB: stdlib.OpenDBFromPool(side),
 	}
@@ -94,14 +113,15 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	return &DB{
 		backend: p,
 		read:    p.db,
+		lists:   p.listDB,
 		text: dialect{
 			lockHost:   lockHost,
 			clock:      "clock_timestamp()",
 			until:      "clock_timestamp() + $3::bigint * interval '1 microsecond'",
 			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			textsOf:    "SELECT value FROM json_array_elements_text(CAST($1 AS json))",
-			hasTags:    "j.tags @> CAST(%s AS jsonb)",
 			keepRow:    "FOR SHARE",
+			byBytes:    ` COLLATE "C"`,
 			skipLocked: "FOR UPDATE SKIP LOCKED",
 		},
 	}, nil
@@ -118,6 +138,19 @@ func connectionParams() map[string]string {
 		"enable_mergejoin":                    "off",
 		"jit":                                 "off",
 		"idle_in_transaction_session_timeout": "15s",
+	}
+}
+
+// listParams are more settings of the connections for lists: where an index has the
+// order of a list, it is to be read in that order, whatever seems to be cheaper. A
+// plan is made once for each text.
+func listParams() map[string]string {
+	return map[string]string{
+		"enable_sort":                     "off",
+		"enable_bitmapscan":               "off",
+		"max_parallel_workers_per_gather": "0",
+		"plan_cache_mode":                 "force_generic_plan",
+		"statement_timeout":               strconv.Itoa(int(readTimeout / time.Millisecond)),
 	}
 }
 
@@ -160,8 +193,9 @@ func (p *postgres) Kind() string { return "postgres" }
 func (p *postgres) close() error {
 	p.submits.close()
 	p.ends.close()
-	err := errors.Join(p.db.Close(), p.sideDB.Close())
+	err := errors.Join(p.db.Close(), p.listDB.Close(), p.sideDB.Close())
 	p.pool.Close()
+	p.lists.Close()
 	p.side.Close()
 	return err
 }

@@ -159,19 +159,36 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		list(batch, func(s Submission) *time.Time { return toTime(s.Job.Deadline) }),
 		null(func(j *job.Job) *string { return orNull(j.UniqueKey) }),
 	).Query(members(batch))
+	insertTags(batch, work)
+}
+
+// insertTags adds what lists find jobs by their tags with.
+func insertTags(batch []*call[Submission, bool], work *pgx.Batch) {
+	var (
+		tags []string
+		jobs [][16]byte
+	)
+	for _, k := range batch {
+		for _, t := range ownTags(k.in.Job) {
+			tags, jobs = append(tags, t), append(jobs, key(k.in.Job.ID))
+		}
+	}
+	if len(tags) > 0 {
+		work.Queue("INSERT INTO job_tag (tag, job_id) SELECT * FROM unnest($1::text[], $2::uuid[])", tags, jobs)
+	}
 }
 
 // claimsOf returns which members of a batch may be leased, and their hosts,
 // sorted. Behind one that found no free slot the others wait too: they are
-// younger.
+// younger. One that is to start later is in nobody's way.
 func claimsOf(batch []*call[Submission, bool]) (claims []bool, hosts []string) {
 	claims = make([]bool, len(batch))
 	for i, k := range batch {
-		if !k.in.Claim {
-			if k.in.Job.StartAfter.IsZero() {
-				break
-			}
+		if !k.in.Job.StartAfter.IsZero() {
 			continue
+		}
+		if !k.in.Claim {
+			break
 		}
 		claims[i] = true
 		hosts = append(hosts, k.in.Host)

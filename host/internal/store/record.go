@@ -18,5 +18,13 @@ func insertJob(ctx context.Context, tx transaction, j *job.Job) error {
 		toJSON(j.Tags), int64(j.Timeout), j.Pair.CommandID, j.Pair.CommandName, j.Pair.ClusterID, j.Pair.ClusterName, j.Sync,
 		toText(j.Resolution), orNow(j.CreatedAt),
 		j.Priority, encode(j.Retry, j.Retry == nil), toTime(j.StartAfter), toTime(j.Deadline), orNull(j.UniqueKey))
-	return err
+	if err != nil {
+		return err
+	}
+	for _, t := range ownTags(j) {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO job_tag (tag, job_id) VALUES ($1, $2)", t, string(j.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -55,12 +55,12 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	return &DB{
 		backend: s,
 		read:    s.reader,
+		lists:   s.reader,
 		text: dialect{
 			clock:   liteClock,
 			until:   liteClock + " + $3",
 			idsOf:   "SELECT value FROM json_each($1)",
 			textsOf: "SELECT value FROM json_each($1)",
-			hasTags: "NOT EXISTS (SELECT 1 FROM json_each(%s) want WHERE want.value NOT IN (SELECT value FROM json_each(COALESCE(j.tags, '[]'))))",
 		},
 	}, nil
 }

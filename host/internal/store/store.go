@@ -53,9 +53,10 @@ const (
 // a method has returned without error is durable.
 type DB struct {
 	backend
-	read *sql.DB
-	text dialect
-	shut sync.Once
+	read  *sql.DB
+	lists *sql.DB // for lists of jobs
+	text  dialect
+	shut  sync.Once
 }
 
 // backend is what the two databases do in ways of their own: the statements that
@@ -94,7 +95,7 @@ type dialect struct {
 	until      string // that and $3 microseconds
 	idsOf      string // the ids in the JSON list $1
 	textsOf    string // the texts in the JSON list $1
-	hasTags    string // true when the JSON list j.tags has every member of %s
+	byBytes    string // behind a column: has text compared by its bytes; "": it is
 	skipLocked string // keeps the rows that a SELECT reads, but passes over those that others keep; "": needless
 	keepRow    string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }

@@ -40,7 +40,7 @@ func (h host) reap(t testing.TB, lostAfter time.Duration) (all store.Reaped) {
 	}
 }
 
-func lapsed(t *testing.T, db *store.DB, self string) []string {
+func lapsed(t *testing.T, db Store, self string) []string {
 	t.Helper()
 	hosts, err := db.Lapsed(t.Context(), self)
 	if err != nil {
@@ -56,7 +56,7 @@ func retryable(minute int) *job.Job {
 	return j
 }
 
-func testHeartbeat(t *testing.T, db *store.DB) {
+func testHeartbeat(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	before, err := db.Clock(t.Context())
 	if err != nil {
@@ -86,7 +86,7 @@ func testHeartbeat(t *testing.T, db *store.DB) {
 	}
 }
 
-func testReap(t *testing.T, db *store.DB) {
+func testReap(t *testing.T, db Store) {
 	h, other := register(t, db, "a"), register(t, db, "b")
 	begun, accepted := h.lease(t, retryable(0)), h.lease(t, retryable(1))
 	canceled := h.lease(t, retryable(2))
@@ -129,7 +129,7 @@ func testReap(t *testing.T, db *store.DB) {
 	}
 }
 
-func testReapResume(t *testing.T, db *store.DB) {
+func testReapResume(t *testing.T, db Store) {
 	h, other := register(t, db, "a"), register(t, db, "b")
 	saved, canceled := h.lease(t, newJob(0)), h.lease(t, newJob(1))
 	kept := &job.Checkpoint{Attempt: 1, Format: 3, Data: []byte("query 7"), Outputs: []job.Output{{Key: "Link", Value: "x", Kind: "link"}}}
@@ -159,7 +159,7 @@ func testReapResume(t *testing.T, db *store.DB) {
 	wantStatus(t, db, canceled.JobID, job.Canceled)
 }
 
-func testOwnerGone(t *testing.T, db *store.DB) {
+func testOwnerGone(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	running, late, unique := h.lease(t, newJob(0)), h.lease(t, newJob(1)), newJob(2)
 	unique.UniqueKey = "daily"
@@ -189,7 +189,7 @@ func testOwnerGone(t *testing.T, db *store.DB) {
 	wantError(t, "end after the end", db.End(t.Context(), ended(running, job.Succeeded)), store.ErrLeaseLost)
 }
 
-func testBack(t *testing.T, db *store.DB) {
+func testBack(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	gone, kept := h.lease(t, retryable(0)), h.lease(t, newJob(1))
 	h.lapse(t)
@@ -207,7 +207,7 @@ func testBack(t *testing.T, db *store.DB) {
 	}
 }
 
-func testReapSteps(t *testing.T, db *store.DB) {
+func testReapSteps(t *testing.T, db Store) {
 	h, other := register(t, db, "a"), register(t, db, "b")
 	const jobs = 250
 	for minute := range jobs {
@@ -228,7 +228,7 @@ func testReapSteps(t *testing.T, db *store.DB) {
 
 // testReapRace has a host claim, end and come back while two others reap it: each
 // job ends once, or has one lease, or waits.
-func testReapRace(t *testing.T, db *store.DB) {
+func testReapRace(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	const jobs = 60
 	var all []job.ID
@@ -295,7 +295,7 @@ func testReapRace(t *testing.T, db *store.DB) {
 	}
 }
 
-func testStopped(t *testing.T, db *store.DB) {
+func testStopped(t *testing.T, db Store) {
 	idle, busy := register(t, db, "a"), register(t, db, "b")
 	l := busy.lease(t, retryable(0))
 	for _, h := range []host{idle, busy} {
@@ -332,7 +332,7 @@ func testStopped(t *testing.T, db *store.DB) {
 	}
 }
 
-func peersOf(t *testing.T, db *store.DB, self string) []store.Peer {
+func peersOf(t *testing.T, db Store, self string) []store.Peer {
 	t.Helper()
 	peers, err := db.Peers(t.Context(), self)
 	if err != nil {
@@ -341,7 +341,7 @@ func peersOf(t *testing.T, db *store.DB, self string) []store.Peer {
 	return peers
 }
 
-func testHosts(t *testing.T, db *store.DB) {
+func testHosts(t *testing.T, db Store) {
 	a, b, c := register(t, db, "a"), register(t, db, "b"), register(t, db, "c")
 	plugins := map[string][]string{"ping": {"0.1.0", "0.2.0"}}
 	if err := db.SetPlugins(t.Context(), a.id, "r1", plugins); err != nil {
@@ -372,7 +372,7 @@ func testHosts(t *testing.T, db *store.DB) {
 	}
 }
 
-func testTakeCleanups(t *testing.T, db *store.DB) {
+func testTakeCleanups(t *testing.T, db Store) {
 	h, able, other := register(t, db, "a"), register(t, db, "b"), register(t, db, "c")
 	if err := db.SetCommands(t.Context(), other.id, nil); err != nil {
 		t.Fatal(err)
@@ -402,8 +402,8 @@ func testTakeCleanups(t *testing.T, db *store.DB) {
 	}
 }
 
-func testNotices(t *testing.T, db *store.DB) {
-	if db.Kind() == "sqlite" {
+func testNotices(t *testing.T, db Store) {
+	if d, ok := db.(*store.DB); ok && d.Kind() == "sqlite" { // one host has it
 		if err := db.Notify(t.Context(), store.Notice{Kind: store.WorkWaits, From: "a"}); err != nil {
 			t.Errorf("notify: %v", err)
 		}

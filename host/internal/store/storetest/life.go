@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -16,7 +18,7 @@ import (
 
 // testTransitions brings a job into each state that a transition starts from, by
 // the shortest way, and makes the transition.
-func testTransitions(t *testing.T, db *store.DB) {
+func testTransitions(t *testing.T, db Store) {
 	for _, tr := range job.Transitions() {
 		t.Run(string(tr.From)+" to "+string(tr.To), func(t *testing.T) {
 			h := register(t, db, "transitions")
@@ -51,7 +53,7 @@ func testTransitions(t *testing.T, db *store.DB) {
 	}
 }
 
-func reach(t *testing.T, db *store.DB, l job.Lease, state job.Status) {
+func reach(t *testing.T, db Store, l job.Lease, state job.Status) {
 	t.Helper()
 	switch state {
 	case job.Running:
@@ -123,7 +125,7 @@ func full() (*job.Job, job.Outcome) {
 	}
 }
 
-func testFullRecord(t *testing.T, db *store.DB) {
+func testFullRecord(t *testing.T, db Store) {
 	h := register(t, db, "full")
 	j, o := full()
 	l := h.lease(t, j)
@@ -158,7 +160,7 @@ func testFullRecord(t *testing.T, db *store.DB) {
 	wantSame(t, "result", got.Result, e.Result)
 }
 
-func testOddValues(t *testing.T, db *store.DB) {
+func testOddValues(t *testing.T, db Store) {
 	h := register(t, db, "odd")
 	big := json.RawMessage(`{"text":"` + strings.Repeat("x", 128<<10) + `"}`)
 	for name, odd := range map[string]func(*job.Job){
@@ -171,10 +173,16 @@ func testOddValues(t *testing.T, db *store.DB) {
 		"a context as it was written": func(j *job.Job) {
 			j.Context = json.RawMessage(`{ "b":1.0, "a":1e400, "a":"\u0000\ud800", "n":123456789012345678901234567890 }`)
 		},
-		"SQL":              func(j *job.Job) { j.Name = `'); DROP TABLE job; -- $1 ? :x @y` },
-		"a long name":      func(j *job.Job) { j.Name = strings.Repeat("n", 1<<16) },
-		"an old time":      func(j *job.Job) { j.CreatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC) },
-		"an empty context": func(j *job.Job) { j.Context = json.RawMessage(`{}`) },
+		"SQL": func(j *job.Job) { j.Name = `'); DROP TABLE job; -- $1 ? :x @y` },
+		"long words": func(j *job.Job) {
+			long := make([]byte, 500) // that nothing can make shorter
+			_, _ = rand.Read(long)
+			j.Name = hex.EncodeToString(long)
+			j.User, j.Pair.CommandID, j.Pair.ClusterName, j.Tags = j.Name, j.Name, j.Name, tag.Set{j.Name}
+		},
+		"a long description": func(j *job.Job) { j.Description = strings.Repeat("n", 1<<16) },
+		"an old time":        func(j *job.Job) { j.CreatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999999000, time.UTC) },
+		"an empty context":   func(j *job.Job) { j.Context = json.RawMessage(`{}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := newJob(0)
@@ -206,11 +214,13 @@ func testOddValues(t *testing.T, db *store.DB) {
 	})
 }
 
-func testBadValues(t *testing.T, db *store.DB) {
+func testBadValues(t *testing.T, db Store) {
 	h := register(t, db, "bad")
 	for name, bad := range map[string]func(*job.Job){
 		"id that is none":         func(j *job.Job) { j.ID = "1" },
 		"id in upper case":        func(j *job.Job) { j.ID = job.ID(strings.ToUpper(string(j.ID))) },
+		"name too long to find":   func(j *job.Job) { j.Name = strings.Repeat("n", 1001) },
+		"tag too long to find":    func(j *job.Job) { j.Tags = tag.New(strings.Repeat("t", 1001)) },
 		"NUL in the name":         func(j *job.Job) { j.Name = "a\x00b" },
 		"user not UTF-8":          func(j *job.Job) { j.User = "\xff" },
 		"NUL in a tag":            func(j *job.Job) { j.Tags = tag.Set{"\x00"} },
@@ -241,7 +251,7 @@ func testBadValues(t *testing.T, db *store.DB) {
 	wantStatus(t, db, l.JobID, job.Accepted)
 }
 
-func testUnknown(t *testing.T, db *store.DB) {
+func testUnknown(t *testing.T, db Store) {
 	for _, id := range []job.ID{job.NewID(), "", "x", "../../etc/passwd", "\x00", job.ID(strings.Repeat("0", 10000)), "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8"} {
 		_, err := db.Job(t.Context(), id)
 		wantKind(t, "job", err, errs.NotFound)
@@ -266,7 +276,7 @@ func testUnknown(t *testing.T, db *store.DB) {
 	}
 }
 
-func testRevision(t *testing.T, db *store.DB) {
+func testRevision(t *testing.T, db Store) {
 	for _, content := range [][]byte{[]byte("{}"), []byte("other"), nil} {
 		if err := db.SaveRevision(t.Context(), "rev-1", content); err != nil {
 			t.Errorf("save %q: %v", content, err)
@@ -277,7 +287,7 @@ func testRevision(t *testing.T, db *store.DB) {
 	}
 }
 
-func testEnded(t *testing.T, db *store.DB) {
+func testEnded(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	done, running := h.lease(t, newJob(0)), h.lease(t, newJob(1))
 	waiting, canceled := newJob(2), newJob(3)

@@ -17,7 +17,7 @@ import (
 // model is what the store should hold: each job with its state and lease.
 type model struct {
 	t      *testing.T
-	db     *store.DB
+	db     Store
 	host   string
 	epoch  int64
 	lanes  bool // claims go by lanes
@@ -39,7 +39,7 @@ type modelJob struct {
 
 // testModel makes random histories and compares the store with the model after
 // each step.
-func testModel(t *testing.T, db *store.DB) {
+func testModel(t *testing.T, db Store) {
 	rounds := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		rounds++

@@ -3,6 +3,8 @@
 package storetest
 
 import (
+	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -10,19 +12,43 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
+	"github.com/heimdall-run/heimdall/host/internal/bell"
+	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/presence"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
+	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
+
+// Store is all that the parts of a host ask of a store.
+type Store interface {
+	queue.Store
+	jobs.Store
+	watch.Store
+	presence.Store
+	cleanup.Store
+	retention.Store
+	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
+	RegisterHost(ctx context.Context, h store.Host, ttl time.Duration) (epoch int64, err error)
+	Check(ctx context.Context) error
+	Hosts(ctx context.Context) ([]store.Host, time.Time, error)
+	Clock(ctx context.Context) (time.Time, error)
+	bell.Store
+}
 
 // Run runs the suite. Each call of open gives an empty store, closed by the
 // test's cleanup.
-func Run(t *testing.T, open func(t *testing.T) *store.DB) {
+func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, c := range []struct {
 		name string
-		test func(*testing.T, *store.DB)
+		test func(*testing.T, Store)
 	}{
 		{"every transition happens", testTransitions},
 		{"a full record comes back", testFullRecord},
@@ -67,6 +93,18 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"lists are paged in every order", testPages},
 		{"pages are stable under inserts", testStablePages},
 		{"a revision is kept once", testRevision},
+		{"caps of commands, clusters and users hold", testCaps},
+		{"what caps leave free is used", testCapsAreUsed},
+		{"caps hold however many claim", testCapsRace},
+		{"jobs wait until they are due", testDue},
+		{"waiting jobs end at their deadline", testExpire},
+		{"an attempt is followed by another", testRetry},
+		{"a canceled job is not retried", testRetryCanceled},
+		{"a cancel that races with a retry is heeded", testRetryRace},
+		{"an idempotency key stands for one job", testKeys},
+		{"the same request at once is one job", testSameKey},
+		{"a unique key is held until the end", testUniqueKey},
+		{"holders of a unique key follow each other", testUniqueRace},
 		{"any history agrees with the model", testModel},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -74,17 +112,35 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 			c.test(t, open(t))
 		})
 	}
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, db Store, lanes bool)
+	}{
+		{"priority comes before all", testPriority},
+		{"users take turns", testTurns},
+		{"users take turns also in a batch", testTurnsOfBatch},
+		{"what a host cannot run is in nobody's way", testForeign},
+		{"a host whose lease is over gets nothing", testNotLive},
+		{"jobs given back are soon claimed again", testGiveBackTurn},
+	} {
+		for lanes, name := range map[bool]string{false: c.name, true: c.name + ", by lanes"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c.test(t, open(t), lanes)
+			})
+		}
+	}
 }
 
 // host is a registered host.
 type host struct {
-	db    *store.DB
+	db    Store
 	id    string
 	epoch int64
 	lanes bool // it claims by lanes
 }
 
-func register(t testing.TB, db *store.DB, id string) host {
+func register(t testing.TB, db Store, id string) host {
 	t.Helper()
 	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: id, Name: id + ".example"}, time.Hour)
 	if err == nil {
@@ -96,10 +152,12 @@ func register(t testing.TB, db *store.DB, id string) host {
 	return host{db: db, id: id, epoch: epoch}
 }
 
-// newJob returns a job that was created at the given minute of a day.
+// newJob returns a job that was created at the given minute of a day, with an id
+// of that time.
 func newJob(minute int) *job.Job {
+	created := time.Date(2026, 5, 17, 9, 0, 0, 123000000, time.UTC).Add(time.Duration(minute) * time.Minute)
 	return &job.Job{
-		ID:   job.NewID(),
+		ID:   idAt(created),
 		User: "analyst",
 		Request: job.Request{
 			Name:            "report",
@@ -108,8 +166,15 @@ func newJob(minute int) *job.Job {
 			CommandCriteria: tag.New("type:ping"),
 		},
 		Pair:      job.Pair{CommandID: "ping-1", CommandName: "ping", ClusterID: "local-1", ClusterName: "local"},
-		CreatedAt: time.Date(2026, 5, 17, 9, 0, 0, 123456000, time.UTC).Add(time.Duration(minute) * time.Minute),
+		CreatedAt: created,
 	}
+}
+
+// idAt returns an id as job.NewID makes it at a full millisecond.
+func idAt(t time.Time) job.ID {
+	id := uuid.New()
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16|7<<12)
+	return job.ID(id.String())
 }
 
 // submit records a job that waits, unless the host is free.
@@ -150,14 +215,14 @@ func ended(l job.Lease, status job.Status) job.End {
 	return e
 }
 
-func end(t testing.TB, db *store.DB, e job.End) {
+func end(t testing.TB, db Store, e job.End) {
 	t.Helper()
 	if err := db.End(t.Context(), e); err != nil {
 		t.Fatalf("end %s: %v", e.JobID, err)
 	}
 }
 
-func get(t testing.TB, db *store.DB, id job.ID) *job.Job {
+func get(t testing.TB, db Store, id job.ID) *job.Job {
 	t.Helper()
 	j, err := db.Job(t.Context(), id)
 	if err != nil {
@@ -166,7 +231,7 @@ func get(t testing.TB, db *store.DB, id job.ID) *job.Job {
 	return j
 }
 
-func wantStatus(t testing.TB, db *store.DB, id job.ID, want job.Status) {
+func wantStatus(t testing.TB, db Store, id job.ID, want job.Status) {
 	t.Helper()
 	if got := get(t, db, id).Status; got != want {
 		t.Errorf("status of %s: got %s, want %s", id, got, want)
