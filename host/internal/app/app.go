@@ -225,12 +225,16 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Drain:     c.Queue.ShutdownGrace,
 		Grace:     c.Queue.CancelGrace,
 		Hurry:     h.Hurry,
-		Renew:     h.plugins.Renew,
-		Resumed:   h.plugins.Disown,
-		Ended:     h.jobs.Ended,
-		Remains:   h.cleaner.Wake,
-		Fenced:    h.cleaner.End,
-		Log:       h.log.Named("queue"),
+
+		MaxWaiting:        c.Queue.MaxWaiting,
+		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
+
+		Renew:   h.plugins.Renew,
+		Resumed: h.plugins.Disown,
+		Ended:   h.jobs.Ended,
+		Remains: h.cleaner.Wake,
+		Fenced:  h.cleaner.End,
+		Log:     h.log.Named("queue"),
 	})
 	h.retention = retention.New(retention.Config{
 		Store:     h.store,

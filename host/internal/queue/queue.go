@@ -35,6 +35,7 @@ type Store interface {
 	ForgetHosts(ctx context.Context) (int64, error)
 	SubmitKeyed(ctx context.Context, s store.Submission, k store.Key) (job.ID, error)
 	MustUseLanes(ctx context.Context, host string) (bool, error)
+	Backlog(ctx context.Context) (map[string]int, error)
 	Due(ctx context.Context) (int, error)
 	NextDue(ctx context.Context) (time.Duration, bool, error)
 	Expire(ctx context.Context) ([]job.ID, error)
@@ -87,12 +88,16 @@ type Config struct {
 	Clock func() time.Duration
 	// CanRun reports whether this host can run a job; nil: any.
 	CanRun func(j *job.Job) bool
-	Slots  int                                       // attempts that run at once
-	Drain  time.Duration                             // that running attempts are given when the queue stops
-	Hurry  <-chan struct{}                           // closed: they are given no more
-	Grace  time.Duration                             // for an orderly stop of one attempt
-	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
-	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
+	Slots  int             // attempts that run at once
+	Drain  time.Duration   // that running attempts are given when the queue stops
+	Hurry  <-chan struct{} // closed: they are given no more
+	// MaxWaiting is how many jobs may wait, of all users together, and
+	// MaxWaitingPerUser how many of each; more are refused. 0: any number.
+	MaxWaiting        int
+	MaxWaitingPerUser int
+	Grace             time.Duration                             // for an orderly stop of one attempt
+	Renew             func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
+	Ended             func(j *job.Job)                          // is called once the end of a job is recorded
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()
@@ -123,11 +128,12 @@ type Queue struct {
 	starts   *marker
 	doubts   doubts
 	right    right
-	told     chan bool      // plugins are to hear of the last heartbeat, and whether it succeeded
-	asked    chan struct{}  // somebody has asked to cancel jobs of this host
-	seen     chan struct{}  // a heartbeat succeeded
-	astir    chan struct{}  // what this host says of itself has changed
-	compare  chan struct{}  // leases and attempts may disagree
+	told     chan bool     // plugins are to hear of the last heartbeat, and whether it succeeded
+	asked    chan struct{} // somebody has asked to cancel jobs of this host
+	seen     chan struct{} // a heartbeat succeeded
+	astir    chan struct{} // what this host says of itself has changed
+	compare  chan struct{} // leases and attempts may disagree
+	limit    *limit
 	attempts sync.WaitGroup // those that are held
 
 	mu       sync.Mutex
@@ -160,6 +166,7 @@ func New(c Config) *Queue {
 		compare: make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
 		starts:  newMarker(),
+		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
 	}
 	q.right.renewed = make(chan struct{}, 1)
@@ -175,8 +182,11 @@ func (nobody) SayEnded(...job.ID)            {}
 
 // Submit records a job. It runs at once when a slot is free and nothing older
 // waits; else it waits. When Submit returns without an error, the job is
-// durable.
+// durable. It is errs.Limited when too many wait.
 func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
+	if err := q.limit.check(j.User); err != nil {
+		return err
+	}
 	a := q.hold(j.ID)
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
@@ -202,6 +212,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if err != nil {
 		return err
 	}
+	q.limit.add(j.User, 1)
 	if !j.StartAfter.IsZero() {
 		q.later()
 		return nil
@@ -232,14 +243,24 @@ func (q *Queue) WorkWaits() {
 
 // SubmitKeyed records a job whose submission has an idempotency key, or which has a
 // unique key, and returns its id, or that of the job for which the key stands
-// already. The job waits.
+// already. The job waits. It is errs.Limited when too many do.
 func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error) {
+	if err := q.limit.check(j.User); err != nil {
+		return "", err
+	}
 	id, err := q.Store.SubmitKeyed(context.WithoutCancel(ctx), store.Submission{Job: j, Host: q.Host, Epoch: q.Epoch}, k)
 	if errors.Is(err, store.ErrUnknown) && k.Text == "" {
 		q.doubts.add(j.ID) // with a key, the caller can ask again for the same job
 	}
 	if err != nil {
 		return "", err
+	}
+	if id == j.ID {
+		q.limit.add(j.User, 1)
+	}
+	if !j.StartAfter.IsZero() {
+		q.later()
+		return id, nil
 	}
 	q.waits(q.CanRun(j))
 	return id, nil
@@ -286,6 +307,10 @@ func (q *Queue) Serve(ctx context.Context) error {
 			return nil
 		})
 	}
+	group.Go(func() error {
+		q.count(working)
+		return nil
+	})
 	group.Go(func() error {
 		defer stop()
 		claiming, cancel := context.WithCancel(ctx)
@@ -346,6 +371,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.Log.Warn("waiting jobs could not be claimed", "error", err)
 	}
 	q.slots.give(n - len(claimed))
+	q.limit.claimed(claimed)
 	for _, c := range claimed {
 		run := q.start
 		if c.Resume {

@@ -172,24 +172,23 @@ func (o *orphan) settle(ctx context.Context, tx transaction, r *Reaped) error {
 	switch {
 	case o.canceled && (elsewhere || o.over):
 		r.Ended = append(r.Ended, o.JobID)
-		return o.end(ctx, tx, job.Canceled, "canceled by "+o.by+"; host lost, outcome unknown")
+		return o.end(ctx, tx, job.Canceled, job.CanceledWhileLost(o.by, o.name))
 	case o.canceled:
 	case o.checkpoint || elsewhere:
 		r.Again++
 		return o.again(ctx, tx)
 	case o.over:
 		r.Ended = append(r.Ended, o.JobID)
-		return o.end(ctx, tx, job.Failed, fmt.Sprintf("host lost, outcome unknown: %s had the job and did not come back", o.name))
+		return o.end(ctx, tx, job.Failed, job.LostForGood(o.name))
 	}
 	r.Kept++
 	return nil
 }
 
 // take consumes the lease, and returns the end of its attempt.
-func (o *orphan) take(ctx context.Context, tx transaction, status job.Status, why string) (job.End, error) {
+func (o *orphan) take(ctx context.Context, tx transaction, status job.Status, why *job.Error) (job.End, error) {
 	e := job.End{Lease: o.Lease, Outcome: job.Outcome{
-		Status: status, Error: &job.Error{Class: job.Lost, Message: why}, StartedAt: o.startedAt, EndedAt: now(),
-		Remains: "its host was lost: " + o.name,
+		Status: status, Error: why, StartedAt: o.startedAt, EndedAt: now(), Remains: job.RemainsOfLost(o.name),
 	}}
 	e.Epoch = 0 // nobody's: a late end by the owner is no repeat of this one
 	_, err := tx.ExecContext(ctx, "DELETE FROM job_lease WHERE job_id = $1 AND attempt = $2", string(o.JobID), o.Attempt)
@@ -201,7 +200,7 @@ func (o *orphan) take(ctx context.Context, tx transaction, status job.Status, wh
 
 // again lets another host have the job: from its checkpoint, or anew.
 func (o *orphan) again(ctx context.Context, tx transaction) error {
-	e, err := o.take(ctx, tx, job.Failed, fmt.Sprintf("host %s was lost while it had the job", o.name))
+	e, err := o.take(ctx, tx, job.Failed, job.LostWith(o.name))
 	if err != nil {
 		return err
 	}
@@ -215,16 +214,13 @@ func (o *orphan) again(ctx context.Context, tx transaction) error {
 	return requeue(ctx, tx, next, headTurn)
 }
 
-func (o *orphan) end(ctx context.Context, tx transaction, status job.Status, why string) error {
+func (o *orphan) end(ctx context.Context, tx transaction, status job.Status, why *job.Error) error {
 	e, err := o.take(ctx, tx, status, why)
 	if err != nil {
 		return err
 	}
-	if status == job.Canceled {
-		e.Error.Class = job.WasCanceled
-	}
 	if err := dropCheckpoint(ctx, tx, e); err != nil {
 		return err
 	}
-	return endWaiting(ctx, tx, o.JobID, o.Attempt, status, o.by, e.Error)
+	return endWaiting(ctx, tx, o.JobID, o.Attempt, status, o.by, why)
 }

@@ -90,7 +90,7 @@ func (s *Store) Reap(ctx context.Context, self, host string, after job.ID, lostA
 		over := h.LostAt.Before(now().Add(-lostAfter))
 		for _, o := range t.leasesOf(host) {
 			if o.ID > after {
-				t.settle(o, over, &r)
+				t.settle(o, h.Name, over, &r)
 			}
 		}
 		return nil
@@ -99,51 +99,59 @@ func (s *Store) Reap(ctx context.Context, self, host string, after job.ID, lostA
 }
 
 // settle does with the job of a lost host what that cannot do any more.
-func (t *tables) settle(r *record, over bool, done *store.Reaped) {
-	l := r.lease
+func (t *tables) settle(r *record, host string, over bool, done *store.Reaped) {
+	l := *r.lease
 	elsewhere, canceled := r.Retry.RunsElsewhere(l.retries), !l.cancelAt.IsZero()
 	switch {
 	case canceled && (elsewhere || over):
-		t.lose(r, job.Canceled, job.WasCanceled)
 		done.Ended = append(done.Ended, r.ID)
+		t.lose(r, host, job.Canceled, job.CanceledWhileLost(l.cancelBy, host))
 	case canceled:
 		done.Kept++
-	case r.checkpoint != nil:
-		kept := r.checkpoint
-		n := t.lose(r, "", job.Lost)
-		r.checkpoint = kept
-		t.waitAtHead(r, next{attempt: n.attempt + 1, retries: n.retries, resume: true})
+	case r.checkpoint != nil || elsewhere:
 		done.Again++
-	case elsewhere:
-		n := t.lose(r, "", job.Lost)
-		t.waitAtHead(r, next{attempt: n.attempt + 1, retries: n.retries + 1})
-		done.Again++
+		t.again(r, host)
 	case over:
-		t.lose(r, job.Failed, job.Lost)
 		done.Ended = append(done.Ended, r.ID)
+		t.lose(r, host, job.Failed, job.LostForGood(host))
 	default:
 		done.Kept++
 	}
 }
 
-// lose ends the attempt of a lost host, and its job when that has a status.
-func (t *tables) lose(r *record, status job.Status, class job.Class) next {
-	l := *r.lease
-	why := &job.Error{Class: class, Message: "host lost, outcome unknown"}
-	e := job.End{
-		Lease:   job.Lease{JobID: r.ID, Attempt: l.attempt, HostID: l.host},
-		Outcome: job.Outcome{StartedAt: l.startedAt, Remains: "its host was lost"},
-	}
+// again lets another host have the job: from its checkpoint, or anew.
+func (t *tables) again(r *record, host string) {
+	e := t.endOf(r, host, job.Failed, job.LostWith(host))
 	n := t.leave(r)
 	t.tried(r, e)
-	if r.checkpoint == nil || status != "" {
+	follows := next{attempt: n.attempt + 1, retries: n.retries, resume: r.checkpoint != nil}
+	if r.checkpoint == nil {
+		follows.retries++
 		t.leaveRemains(r, e)
 	}
-	if status != "" {
-		r.end = &end{attempt: l.attempt, status: status, cancelBy: l.cancelBy, err: why, at: now()}
-		t.drop(r)
+	t.waitAtHead(r, follows)
+}
+
+// lose ends the job.
+func (t *tables) lose(r *record, host string, status job.Status, why *job.Error) {
+	e := t.endOf(r, host, status, why)
+	by := r.lease.cancelBy
+	t.leave(r)
+	t.tried(r, e)
+	t.leaveRemains(r, e)
+	r.end = &end{attempt: e.Attempt, status: status, cancelBy: by, err: why, at: now()}
+	t.drop(r)
+}
+
+// endOf is the end of an attempt that its host cannot report. It is in nobody's
+// epoch: a late end by the owner is no repeat of it.
+func (t *tables) endOf(r *record, host string, status job.Status, why *job.Error) job.End {
+	return job.End{
+		Lease: job.Lease{JobID: r.ID, Attempt: r.lease.attempt, HostID: r.lease.host},
+		Outcome: job.Outcome{
+			Status: status, Error: why, StartedAt: r.lease.startedAt, EndedAt: now(), Remains: job.RemainsOfLost(host),
+		},
 	}
-	return n
 }
 
 // Peers is that of store.DB.
