@@ -82,7 +82,7 @@ var forTests = []string{
 
 // apart names the programs beside the host: they use it from outside, by its
 // binaries and its HTTP API, and import nothing of it.
-var apart = []string{"internal/demo"}
+var apart = []string{"internal/chaos", "internal/demo"}
 
 // only says who in the host may import what has a single owner. A prefix
 // covers what lies below it.
@@ -90,11 +90,11 @@ var only = map[string][]string{
 	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance", "internal/bench"}, // whose peer is go-plugin's own client
 	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance", "internal/bench"},
 	sdkRoot + "/pluginname":                 {"internal/pluginhost", "internal/conformance", "internal/config", "internal/scaffold", "internal/cli"},
-	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench"},
+	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench", "internal/chaos"},
 	sdkRoot:                                 {"internal/pluginhost"},
 	"github.com/hashicorp/go-plugin":        {"internal/pluginhost", "internal/bench"},
 	"database/sql":                          {"internal/store"},
-	"github.com/jackc/pgx":                  {"internal/store"},
+	"github.com/jackc/pgx":                  {"internal/store", "internal/bench"}, // whose limit is the bare database
 	"github.com/pressly/goose":              {"internal/store"},
 	"modernc.org/sqlite":                    {"internal/store"},
 	"github.com/gorilla/mux":                {"internal/api"},
