@@ -189,14 +189,18 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
-		Store:   h.store,
-		Runner:  h.runner,
-		Host:    h.dir.host,
-		Epoch:   epoch,
-		Slots:   c.Queue.Workers,
-		Drain:   c.Queue.ShutdownGrace,
-		Grace:   c.Queue.CancelGrace,
-		Hurry:   h.Hurry,
+		Store:  h.store,
+		Runner: h.runner,
+		Host:   h.dir.host,
+		Epoch:  epoch,
+		Slots:  c.Queue.Workers,
+		Drain:  c.Queue.ShutdownGrace,
+		Grace:  c.Queue.CancelGrace,
+		Hurry:  h.Hurry,
+
+		MaxWaiting:        c.Queue.MaxWaiting,
+		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
+
 		Renew:   h.plugins.Renew,
 		Resumed: h.plugins.Disown,
 		Ended:   h.jobs.Ended,

@@ -31,6 +31,7 @@ type Store interface {
 	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration) error
 	SubmitKeyed(ctx context.Context, s store.Submission, k store.Key) (job.ID, error)
 	MustUseLanes(ctx context.Context, host string) (bool, error)
+	Backlog(ctx context.Context) (map[string]int, error)
 	Due(ctx context.Context) (int, error)
 	NextDue(ctx context.Context) (time.Duration, bool, error)
 	Expire(ctx context.Context) ([]job.ID, error)
@@ -61,14 +62,18 @@ type Runner interface {
 type Config struct {
 	Store  Store
 	Runner Runner
-	Host   string                                    // id of this host
-	Epoch  int64                                     // of this life of the host
-	Slots  int                                       // attempts that run at once
-	Drain  time.Duration                             // that running attempts are given when the queue stops
-	Hurry  <-chan struct{}                           // closed: they are given no more
-	Grace  time.Duration                             // for an orderly stop of one attempt
-	Renew  func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
-	Ended  func(j *job.Job)                          // is called once the end of a job is recorded
+	Host   string          // id of this host
+	Epoch  int64           // of this life of the host
+	Slots  int             // attempts that run at once
+	Drain  time.Duration   // that running attempts are given when the queue stops
+	Hurry  <-chan struct{} // closed: they are given no more
+	// MaxWaiting is how many jobs may wait, of all users together, and
+	// MaxWaitingPerUser how many of each; more are refused. 0: any number.
+	MaxWaiting        int
+	MaxWaitingPerUser int
+	Grace             time.Duration                             // for an orderly stop of one attempt
+	Renew             func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
+	Ended             func(j *job.Job)                          // is called once the end of a job is recorded
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()
@@ -101,6 +106,7 @@ type Queue struct {
 	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
 	starts   *marker
 	doubts   doubts
+	limit    *limit
 	attempts sync.WaitGroup // those that are held
 
 	mu       sync.Mutex
@@ -117,14 +123,18 @@ func New(c Config) *Queue {
 		due:     make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
 		starts:  newMarker(),
+		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
 	}
 }
 
 // Submit records a job. It runs at once when a slot is free and nothing older
 // waits; else it waits. When Submit returns without an error, the job is
-// durable.
+// durable. It is errs.Limited when too many wait.
 func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
+	if err := q.limit.check(j.User); err != nil {
+		return err
+	}
 	a := q.hold(j.ID)
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
@@ -149,6 +159,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if err != nil {
 		return err
 	}
+	q.limit.add(j.User, 1)
 	if !j.StartAfter.IsZero() {
 		q.later()
 		return nil
@@ -160,14 +171,24 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 
 // SubmitKeyed records a job whose submission has an idempotency key, or which has a
 // unique key, and returns its id, or that of the job for which the key stands
-// already. The job waits.
+// already. The job waits. It is errs.Limited when too many do.
 func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error) {
+	if err := q.limit.check(j.User); err != nil {
+		return "", err
+	}
 	id, err := q.Store.SubmitKeyed(context.WithoutCancel(ctx), store.Submission{Job: j, Host: q.Host, Epoch: q.Epoch}, k)
 	if errors.Is(err, store.ErrUnknown) && k.Text == "" {
 		q.doubts.add(j.ID) // with a key, the caller can ask again for the same job
 	}
 	if err != nil {
 		return "", err
+	}
+	if id == j.ID {
+		q.limit.add(j.User, 1)
+	}
+	if !j.StartAfter.IsZero() {
+		q.later()
+		return id, nil
 	}
 	q.backlog.Store(true)
 	q.look()
@@ -204,6 +225,10 @@ func (q *Queue) Serve(ctx context.Context) error {
 		return err
 	})
 	group.Go(func() error { return q.starts.serve(working, q.Store, q.Log) })
+	group.Go(func() error {
+		q.count(working)
+		return nil
+	})
 	group.Go(func() error {
 		defer stop()
 		claiming, cancel := context.WithCancel(ctx)
@@ -261,6 +286,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.Log.Warn("waiting jobs could not be claimed", "error", err)
 	}
 	q.slots.give(n - len(claimed))
+	q.limit.claimed(claimed)
 	for _, c := range claimed {
 		q.launch(q.hold(c.Job.ID), c) // the queue drains only after the last claim
 	}
