@@ -1,0 +1,114 @@
+// Package sim_test runs the real queues of many hosts on one store in virtual time,
+// while things go wrong: the store is in memory and the plugins are played.
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestSimulation simulates some hours for each of some numbers of hosts.
+// HEIMDALL_TEST_HOURS asks for more, HEIMDALL_TEST_SEED for a history that was
+// found.
+func TestSimulation(t *testing.T) {
+	hours := 2.0
+	if text := os.Getenv("HEIMDALL_TEST_HOURS"); text != "" {
+		var err error
+		if hours, err = strconv.ParseFloat(text, 64); err != nil {
+			t.Fatalf("HEIMDALL_TEST_HOURS=%s: %v", text, err)
+		}
+	}
+	for _, hosts := range []int{1, 3, 8} {
+		seed := rand.Uint64()
+		if text := os.Getenv("HEIMDALL_TEST_SEED"); text != "" {
+			var err error
+			if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+				t.Fatalf("HEIMDALL_TEST_SEED=%s: %v", text, err)
+			}
+		}
+		t.Run(fmt.Sprintf("%d hosts", hosts), func(t *testing.T) { simulate(t, seed, hosts, hours) })
+	}
+}
+
+func simulate(t *testing.T, seed uint64, hosts int, hours float64) {
+	begun := time.Now()
+	var w *world
+	synctest.Test(t, func(t *testing.T) {
+		w = newWorld(t, seed, hosts, hours)
+		w.run(seed)
+	})
+	took := time.Since(begun)
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	starts, acked := 0, 0
+	for _, e := range w.ledger.jobs {
+		starts += e.starts
+		if e.acked {
+			acked++
+		}
+	}
+	total := 0
+	for _, n := range w.ledger.faults {
+		total += n
+	}
+	t.Logf("seed %d: %d hosts, %.1f virtual hours, %d jobs of which %d acknowledged, %d starts, %d faults, %.1f s",
+		seed, hosts, w.lasted.Hours(), len(w.ledger.jobs), acked, starts, total, took.Seconds())
+	for _, kind := range slices.Sorted(maps.Keys(w.ledger.faults)) {
+		t.Logf("    %-16s %d", kind, w.ledger.faults[kind])
+	}
+	for i, what := range w.ledger.wrong {
+		if i == 5 {
+			t.Errorf("and %d more", len(w.ledger.wrong)-i)
+			break
+		}
+		t.Error(what)
+	}
+}
+
+// run lives through the hours, and then looks at what is left.
+func (w *world) run(seed uint64) {
+	begun := time.Now()
+	long := time.Duration(w.hours * float64(time.Hour))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for _, m := range w.machines {
+		go m.watch(ctx)
+	}
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(restEvery):
+				w.look()
+			}
+		}
+	}()
+	every := 25 * time.Second / time.Duration(len(w.machines)) // two thirds of what the slots can take
+	var harm sync.WaitGroup
+	harm.Go(func() { w.harm(time.Minute, long) })
+	w.callers(seed, every, long)
+	harm.Wait()
+	w.calls.Wait()
+	w.rest()
+	w.ledger.settle()
+	w.fill()
+	for _, m := range w.machines {
+		if err := w.lives[m].stop(); err != nil {
+			w.t.Errorf("%s was stopped: %v", m.name, err)
+		}
+	}
+	w.lasted = time.Since(begun)
+}
