@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,7 +51,11 @@ func simulate(t *testing.T, seed uint64, hosts int, hours float64) {
 		w = newWorld(t, seed, hosts, hours)
 		w.run(seed)
 	})
-	took := time.Since(begun)
+	t.Logf("seed %d: %d hosts, %s, %.1f s", seed, hosts, w.figures(), time.Since(begun).Seconds())
+}
+
+// figures says how much was simulated.
+func (w *world) figures() string {
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
 	starts, acked := 0, 0
@@ -60,21 +65,26 @@ func simulate(t *testing.T, seed uint64, hosts int, hours float64) {
 			acked++
 		}
 	}
+	var harm []string
 	total := 0
-	for _, n := range w.ledger.faults {
-		total += n
-	}
-	t.Logf("seed %d: %d hosts, %.1f virtual hours, %d jobs of which %d acknowledged, %d starts, %d faults, %.1f s",
-		seed, hosts, w.lasted.Hours(), len(w.ledger.jobs), acked, starts, total, took.Seconds())
 	for _, kind := range slices.Sorted(maps.Keys(w.ledger.faults)) {
-		t.Logf("    %-16s %d", kind, w.ledger.faults[kind])
+		harm = append(harm, fmt.Sprintf("%s %d", kind, w.ledger.faults[kind]))
+		total += w.ledger.faults[kind]
 	}
+	return fmt.Sprintf("%.1f virtual hours, %d jobs of which %d acknowledged, %d starts, %d faults (%s)",
+		w.lasted.Hours(), len(w.ledger.jobs), acked, starts, total, strings.Join(harm, ", "))
+}
+
+// report says what was wrong.
+func (w *world) report(seed uint64) {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
 	for i, what := range w.ledger.wrong {
-		if i == 5 {
-			t.Errorf("and %d more", len(w.ledger.wrong)-i)
+		if i == 3 {
+			w.t.Errorf("and %d more", len(w.ledger.wrong)-i)
 			break
 		}
-		t.Error(what)
+		w.t.Errorf("seed %d: %s", seed, what)
 	}
 }
 
@@ -105,6 +115,7 @@ func (w *world) run(seed uint64) {
 	w.rest()
 	w.ledger.settle()
 	w.fill()
+	w.report(seed)
 	for _, m := range w.machines {
 		if err := w.lives[m].stop(); err != nil {
 			w.t.Errorf("%s was stopped: %v", m.name, err)
