@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -118,6 +119,7 @@ func (f *fixture) serve() {
 	go func() { served <- f.Serve(ctx) }()
 	f.cancel = cancel
 	f.stop = func() error { cancel(); return <-served }
+	synctest.Wait() // it has adopted what was left
 }
 
 // away lets the store be away, or be back.
