@@ -19,6 +19,8 @@ func faults() []fault {
 		{"host frozen", freeze},
 		{"host frozen", freeze},
 		{"host restarted", restart},
+		{"host cut off", cut},
+		{"host gone for long", gone},
 		{"plugins crashed", crash},
 		{"store away", away},
 		{"answers lost", lose},
@@ -113,6 +115,23 @@ func restart(w *world, m *machine, long time.Duration, _ *rand.Rand) {
 // crash ends about half of what runs in the plugins of a host.
 func crash(_ *world, m *machine, _ time.Duration, r *rand.Rand) {
 	m.crash(func() bool { return r.IntN(2) == 0 })
+}
+
+// cut cuts one host off from the store. It may be gone for as long as others wait for
+// it, and longer.
+func cut(w *world, m *machine, long time.Duration, r *rand.Rand) {
+	if r.IntN(4) == 0 {
+		long += lostAfter
+	}
+	l := w.life(m)
+	l.off.Store(true)
+	time.Sleep(long)
+	l.off.Store(false)
+}
+
+// gone kills a host, which starts again when others wait for it no longer.
+func gone(w *world, m *machine, long time.Duration, r *rand.Rand) {
+	kill(w, m, long+lostAfter, r)
 }
 
 // away cuts all hosts off from the store.

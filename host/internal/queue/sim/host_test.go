@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,6 +30,7 @@ type life struct {
 	hurry  chan struct{}
 	cancel context.CancelFunc
 	served chan error
+	off    atomic.Bool // it is cut off from the store
 
 	mu   sync.Mutex
 	thaw chan struct{} // nil: it is not frozen
@@ -38,8 +39,20 @@ type life struct {
 // errDead is what a killed process would answer, if it could.
 var errDead = errors.New("this host is dead")
 
-// start begins a life of the host of a machine. The store is there, or it waits.
+// start begins a life of the host of a machine. A process that cannot begin ends, and
+// is begun again.
 func (w *world) start(m *machine) *life {
+	for {
+		if l := w.begin(m); l != nil {
+			return l
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// begin begins a life; nil when it ends before it has taken over what the one before
+// has left.
+func (w *world) begin(m *machine) *life {
 	l := &life{
 		machine: m, way: w.store.Link(), faults: w.weather,
 		dead: make(chan struct{}), hurry: make(chan struct{}), served: make(chan error, 1),
@@ -47,29 +60,38 @@ func (w *world) start(m *machine) *life {
 	l.way.Befall(l.befall)
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	for {
-		epoch, err := l.way.RegisterHost(ctx, store.Host{ID: m.name, Name: m.name, Slots: slots}, leaseTime)
-		if err == nil {
-			err = l.way.SetCommands(ctx, m.name, commands())
-		}
-		if err == nil {
-			l.epoch = epoch
-			break
-		}
-		time.Sleep(time.Second)
+	epoch, err := l.way.RegisterHost(ctx, store.Host{ID: m.name, Name: m.name, Slots: slots}, leaseTime)
+	if err == nil {
+		err = l.way.SetCommands(ctx, m.name, commands())
 	}
+	if err != nil {
+		return nil
+	}
+	l.epoch = epoch
 	m.renew(leaseTime * 4 / 5)
+	m.mu.Lock()
+	m.save = func(of job.Lease, c *job.Checkpoint) error { return l.way.Checkpoint(context.Background(), of, c) }
+	m.mu.Unlock()
+	resumed := make(chan struct{})
 	l.queue = queue.New(queue.Config{
-		Store: l.way, Runner: l, Host: m.name, Epoch: l.epoch, Slots: slots,
+		Store: l.way, Runner: l, Spool: l.spooler(), Host: m.name, Epoch: l.epoch, Slots: slots,
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: l.hurry, Log: hclog.NewNullLogger(),
-		Renew:   func(_ int64, validFor time.Duration) { l.renew(validFor) },
-		Ended:   func(*job.Job) {},
-		Remains: func() {},
-		Resumed: func() {},
-		Fenced:  func() {},
+		Renew:    func(_ int64, validFor time.Duration) { l.renew(validFor) },
+		Ended:    func(*job.Job) {},
+		Delayed:  func(job.ID) {},
+		Recorded: func(job.End) {},
+		Remains:  func() {},
+		Resumed:  func() { close(resumed) },
+		Fenced:   func() {},
 	})
 	go func() { l.served <- l.queue.Serve(ctx) }()
-	return l
+	select {
+	case <-resumed:
+		return l
+	case <-l.served:
+		cancel()
+		return nil
+	}
 }
 
 // stop ends the host in good order.
@@ -128,6 +150,9 @@ func (l *life) befall(call string) memstore.Fault {
 		if err := l.awake(); err != nil {
 			return err
 		}
+		if l.off.Load() {
+			return memstore.Away(ctx)
+		}
 		if before != nil {
 			return before(ctx)
 		}
@@ -153,11 +178,6 @@ func (l *life) Run(ctx context.Context, c job.Claimed, started func(time.Time)) 
 	if l.awake() != nil {
 		return nothing()
 	}
-	length, fails, _ := strings.Cut(c.Job.Description, " ")
-	d, err := time.ParseDuration(length)
-	if err != nil {
-		panic(err)
-	}
 	if ctx.Err() != nil {
 		o, detach := stopped(ctx)
 		if detach {
@@ -165,7 +185,7 @@ func (l *life) Run(ctx context.Context, c job.Claimed, started func(time.Time)) 
 		}
 		return o, func() {}
 	}
-	return l.follow(ctx, l.begin(c, work{d, job.Class(fails)}), started)
+	return l.follow(ctx, l.begin(c), started)
 }
 
 func (l *life) follow(ctx context.Context, e *execution, started func(time.Time)) (job.Outcome, func()) {
@@ -201,6 +221,9 @@ func (l *life) Follow(ctx context.Context, c job.Claimed, started func(time.Time
 	if e == nil || l.awake() != nil {
 		return nothing()
 	}
+	l.machine.mu.Lock()
+	e.lease = c.Lease
+	l.machine.mu.Unlock()
 	return l.follow(ctx, e, started)
 }
 
@@ -216,8 +239,10 @@ func (l *life) Recall(c job.Claimed) pluginhost.Fate {
 }
 
 // Lost is the outcome of an attempt that is gone.
-func (l *life) Lost(context.Context, job.Claimed) (job.Outcome, func()) {
-	return failed(job.Lost, "the plugin is gone"), func() {}
+func (l *life) Lost(_ context.Context, c job.Claimed) (job.Outcome, func()) {
+	o := failed(job.Lost, "the plugin is gone")
+	o.Checkpoint, o.Resumable = c.Checkpoint, c.Checkpoint != nil
+	return o, func() {}
 }
 
 // Carry has nothing to hand on.

@@ -17,6 +17,7 @@ type ledger struct {
 	caps   map[string]int // of each command
 	faults map[string]int // by kind
 	wrong  []string
+	ended  func(id job.ID) bool // asks the store
 }
 
 type entry struct {
@@ -31,8 +32,8 @@ type entry struct {
 	history   []string
 }
 
-func newLedger() *ledger {
-	return &ledger{jobs: map[job.ID]*entry{}, live: map[string]int{}, caps: map[string]int{}, faults: map[string]int{}}
+func newLedger(ended func(id job.ID) bool) *ledger {
+	return &ledger{ended: ended, jobs: map[job.ID]*entry{}, live: map[string]int{}, caps: map[string]int{}, faults: map[string]int{}}
 }
 
 // note writes down what happened to a job. The caller holds the lock.
@@ -78,12 +79,14 @@ func (l *ledger) toldCancel(id job.ID, status job.Status) {
 }
 
 // begin is called when an execution begins.
-func (l *ledger) begin(id job.ID, attempt int, where string) {
+func (l *ledger) begin(id job.ID, attempt int, where string, resumes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.jobs[id]
-	e.note("attempt %d begins at %s", attempt, where)
-	e.starts++
+	e.note("attempt %d begins at %s, resuming: %t", attempt, where, resumes)
+	if !resumes {
+		e.starts++
+	}
 	e.live++
 	l.live[e.command]++
 	if e.live > 1 {
@@ -96,7 +99,21 @@ func (l *ledger) begin(id job.ID, attempt int, where string) {
 		l.violate(id, "it was started after its end, %s", e.final.Status)
 	}
 	if most := l.caps[e.command]; most > 0 && l.live[e.command] > most {
-		l.violate(id, "%d of %s run at once, want at most %d", l.live[e.command], e.command, most)
+		l.count(id, most)
+	}
+}
+
+// count looks at what runs of the command of a job. What the store has given up as
+// lost may go on where nobody sees it; no cap counts that.
+func (l *ledger) count(id job.ID, most int) {
+	n := 0
+	for other, e := range l.jobs {
+		if e.command == l.jobs[id].command && e.live > 0 && !l.ended(other) {
+			n++
+		}
+	}
+	if n > most {
+		l.violate(id, "%d of %s run at once, want at most %d", n, l.jobs[id].command, most)
 	}
 }
 

@@ -16,11 +16,13 @@ import (
 type machine struct {
 	name   string
 	ledger *ledger
+	disk   *disk
 
 	mu    sync.Mutex
 	all   map[name]*execution
 	begun map[name]bool
-	until time.Time // when the right of the host to run ends, as the plugins know
+	until time.Time                                  // when the right of the host to run ends, as the plugins know
+	save  func(l job.Lease, c *job.Checkpoint) error // of the life that is up
 }
 
 // name is that of an attempt.
@@ -30,7 +32,7 @@ type name struct {
 }
 
 func newMachine(called string, l *ledger) *machine {
-	return &machine{name: called, ledger: l, all: map[name]*execution{}, begun: map[name]bool{}}
+	return &machine{name: called, ledger: l, disk: newDisk(), all: map[name]*execution{}, begun: map[name]bool{}}
 }
 
 // execution is an attempt in a plugin.
@@ -40,16 +42,35 @@ type execution struct {
 	stop      chan job.Outcome // what it is to end with
 	over      chan struct{}    // closed once outcome is there
 	outcome   job.Outcome
+
+	// Those below are guarded by the lock of the machine.
+	lease job.Lease
+	saved *job.Checkpoint
 }
 
-// work is what a job asks its plugin for, in its context.
+// work is what a job asks its plugin for, in its description.
 type work struct {
 	length time.Duration
 	fails  job.Class // "": it succeeds
+	saves  bool      // a checkpoint, half way
+}
+
+func (w work) String() string { return fmt.Sprintf("%s %q %t", w.length, w.fails, w.saves) }
+
+func workOf(j *job.Job) (w work) {
+	var length string
+	_, err := fmt.Sscanf(j.Description, "%s %q %t", &length, &w.fails, &w.saves)
+	if err == nil {
+		w.length, err = time.ParseDuration(length)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return w
 }
 
 // begin begins an attempt. What its host hears of it is up to that.
-func (m *machine) begin(c job.Claimed, w work) *execution {
+func (m *machine) begin(c job.Claimed) *execution {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := &execution{
@@ -57,24 +78,40 @@ func (m *machine) begin(c job.Claimed, w work) *execution {
 		elsewhere: c.Job.Retry.RunsElsewhere(c.Retries),
 		stop:      make(chan job.Outcome, 1),
 		over:      make(chan struct{}),
+		lease:     c.Lease,
+		saved:     c.Checkpoint,
 	}
 	m.all[e.name], m.begun[e.name] = e, true
-	m.ledger.begin(e.id, e.attempt, m.name)
+	m.ledger.begin(e.id, e.attempt, m.name, c.Resume)
+	w := workOf(c.Job)
+	if c.Resume || w.saves {
+		w.length /= 2 // the other half is done, or comes behind the checkpoint
+	}
+	// What goes on when the right of its host is over must not be resumed elsewhere
+	// meanwhile, so it saves nothing.
+	w.saves = w.saves && !c.Resume && e.elsewhere
 	go m.run(e, w)
 	return e
 }
 
 func (m *machine) run(e *execution, w work) {
-	outcome := job.Outcome{Status: job.Succeeded}
-	if w.fails != "" {
-		outcome = failed(w.fails, "the work has failed")
+	outcome, byItself := e.wait(time.After(w.length))
+	if byItself && w.saves {
+		outcome, byItself = e.wait(m.checkpoint(e))
 	}
-	byItself := true
-	select {
-	case <-time.After(w.length):
-	case outcome = <-e.stop:
-		byItself = false
+	if byItself && w.saves {
+		outcome, byItself = e.wait(time.After(w.length))
 	}
+	if byItself {
+		outcome = job.Outcome{Status: job.Succeeded}
+		if w.fails != "" {
+			outcome = failed(w.fails, "the work has failed")
+		}
+	}
+	m.mu.Lock()
+	outcome.Checkpoint = e.saved
+	outcome.Resumable = outcome.Resumable && e.saved != nil
+	m.mu.Unlock()
 	how := string(outcome.Status)
 	if outcome.Error != nil {
 		how += ", " + outcome.Error.Message
@@ -83,6 +120,35 @@ func (m *machine) run(e *execution, w work) {
 	e.outcome = outcome
 	e.outcome.EndedAt = time.Now()
 	close(e.over)
+}
+
+// wait waits for its own work, unless it is to stop.
+func (e *execution) wait(own <-chan time.Time) (with job.Outcome, byItself bool) {
+	select {
+	case <-own:
+		return with, true
+	case with = <-e.stop:
+		return with, false
+	}
+}
+
+// checkpoint has the host save how far an execution is, and says when that is done.
+// Where it fails the work goes on all the same.
+func (m *machine) checkpoint(e *execution) <-chan time.Time {
+	m.mu.Lock()
+	save, lease := m.save, e.lease
+	m.mu.Unlock()
+	done := make(chan time.Time, 1)
+	go func() {
+		c := &job.Checkpoint{Attempt: e.attempt, Format: 1}
+		if save(lease, c) == nil {
+			m.mu.Lock()
+			e.saved = c
+			m.mu.Unlock()
+		}
+		done <- time.Now()
+	}()
+	return done
 }
 
 func failed(class job.Class, message string) job.Outcome {
@@ -111,7 +177,9 @@ func (m *machine) hostDies() {
 func (m *machine) crash(share func() bool) {
 	for _, e := range m.live() {
 		if share() {
-			e.kill(failed(job.Lost, "its plugin crashed"))
+			o := failed(job.Lost, "its plugin crashed")
+			o.Resumable = true
+			e.kill(o)
 		}
 	}
 }
@@ -173,13 +241,6 @@ func (m *machine) forget(n name) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.all, n)
-}
-
-// mayBegin reports whether the right of the host is not over.
-func (m *machine) mayBegin() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return time.Now().Before(m.until)
 }
 
 // stopped is the outcome of an execution that was asked to stop.

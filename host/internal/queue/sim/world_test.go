@@ -17,8 +17,9 @@ import (
 
 const (
 	leaseTime = 10 * time.Second
+	lostAfter = 15 * time.Minute
 	slots     = 8
-	restEvery = 10 * time.Minute // between looks at all jobs
+	lookTime  = time.Hour // between looks at all jobs
 )
 
 // commands are what every host can run; the first has a cap.
@@ -46,8 +47,13 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64, hosts int, hours float64) *world {
+	all := memstore.New()
+	ended := func(id job.ID) bool {
+		j, err := all.Job(context.Background(), id)
+		return err == nil && j.Status.Final()
+	}
 	w := &world{
-		t: t, rand: rand.New(rand.NewPCG(seed, 1)), store: memstore.New(), ledger: newLedger(), hours: hours,
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), store: all, ledger: newLedger(ended), hours: hours,
 		weather: &weather{rand: rand.New(rand.NewPCG(seed, 2))}, lives: map[*machine]*life{}, busy: map[*machine]bool{},
 	}
 	w.ledger.caps["capped"] = mostCapped(hosts)
@@ -88,15 +94,16 @@ func draw(r *rand.Rand) *job.Job {
 		User: fmt.Sprintf("user-%d", r.IntN(5)),
 		Pair: job.Pair{CommandID: commands()[r.IntN(3)], ClusterID: "cluster"},
 	}
-	j.Description = length.String()
+	asked := work{length: length}
 	switch r.IntN(10) {
 	case 0:
-		j.Description += " " + string(job.Transient)
+		asked.fails = job.Transient
 	case 1:
-		j.Description += " " + string(job.WorkFailed)
+		asked.fails = job.WorkFailed
 	}
 	if r.IntN(2) == 0 {
 		j.Retry = &job.Retry{Attempts: 10, Backoff: time.Second, On: []job.Class{job.Transient, job.Lost}}
+		asked.saves = r.IntN(2) == 0
 	}
 	if r.IntN(5) == 0 {
 		j.Priority = r.IntN(21) - 10
@@ -107,6 +114,7 @@ func draw(r *rand.Rand) *job.Job {
 	if r.IntN(20) == 0 {
 		j.Deadline = time.Now().Add(30*time.Minute + time.Duration(r.Int64N(int64(20*time.Minute))))
 	}
+	j.Description = asked.String()
 	return j
 }
 
@@ -162,7 +170,7 @@ func (w *world) look() {
 
 // rest waits until all acknowledged jobs have ended, for as long as they may need.
 func (w *world) rest() {
-	for end := time.Now().Add(12 * time.Hour); time.Now().Before(end); time.Sleep(time.Minute) {
+	for end := time.Now().Add(12 * time.Hour); time.Now().Before(end); time.Sleep(5 * time.Minute) {
 		if w.look(); w.ledger.unended() == 0 {
 			break
 		}
@@ -178,7 +186,7 @@ func (w *world) fill() {
 	begun := time.Now()
 	for _, m := range w.machines {
 		for range slots {
-			j := &job.Job{ID: job.NewID(), User: "filler", Request: job.Request{Description: "1m"}, Pair: job.Pair{CommandID: "free"}}
+			j := &job.Job{ID: job.NewID(), User: "filler", Request: job.Request{Description: work{length: time.Minute}.String()}, Pair: job.Pair{CommandID: "free"}}
 			w.ledger.asks(j)
 			err := w.lives[m].submit(j, store.Key{})
 			w.ledger.told(j.ID, err)
@@ -187,10 +195,10 @@ func (w *world) fill() {
 			}
 		}
 	}
-	for end := begun.Add(65 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := begun.Add(71 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Second) {
 		if w.look(); w.ledger.unended() == 0 {
 			return
 		}
 	}
-	w.t.Errorf("%d of %d jobs of a minute have not ended after 65 s: some slots are not usable any more", w.ledger.unended(), slots*len(w.machines))
+	w.t.Errorf("%d of %d jobs of a minute have not ended after 70 s: some slots are not usable any more", w.ledger.unended(), slots*len(w.machines))
 }
