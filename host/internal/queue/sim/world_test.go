@@ -168,11 +168,15 @@ func (w *world) look() {
 	w.ledger.read(page.Jobs)
 }
 
-// rest waits until all acknowledged jobs have ended, for as long as they may need.
+// rest waits until all acknowledged jobs have ended: as long as some end, and for the
+// time that ten attempts of one may take.
 func (w *world) rest() {
-	for end := time.Now().Add(12 * time.Hour); time.Now().Before(end); time.Sleep(5 * time.Minute) {
-		if w.look(); w.ledger.unended() == 0 {
-			break
+	left, changed := -1, time.Now()
+	for left != 0 && time.Since(changed) < 6*time.Hour {
+		time.Sleep(10 * time.Minute)
+		w.look()
+		if n := w.ledger.unended(); n != left {
+			left, changed = n, time.Now()
 		}
 	}
 }
