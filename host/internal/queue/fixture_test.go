@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -143,6 +144,7 @@ func (f *fixture) serve() {
 	go func() { served <- f.Serve(ctx) }()
 	f.cancel = cancel
 	f.stop = func() error { cancel(); return <-served }
+	synctest.Wait() // it has adopted what was left
 }
 
 // away lets the store be away, or be back.
