@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 )
 
 // defect is a fault of the code that the checker must find: in one file of the
@@ -28,6 +31,13 @@ var defects = map[string]defect{
 		new:     "if !q.withdraw(ctx) || len(orphans) >= 0 {",
 		provoke: loseClaim,
 		finds:   lost,
+	},
+	"claim without lock": {
+		file:    "internal/store/postgres_lanes.go",
+		old:     `"SELECT pg_advisory_xact_lock(hashtextextended('heimdall caps', 0))"`,
+		new:     `"SELECT 1"`,
+		provoke: crowd,
+		finds:   overCap,
 	},
 }
 
@@ -124,4 +134,54 @@ func loseClaim(ctx context.Context, r *rig) error {
 		return err
 	}
 	return r.hosts[1].start(ctx)
+}
+
+// crowd has two hosts claim jobs of a command with a cap in the same moment, a few
+// times: until both are about to, neither can.
+func crowd(ctx context.Context, r *rig) error {
+	conn, err := pgx.Connect(ctx, r.postgres.url(r.postgres.address))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for range 5 {
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "LOCK TABLE job_lease IN SHARE MODE"); err != nil {
+			return err
+		}
+		var submits errgroup.Group
+		for n := range 2 * caps[capped] {
+			submits.Go(func() error {
+				_, err := r.jobs(ctx, r.hosts[n%2], 1, work{command: capped, input: map[string]any{"sleep": "300ms"}})
+				return err
+			})
+		}
+		if err := until(ctx, "both hosts wait for the lock", func() (bool, error) {
+			// A transaction goes on to see the activity that it has seen first.
+			if _, err := tx.Exec(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil {
+				return false, err
+			}
+			var waiting int
+			err := tx.QueryRow(ctx, `
+				SELECT count(*)
+				FROM pg_stat_activity
+				WHERE wait_event_type = 'Lock' AND query !~ 'UPDATE job_lease'`).Scan(&waiting)
+			return waiting >= 2, err
+		}); err != nil {
+			return err
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			return err
+		}
+		if err := submits.Wait(); err != nil {
+			return err
+		}
+		if err := r.finish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
