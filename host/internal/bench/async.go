@@ -33,7 +33,7 @@ func (b *bench) asyncPing() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	w, err := b.wave(asyncJobs, "wave", s)
+	w, err := b.wave(asyncJobs, "wave", nil, s)
 	if err != nil {
 		return err
 	}
@@ -50,11 +50,12 @@ func (b *bench) asyncPing() (err error) {
 type wave struct {
 	accepted, ended float64       // jobs a second
 	p50             time.Duration // from created to ended
+	cpu             time.Duration // of the processes named
 }
 
 // wave submits n async jobs of a name to the hosts of one database by turns, and
 // makes sure that each succeeds.
-func (b *bench) wave(n int, name string, hosts ...*server) (wave, error) {
+func (b *bench) wave(n int, name string, processes []int, hosts ...*server) (wave, error) {
 	body := strings.Replace(pingJob, `"name":"ping-test"`, fmt.Sprintf(`"name":%q`, name), 1)
 	connections := keepAlive(callers)
 	defer connections.CloseIdleConnections()
@@ -65,6 +66,10 @@ func (b *bench) wave(n int, name string, hosts ...*server) (wave, error) {
 	c.HTTP = connections
 	var taken, turn atomic.Int64
 	var last atomic.Pointer[string]
+	before, err := familyTime(processes)
+	if err != nil {
+		return wave{}, err
+	}
 	first := time.Now()
 	if _, err := driveUntil(b.ctx, callers, func() bool { return taken.Add(1) > int64(n) }, func(ctx context.Context) error {
 		to := hosts[int(turn.Add(1))%len(hosts)]
@@ -81,6 +86,10 @@ func (b *bench) wave(n int, name string, hosts ...*server) (wave, error) {
 	if _, err := c.Wait(ctx, *last.Load()); err != nil {
 		return wave{}, fmt.Errorf("wait for the last job: %w", err)
 	}
+	after, err := familyTime(processes)
+	if err != nil {
+		return wave{}, err
+	}
 	ended, took, err := readEnds(ctx, c, name, n)
 	if err != nil {
 		return wave{}, err
@@ -89,6 +98,7 @@ func (b *bench) wave(n int, name string, hosts ...*server) (wave, error) {
 		accepted: float64(n) / accepted.Seconds(),
 		ended:    float64(n) / ended.Sub(first).Seconds(),
 		p50:      middle(took),
+		cpu:      after - before,
 	}, nil
 }
 

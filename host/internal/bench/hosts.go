@@ -55,19 +55,11 @@ func (b *bench) twoHosts() (err error) {
 // wave measures what async jobs take of the site's processes.
 func (s *site) wave(b *bench) (cost, error) {
 	s.waves++
-	before, err := familyTime(s.processes)
+	w, err := b.wave(comparedJobs, fmt.Sprintf("wave-%d", s.waves), s.processes, s.hosts...)
 	if err != nil {
 		return cost{}, err
 	}
-	w, err := b.wave(comparedJobs, fmt.Sprintf("wave-%d", s.waves), s.hosts...)
-	if err != nil {
-		return cost{}, err
-	}
-	after, err := familyTime(s.processes)
-	if err != nil {
-		return cost{}, err
-	}
-	return cost{cpu: micro(after-before) / comparedJobs, wall: 1e6 / w.ended}, nil
+	return cost{cpu: micro(w.cpu) / comparedJobs, wall: 1e6 / w.ended}, nil
 }
 
 // capped compares a command with a cap that does not bind with one without. Each

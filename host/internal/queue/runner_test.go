@@ -38,7 +38,13 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.running--
 		r.mu.Unlock()
 	}()
-	time.Sleep(r.begins)
+	if !r.begin(ctx) {
+		outcome, done := r.stopped(ctx)
+		if outcome.Error != nil {
+			outcome.Error.RetrySafe = true
+		}
+		return outcome, done
+	}
 	started(time.Now())
 	length, err := time.ParseDuration(c.Job.Description)
 	if err != nil {
@@ -57,19 +63,44 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 			outcome = lostOutcome(c)
 		}
 	case <-ctx.Done():
-		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
-		if stop.Reason == pluginhost.StopDetach {
-			return job.Outcome{}, func() {}
-		}
-		r.mu.Lock()
-		r.stops = append(r.stops, stop.Reason)
-		r.mu.Unlock()
-		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
-		if stop.Reason == pluginhost.StopShutdown {
-			outcome.Status = job.Killed
-		}
+		return r.stopped(ctx)
 	}
-	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
+	return outcome, r.ack
+}
+
+// begin waits until an attempt begins; false when it is stopped before.
+func (r *timed) begin(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case <-time.After(r.begins):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stopped is how an attempt ends that is stopped.
+func (r *timed) stopped(ctx context.Context) (job.Outcome, func()) {
+	stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+	if stop.Reason == pluginhost.StopDetach {
+		return job.Outcome{}, func() {}
+	}
+	r.mu.Lock()
+	r.stops = append(r.stops, stop.Reason)
+	r.mu.Unlock()
+	outcome := job.Outcome{Status: job.Canceled, Error: &job.Error{Class: job.WasCanceled, Message: stop.Message}}
+	if stop.Reason == pluginhost.StopShutdown {
+		outcome.Status, outcome.Error.Class = job.Killed, job.Shutdown
+	}
+	return outcome, r.ack
+}
+
+func (r *timed) ack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked++
 }
 
 func (r *timed) Recall(c job.Claimed) pluginhost.Fate { return r.fates[c.Job.ID] }

@@ -47,6 +47,44 @@ func (db *DB) SubmitKeyed(ctx context.Context, s Submission, k Key) (job.ID, err
 	return id, nil
 }
 
+// Keyed returns the job that an idempotency key of a user stands for; "" when it
+// stands for none. Another request with that key is errs.Conflict.
+func (db *DB) Keyed(ctx context.Context, user string, k Key) (job.ID, error) {
+	if err := checkText(field{"user", user}, field{"idempotency key", k.Text}); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var (
+		earlier job.ID
+		digest  []byte
+	)
+	err := db.read.QueryRowContext(ctx, `
+		SELECT i.job_id, i.digest
+		FROM idempotency i
+		JOIN job j ON j.id = i.job_id
+		WHERE i.username = $1 AND i.key = $2 AND i.expires_at > $3`, user, k.Text, now()).Scan((*string)(&earlier), &digest)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("look for an idempotency key: %w", db.fault(err))
+	}
+	return earlier, k.fits(earlier, digest)
+}
+
+// fits returns errs.Conflict when the key stands for another request, of a job.
+func (k Key) fits(earlier job.ID, digest []byte) error {
+	if bytes.Equal(digest, k.Digest) {
+		return nil
+	}
+	return &errs.Error{
+		Kind:    errs.Conflict,
+		Message: fmt.Sprintf("the Idempotency-Key %.80q was given to another request, of job %s; use a new key for a new request", k.Text, earlier),
+		ID:      string(earlier),
+	}
+}
+
 func submitKeyed(ctx context.Context, tx transaction, j *job.Job, k Key) (job.ID, error) {
 	if k.Text != "" {
 		if earlier, err := keyed(ctx, tx, j, k); err != nil || earlier != "" {
@@ -86,14 +124,13 @@ func keyed(ctx context.Context, tx transaction, j *job.Job, k Key) (earlier job.
 		VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT DO NOTHING`, []any{j.User, k.Text, string(j.ID), notNil(k.Digest), at.Add(keyTime)},
 		"SELECT job_id, digest FROM idempotency WHERE username = $1 AND key = $2", (*string)(&earlier), &digest)
-	if err == nil && earlier != "" && !bytes.Equal(digest, k.Digest) {
-		return "", &errs.Error{
-			Kind:    errs.Conflict,
-			Message: fmt.Sprintf("the Idempotency-Key %.80q was given to another request, of job %s; use a new key for a new request", k.Text, earlier),
-			ID:      string(earlier),
-		}
+	if err == nil && earlier != "" {
+		err = k.fits(earlier, digest)
 	}
-	return earlier, err
+	if err != nil {
+		return "", err
+	}
+	return earlier, nil
 }
 
 func insertUnique(ctx context.Context, tx transaction, j *job.Job) error {

@@ -177,7 +177,9 @@ func (s *Store) Resume(ctx context.Context, e job.End) (l job.Lease, canceledBy 
 
 // tried notes an attempt that has ended.
 func (t *tables) tried(r *record, e job.End) {
-	r.attempts[e.Attempt] = attempt{lease: e.Lease, logs: e.Logs, startedAt: stamp(e.StartedAt)}
+	r.attempts[e.Attempt] = attempt{
+		lease: e.Lease, logs: e.Logs, build: e.Build, status: e.Status, err: written(e.Error), startedAt: stamp(e.StartedAt), endedAt: orNow(e.EndedAt),
+	}
 }
 
 func keptResult(r *job.Result) *job.Result {

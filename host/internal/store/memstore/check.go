@@ -9,6 +9,9 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
+// maxIndexed is the length of the longest text that jobs are found by, bytes.
+const maxIndexed = 1000
+
 // checkText refuses text that PostgreSQL cannot keep.
 func checkText(name string, texts ...string) error {
 	for _, text := range texts {
@@ -44,15 +47,19 @@ func checkJob(j *job.Job) error {
 			return errs.Errorf(errs.Invalid, "the context or the resolution is not JSON")
 		}
 	}
-	texts := []string{
-		string(j.Context), string(j.Resolution), j.User, j.Name, j.Version, j.Description,
-		j.Pair.CommandID, j.Pair.CommandName, j.Pair.ClusterID, j.Pair.ClusterName,
+	indexed := append([]string{
+		j.User, j.Name, j.Version, j.Pair.CommandID, j.Pair.CommandName, j.Pair.ClusterID, j.Pair.ClusterName,
+	}, j.Tags...)
+	for _, text := range indexed {
+		if len(text) > maxIndexed {
+			return errs.Errorf(errs.Invalid, "%.40q… is longer than %d bytes", text, maxIndexed)
+		}
 	}
-	texts = append(append(texts, j.CommandCriteria...), j.Tags...)
+	texts := append([]string{string(j.Context), string(j.Resolution), j.Description}, j.CommandCriteria...)
 	for _, set := range j.ClusterCriteria {
 		texts = append(texts, set...)
 	}
-	return checkText("a field of the job", texts...)
+	return checkText("a field of the job", append(indexed, texts...)...)
 }
 
 func checkEnd(e job.End) error {

@@ -39,19 +39,6 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (claimed []job.Claimed
 	return claimed, nil
 }
 
-// Take leases these of the waiting jobs, whatever their place in the queue: for a
-// test that follows the choice of another store.
-func (s *Store) Take(c store.Claim, ids []job.ID) {
-	_ = s.tables.do(func(t *tables) error {
-		var picked []*record
-		for _, id := range ids {
-			picked = append(picked, t.jobs[id])
-		}
-		t.lease(picked, c)
-		return nil
-	})
-}
-
 func (t *tables) lease(picked []*record, c store.Claim) (claimed []job.Claimed) {
 	at := now()
 	for _, r := range picked {
@@ -128,8 +115,8 @@ func (left rooms) spend(r *record) {
 	}
 }
 
-// take reports whether there is room for one more, and takes it.
-func (left rooms) take(r *record) bool {
+// has reports whether there is room for one more.
+func (left rooms) has(r *record) bool {
 	if left == nil {
 		return true
 	}
@@ -138,8 +125,16 @@ func (left rooms) take(r *record) bool {
 			return false
 		}
 	}
-	left.spend(r)
 	return true
+}
+
+// take does, and takes it.
+func (left rooms) take(r *record) bool {
+	has := left.has(r)
+	if has && left != nil {
+		left.spend(r)
+	}
+	return has
 }
 
 // SetCaps is that of store.DB.

@@ -55,13 +55,10 @@ func cursor(order job.Order, last *job.Job) *job.Cursor {
 
 // sortKey is the place of a job in a list.
 func sortKey(order job.Order, j *job.Job) job.Cursor {
-	switch order {
-	case job.ByCreatedAt:
-		return job.Cursor{ID: j.ID, Time: j.CreatedAt}
-	case job.ByUpdatedAt:
+	if order == job.ByUpdatedAt {
 		return job.Cursor{ID: j.ID, Time: j.UpdatedAt}
 	}
-	return job.Cursor{ID: j.ID}
+	return job.Cursor{ID: j.ID} // which begins with the time of creation
 }
 
 // wanted says which jobs a filter wants, and in which order.

@@ -74,9 +74,12 @@ type end struct {
 }
 
 type attempt struct {
-	lease     job.Lease
-	logs      job.Logs
-	startedAt time.Time
+	lease              job.Lease
+	logs               job.Logs
+	build              string
+	status             job.Status
+	err                *job.Error
+	startedAt, endedAt time.Time
 }
 
 // tried names an attempt.

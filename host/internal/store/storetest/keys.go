@@ -41,6 +41,9 @@ func testKeys(t *testing.T, db Store) {
 	wantStatus(t, db, first.ID, job.New)
 	repeat := func(what string) {
 		t.Helper()
+		if id, err := db.Keyed(t.Context(), first.User, key); err != nil || id != first.ID {
+			t.Errorf("%s: job of the key: got %s and error %v, want %s", what, id, err, first.ID)
+		}
 		again := newJob(1)
 		if id, err := h.submitKeyed(t, again, key); err != nil || id != first.ID {
 			t.Errorf("%s: got %s and error %v, want %s", what, id, err, first.ID)
@@ -51,6 +54,12 @@ func testKeys(t *testing.T, db Store) {
 	repeat("repeat while it waits")
 	_, err := h.submitKeyed(t, newJob(2), store.Key{Text: key.Text, Digest: []byte{2}})
 	wantHolder(t, "another request with the key", err, first.ID)
+
+	_, err = db.Keyed(t.Context(), first.User, store.Key{Text: key.Text, Digest: []byte{2}})
+	wantHolder(t, "look for another request with the key", err, first.ID)
+	if id, err := db.Keyed(t.Context(), "bob", key); err != nil || id != "" {
+		t.Errorf("job of a key that is free: got %s and error %v, want none", id, err)
+	}
 
 	h.keyed(t, ofUser(3, "bob"), key) // each user has keys of their own
 	h.keyed(t, newJob(4), store.Key{Text: "order 18", Digest: []byte{1}})

@@ -35,6 +35,9 @@ type Store interface {
 	cleanup.Store
 	retention.Store
 	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
+	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
+	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
+	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
 	RegisterHost(ctx context.Context, h store.Host, ttl time.Duration) (epoch int64, err error)
 	Check(ctx context.Context) error
 }
@@ -81,6 +84,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"caps of commands, clusters and users hold", testCaps},
 		{"what caps leave free is used", testCapsAreUsed},
 		{"caps hold however many claim", testCapsRace},
+		{"it is known why a job waits", testWaiting},
+		{"the place in the queue is known", testAhead},
+		{"waiting jobs are counted by user", testBacklog},
+		{"ended attempts are known", testAttempts},
 		{"jobs wait until they are due", testDue},
 		{"waiting jobs end at their deadline", testExpire},
 		{"an attempt is followed by another", testRetry},
@@ -90,7 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"the same request at once is one job", testSameKey},
 		{"a unique key is held until the end", testUniqueKey},
 		{"holders of a unique key follow each other", testUniqueRace},
-		{"any history agrees with the model", testModel},
+		{"any history is that of the store in memory", testHistories},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
