@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +33,13 @@ var defects = map[string]defect{
 		new:     "if !q.withdraw(ctx) || len(orphans) >= 0 {",
 		provoke: loseClaim,
 		finds:   lost,
+	},
+	"no spool": {
+		file:    "internal/queue/keeper.go",
+		old:     "if k.held || k.queue.Spool == nil {",
+		new:     "if k.held || k.queue.Spool != nil {",
+		provoke: loseStore,
+		finds:   forgotten,
 	},
 	"claim without lock": {
 		file:    "internal/store/postgres_lanes.go",
@@ -184,4 +193,47 @@ func crowd(ctx context.Context, r *rig) error {
 		}
 	}
 	return nil
+}
+
+// loseStore takes the database away while jobs end, and then the host and its
+// plugin, so that only what the host has written down is left of their ends.
+func loseStore(ctx context.Context, r *rig) error {
+	h := r.hosts[0]
+	ids, err := r.jobs(ctx, h, 5, work{command: plain, input: map[string]any{"sleep": "1s"}})
+	if err != nil {
+		return err
+	}
+	if err := r.wrote(ctx, "start", ids); err != nil {
+		return err
+	}
+	if err := r.postgres.end(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	if err := r.wrote(ctx, "end", ids); err != nil {
+		return err
+	}
+	// The checker asks a host no more than that.
+	if err := pause(ctx, wellBefore+wellBefore/2); err != nil {
+		return err
+	}
+	if err := errors.Join(h.kill(), r.killPlugin(ctx, h, fault{})); err != nil {
+		return err
+	}
+	return errors.Join(r.postgres.start(ctx), h.start(ctx))
+}
+
+// wrote waits until the ledger has an entry of each job.
+func (r *rig) wrote(ctx context.Context, what string, ids []string) error {
+	return until(ctx, fmt.Sprintf("the ledger has an entry %q of each of %d jobs", what, len(ids)), func() (bool, error) {
+		content, err := os.ReadFile(r.ledger)
+		if err != nil && !os.IsNotExist(err) {
+			return false, err
+		}
+		for _, id := range ids {
+			if !strings.Contains(string(content), what+" "+id) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 }
