@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,34 +18,31 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// defect is a fault of the code that the checker must find: in one file of the
-// host one text is replaced by another.
+// defect is a fault of the code that the checker must find: in one file texts are
+// replaced by others.
 type defect struct {
-	file     string // below the module of the host
-	old, new string
-	provoke  func(ctx context.Context, r *rig) error // does what makes it show
-	finds    string                                  // a rule
+	file    string                                  // below the repository: of the host, or of the sdk that the plugin is built with
+	texts   []string                                // the old, the new, and so on
+	provoke func(ctx context.Context, r *rig) error // does what makes it show
+	finds   string                                  // a rule
 }
 
 var defects = map[string]defect{
 	"no give-back": {
-		file:    "internal/queue/doubt.go",
-		old:     "if !q.withdraw(ctx) || len(orphans) == 0 {",
-		new:     "if !q.withdraw(ctx) || len(orphans) >= 0 {",
+		file:    "host/internal/queue/doubt.go",
+		texts:   []string{"if !q.withdraw(ctx) || len(orphans) == 0 {", "if !q.withdraw(ctx) || len(orphans) >= 0 {"},
 		provoke: loseClaim,
 		finds:   lost,
 	},
 	"no spool": {
-		file:    "internal/queue/keeper.go",
-		old:     "if k.held || k.queue.Spool == nil {",
-		new:     "if k.held || k.queue.Spool != nil {",
+		file:    "host/internal/queue/keeper.go",
+		texts:   []string{"if k.held || k.queue.Spool == nil {", "if k.held || k.queue.Spool != nil {"},
 		provoke: loseStore,
 		finds:   forgotten,
 	},
 	"claim without lock": {
-		file:    "internal/store/postgres_lanes.go",
-		old:     `"SELECT pg_advisory_xact_lock(hashtextextended('heimdall caps', 0))"`,
-		new:     `"SELECT 1"`,
+		file:    "host/internal/store/postgres_lanes.go",
+		texts:   []string{`"SELECT pg_advisory_xact_lock(hashtextextended('heimdall caps', 0))"`, `"SELECT 1"`},
 		provoke: crowd,
 		finds:   overCap,
 	},
@@ -59,8 +57,11 @@ func TestDefects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var both sync.WaitGroup // beside each other: they mostly wait
-			for what, heimdall := range map[string]string{"seeded": d.build(t), "not seeded": shipped(t)} {
-				p := testPlan(t, "postgres", heimdall, faulty)
+			seeded, with := d.build(t, faulty)
+			for what, p := range map[string]plan{
+				"seeded":     testPlan(t, "postgres", seeded, with),
+				"not seeded": testPlan(t, "postgres", shipped(t), faulty),
+			} {
 				p.hosts, p.settle = 2, 10*time.Second
 				both.Go(func() {
 					rep, err := try(t.Context(), p, d.provoke)
@@ -82,11 +83,11 @@ func TestDefects(t *testing.T) {
 	}
 }
 
-// build builds the host with the defect. It fails when the text that is to be
-// replaced is not there, once, any more.
-func (d defect) build(t *testing.T) string {
+// build builds the host, or the plugin, with the defect, and returns both. It fails
+// when the text that is to be replaced is not there, once, any more.
+func (d defect) build(t *testing.T, good string) (heimdall, faulty string) {
 	t.Helper()
-	source, err := filepath.Abs(filepath.Join(moduleRoot, d.file))
+	source, err := filepath.Abs(filepath.Join(repository, d.file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,12 @@ func (d defect) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(content), d.old); n != 1 {
-		t.Fatalf("%s has the text %q %d times, want once: say where the defect is to be seeded now", d.file, d.old, n)
+	text := string(content)
+	for pair := range slices.Chunk(d.texts, 2) {
+		if n := strings.Count(text, pair[0]); n != 1 {
+			t.Fatalf("%s has the text %q %d times, want once: say where the defect is to be seeded now", d.file, pair[0], n)
+		}
+		text = strings.Replace(text, pair[0], pair[1], 1)
 	}
 	folder := t.TempDir()
 	replaced, overlay := filepath.Join(folder, "defect.go"), filepath.Join(folder, "overlay.json")
@@ -103,17 +108,19 @@ func (d defect) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, text := range map[string]string{
-		replaced: strings.Replace(string(content), d.old, d.new, 1),
-		overlay:  string(replacements),
-	} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	for file, content := range map[string]string{replaced: text, overlay: string(replacements)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file := filepath.Join(folder, "heimdall")
-	build(t, moduleRoot, file, "-overlay", overlay, "./cmd/heimdall")
-	return file
+	if strings.HasPrefix(d.file, "sdk/") {
+		faulty = filepath.Join(folder, filepath.Base(good))
+		build(t, filepath.Join(repository, "plugins", "faulty"), faulty, "-overlay", overlay, ".")
+		return shipped(t), faulty
+	}
+	heimdall = filepath.Join(folder, "heimdall")
+	build(t, filepath.Join(repository, "host"), heimdall, "-overlay", overlay, "./cmd/heimdall")
+	return heimdall, good
 }
 
 // jobs submits jobs of a kind to a host, one after the other.

@@ -180,13 +180,6 @@ func (h *host) reach() *client.Client {
 	return h.client
 }
 
-// hears notes that the host goes on.
-func (h *host) hears() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.since = time.Now()
-}
-
 // signal sends a signal to the process.
 func (h *host) signal(s syscall.Signal) error {
 	h.mu.Lock()
@@ -198,6 +191,26 @@ func (h *host) signal(s syscall.Signal) error {
 		return fmt.Errorf("send %v to host %s: %w", s, h.name, err)
 	}
 	return nil
+}
+
+// freeze stops the process where it is, and returns when all of it stands still.
+func (h *host) freeze(ctx context.Context) error {
+	if err := h.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	pid := h.process.Pid
+	h.mu.Unlock()
+	return until(ctx, "host "+h.name+" is frozen", func() (bool, error) { return h.runs() == nil || still(pid), nil })
+}
+
+// thaw lets it go on.
+func (h *host) thaw() error {
+	err := h.signal(syscall.SIGCONT)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since = time.Now()
+	return err
 }
 
 // kill ends the process as a fault of the machine would.

@@ -92,6 +92,10 @@ func copyProgram(file, folder string) error {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return err
 	}
+	// A process that is forked meanwhile would have it open for writing: nobody may
+	// execute it then.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(filepath.Join(folder, filepath.Base(file)), content, 0o755)
 }
 
@@ -118,7 +122,6 @@ const configuration = `
 workers = %d
 shutdown_grace = "2s"
 cancel_grace = "2s"
-%s
 [[commands]]
 name = "work"
 plugin = "faulty"
@@ -149,7 +152,7 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 		return nil, err
 	}
 	file := folder + ".toml"
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots, ""), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots), 0o600); err != nil {
 		return nil, err
 	}
 	url := "sqlite"
@@ -179,7 +182,7 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 func (r *rig) close() error {
 	var err error
 	for _, h := range r.hosts {
-		err = errors.Join(err, h.signal(syscall.SIGCONT), h.stop())
+		err = errors.Join(err, h.thaw(), h.stop())
 		h.waiting.Wait()
 		h.http.CloseIdleConnections()
 		_ = h.log.Close()
