@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -149,19 +148,23 @@ func (r *rig) finish(ctx context.Context) error {
 // list reads all jobs once more, from each host.
 func (r *rig) list(ctx context.Context) error {
 	for _, h := range r.hosts {
-		for f := (client.Filter{Limit: 100}); ; {
+		filter, more := client.Filter{Limit: 100}, true
+		for more {
 			asked := time.Now()
-			page, err := h.reach().Jobs(ctx, f)
-			if err != nil {
-				return fmt.Errorf("list the jobs at host %s: %w", h.name, err)
+			var page *client.Page
+			if err := until(ctx, "host "+h.name+" lists the jobs", func() (bool, error) {
+				call, done := context.WithTimeout(ctx, callTime)
+				defer done()
+				var err error
+				page, err = h.reach().Jobs(call, filter)
+				return err == nil, nil // it may have ended by itself, and is started again
+			}); err != nil {
+				return err
 			}
 			for i := range page.Jobs {
 				r.saw(asked, h.name, &page.Jobs[i])
 			}
-			if !page.HasMore {
-				break
-			}
-			f.Cursor = page.NextCursor
+			filter.Cursor, more = page.NextCursor, page.HasMore
 		}
 	}
 	return nil
