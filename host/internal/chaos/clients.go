@@ -72,7 +72,7 @@ func (r *rig) submitTo(ctx context.Context, h *host, w work) (id string, acked b
 	call, done := context.WithTimeout(context.WithoutCancel(ctx), 2*callTime)
 	defer done()
 	asked := time.Now()
-	j, err := h.reach().Submit(call, client.Submission{
+	j, err := h.client.Submit(call, client.Submission{
 		Name: "chaos", Context: content, CommandCriteria: []string{"type:" + w.command}, Timeout: w.timeout, Wait: -1,
 	})
 	if err != nil {
@@ -91,7 +91,7 @@ func (r *rig) cancel(dice *rand.Rand, id string) {
 	for {
 		h := r.hosts[dice.IntN(len(r.hosts))]
 		call, done := context.WithTimeout(ctx, callTime)
-		status, err := h.reach().Cancel(call, id)
+		status, err := h.client.Cancel(call, id)
 		done()
 		if err == nil {
 			r.canceled(id, h.name, status)
@@ -121,7 +121,7 @@ func (r *rig) look(ctx context.Context, h *host, id string) {
 	call, done := context.WithTimeout(ctx, callTime)
 	defer done()
 	asked := time.Now()
-	j, err := h.reach().Job(call, id)
+	j, err := h.client.Job(call, id)
 	if err == nil {
 		r.saw(asked, h.name, j)
 	} else if client.IsNotFound(err) {
@@ -156,7 +156,7 @@ func (r *rig) list(ctx context.Context) error {
 				call, done := context.WithTimeout(ctx, callTime)
 				defer done()
 				var err error
-				page, err = h.reach().Jobs(call, filter)
+				page, err = h.client.Jobs(call, filter)
 				return err == nil, nil // it may have ended by itself, and is started again
 			}); err != nil {
 				return err

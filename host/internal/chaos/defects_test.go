@@ -141,10 +141,18 @@ func loseClaim(ctx context.Context, r *rig) error {
 	if err := r.hosts[1].stop(); err != nil { // it would take them
 		return err
 	}
-	if _, err := r.jobs(ctx, h, slots+8, work{command: plain, input: map[string]any{"sleep": "1s"}}); err != nil {
+	ids, err := r.jobs(ctx, h, slots+8, work{command: plain, input: map[string]any{"until": r.gate()}})
+	if err != nil {
 		return err
 	}
-	wrote, err := r.proxies[0].cut(ctx, true, "FROM job_ready", cutTime)
+	if err := r.wrote(ctx, "start", ids[:slots]); err != nil {
+		return err
+	}
+	wish := r.proxies[0].wish(true, "FROM job_ready")
+	if err := os.WriteFile(r.gate(), nil, 0o600); err != nil {
+		return err
+	}
+	wrote, err := r.proxies[0].wait(ctx, wish, cutTime)
 	r.fault("the answer to a claim was lost: %.60q", wrote)
 	if err != nil {
 		return err
@@ -152,10 +160,13 @@ func loseClaim(ctx context.Context, r *rig) error {
 	return r.hosts[1].start(ctx)
 }
 
+// gate is the file that some jobs wait for.
+func (r *rig) gate() string { return filepath.Join(r.scratch, "gate") }
+
 // crowd has two hosts claim jobs of a command with a cap in the same moment, a few
 // times: until both are about to, neither can.
 func crowd(ctx context.Context, r *rig) error {
-	conn, err := pgx.Connect(ctx, r.postgres.url(r.postgres.address))
+	conn, err := pgx.Connect(ctx, r.postgres.url(r.postgres.address.String()))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
 // plan says what a run is made of.
@@ -157,25 +159,35 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 	}
 	url := "sqlite"
 	if r.postgres != nil {
-		p, err := newProxy(r.postgres.address)
+		p, err := newProxy(r.postgres.address.String())
 		if err != nil {
 			return nil, err
 		}
 		r.proxies = append(r.proxies, p)
 		url = r.postgres.url(p.address())
 	}
+	address, err := reserve()
+	if err != nil {
+		return nil, err
+	}
 	log, err := os.OpenFile(folder+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &host{
+	h := &host{
 		name: name, binary: filepath.Join(r.scratch, "bin", filepath.Base(r.heimdall)), folder: folder, log: log,
 		args: []string{
-			"server", "--config", file, "--listen", "127.0.0.1:0",
+			"server", "--config", file, "--listen", address.String(),
 			"--store", url, "--data-dir", folder, "--plugin-dir", plugins,
 		},
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
-	}, nil
+		http:    &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
+		address: address,
+	}
+	if h.client, err = client.New("http://"+address.String(), "chaos"); err != nil {
+		return nil, err
+	}
+	h.client.HTTP = h.http
+	return h, nil
 }
 
 // close stops everything; nothing stays running.
@@ -185,7 +197,7 @@ func (r *rig) close() error {
 		err = errors.Join(err, h.thaw(), h.stop())
 		h.waiting.Wait()
 		h.http.CloseIdleConnections()
-		_ = h.log.Close()
+		err = errors.Join(err, h.log.Close(), h.address.release())
 	}
 	pids, perr := pluginsOf(r.scratch)
 	err = errors.Join(err, perr)
