@@ -63,6 +63,8 @@ func testHistories(t *testing.T, db Store) {
 			"caps":        h.setCaps,
 			"commands":    h.setCommands,
 			"beat":        h.beat,
+			"reap":        h.reap,
+			"stop":        h.stopHost,
 			"restart":     h.restart,
 			"adopt late":  h.adoptLate,
 			"clean up":    h.cleanUp,
