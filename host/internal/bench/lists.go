@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,7 +47,7 @@ type listFilter struct {
 
 // lists measures GET /jobs?limit=50 over HTTP, by every filter and every pair of
 // them, with few jobs and with many.
-func (b *bench) lists(kind, at string) (err error) {
+func (b *bench) lists(kind, at string) error {
 	few, err := b.listing(kind, at, fewJobs)
 	if err != nil {
 		return err
@@ -68,12 +71,16 @@ type listTime struct {
 }
 
 // listing fills a store of its own and measures every list.
-func (b *bench) listing(kind, at string, jobs int) (times []listTime, err error) {
+func (b *bench) listing(kind, at string, jobs int) (times []listTime, failed error) {
+	var err error
 	folder := filepath.Join(b.scratch, fmt.Sprintf("lists-%s-%d", kind, jobs))
 	if kind == "postgres" {
-		if at, err = schema(b.ctx, at, fmt.Sprintf("lists_%d_%d", os.Getpid(), jobs)); err != nil {
+		placed, drop, err := sample.Place(b.ctx, at, fmt.Sprintf("lists_%d_%d", os.Getpid(), jobs))
+		if err != nil {
 			return nil, err
 		}
+		at = placed
+		defer func() { failed = errors.Join(failed, drop(context.WithoutCancel(b.ctx))) }()
 	}
 	if err := os.MkdirAll(folder, 0o711); err != nil {
 		return nil, err
@@ -85,7 +92,7 @@ func (b *bench) listing(kind, at string, jobs int) (times []listTime, err error)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { failed = errors.Join(failed, s.stop()) }()
 	client := keepAlive(1)
 	defer client.CloseIdleConnections()
 	measure := func(name, goal string, count int, queries []string) error {
@@ -141,5 +148,14 @@ func (b *bench) get(client *http.Client, address string) error {
 		return err
 	}
 	r.Header.Set("X-Heimdall-User", "bench")
-	return answered(client, r, `"data"`)
+	answer, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(answer.Body)
+	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"data"`))) {
+		err = fmt.Errorf("%s: %s", answer.Status, content)
+	}
+	return err
 }

@@ -91,6 +91,8 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"round trip", b.roundTrip},
 		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
 		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
+		{"lists on sqlite", func() error { return b.lists("sqlite", "sqlite") }},
+		{"lists on postgres", func() error { return b.lists("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
 	}
 	for _, s := range sections {
 		if !strings.Contains(s.name, only) {
