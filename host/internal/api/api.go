@@ -39,6 +39,7 @@ type Config struct {
 type Limits struct {
 	Body    int64 // of a request; 0: 1 MiB. More is answered with 413
 	Context int64 // of a job's context; 0: 128 KiB. More is answered with 413
+	Batch   int64 // of a request that submits many jobs; 0: 64 MiB. More is answered with 413
 }
 
 // Handler serves the API.
@@ -74,6 +75,9 @@ func New(c Config) *Handler {
 	}
 	if h.limits.Context <= 0 {
 		h.limits.Context = 128 << 10
+	}
+	if h.limits.Batch <= 0 {
+		h.limits.Batch = 64 << 20
 	}
 	if h.log == nil {
 		h.log = hclog.NewNullLogger()

@@ -27,7 +27,9 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
@@ -70,11 +72,13 @@ type host struct {
 	store     *store.DB
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
+	spool     *spool.Spool
 	catalog   *watch.Catalog
 	presence  *presence.Presence
 	jobs      *jobs.Service
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
+	retention *retention.Retention
 	queue     *queue.Queue
 	server    *http.Server
 	listener  net.Listener
@@ -98,6 +102,9 @@ func (h *host) open(ctx context.Context) (err error) {
 		return err
 	}
 	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
+		return err
+	}
+	if h.spool, err = spool.Open(spool.Config{Folder: filepath.Join(h.dir.path, "spool"), Log: h.log.Named("spool")}); err != nil {
 		return err
 	}
 	h.plugins, err = pluginhost.New(pluginhost.Config{
@@ -143,6 +150,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Store:   h.store,
 		Plugins: h.plugins.Available,
 		Log:     h.log.Named("catalog"),
+
+		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
 	})
 	if err != nil {
 		return err
@@ -185,20 +194,34 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Log:    h.log.Named("cleanup"),
 	})
 	h.queue = queue.New(queue.Config{
-		Store:   h.store,
-		Runner:  h.runner,
-		Host:    h.dir.host,
-		Epoch:   epoch,
-		Slots:   c.Queue.Workers,
-		Drain:   c.Queue.ShutdownGrace,
-		Grace:   c.Queue.CancelGrace,
-		Hurry:   h.Hurry,
-		Renew:   h.plugins.Renew,
-		Resumed: h.plugins.Disown,
-		Ended:   h.jobs.Ended,
-		Remains: h.cleaner.Wake,
-		Fenced:  h.cleaner.End,
-		Log:     h.log.Named("queue"),
+		Store:             h.store,
+		Runner:            h.runner,
+		Spool:             h.spool,
+		Host:              h.dir.host,
+		Epoch:             epoch,
+		Slots:             c.Queue.Workers,
+		Drain:             c.Queue.ShutdownGrace,
+		Grace:             c.Queue.CancelGrace,
+		Hurry:             h.Hurry,
+		MaxWaiting:        c.Queue.MaxWaiting,
+		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
+		Room:              func() error { return room(h.dir.path) },
+		Renew:             h.plugins.Renew,
+		Resumed:           h.plugins.Disown,
+		Ended:             h.jobs.Ended,
+		Delayed:           h.jobs.Delayed,
+		Recorded:          h.runner.Discard,
+		Remains:           h.cleaner.Wake,
+		Fenced:            h.cleaner.End,
+		Log:               h.log.Named("queue"),
+	})
+	h.retention = retention.New(retention.Config{
+		Store:     h.store,
+		Artifacts: h.artifacts,
+		Catalog:   h.catalog,
+		Keep:      c.Queue.Keep,
+		Host:      h.dir.host,
+		Log:       h.log.Named("retention"),
 	})
 	h.jobs.Use(h.queue)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
@@ -206,7 +229,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Auth:    authenticator,
 		Plugins: h.plugins,
 		Ready:   h.check,
-		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes},
+		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:     h.log.Named("api"),
 		Version: h.Version,
 	}))
@@ -247,6 +270,9 @@ func (h *host) close() {
 	var err error
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
+	}
+	if h.spool != nil {
+		err = errors.Join(err, h.spool.Close())
 	}
 	if h.artifacts != nil {
 		err = errors.Join(err, h.artifacts.Close())

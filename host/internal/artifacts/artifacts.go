@@ -53,3 +53,8 @@ func (s *Store) Keep(ctx context.Context, id job.ID, attempt int, name string, r
 func (s *Store) Get(ctx context.Context, key string) (objectstore.Object, error) {
 	return s.objects.Get(ctx, key)
 }
+
+// Delete removes an artifact; that there is none is no error.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	return s.objects.Delete(ctx, key)
+}

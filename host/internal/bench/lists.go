@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,12 +46,12 @@ type listFilter struct {
 
 // lists measures GET /jobs?limit=50 over HTTP, by every filter and every pair of
 // them, with few jobs and with many.
-func (b *bench) lists(kind, at string) error {
-	few, err := b.listing(kind, at, fewJobs)
+func (b *bench) lists(kind string) error {
+	few, err := b.listing(kind, fewJobs)
 	if err != nil {
 		return err
 	}
-	many, err := b.listing(kind, at, manyJobs)
+	many, err := b.listing(kind, manyJobs)
 	if err != nil {
 		return err
 	}
@@ -71,24 +70,20 @@ type listTime struct {
 }
 
 // listing fills a store of its own and measures every list.
-func (b *bench) listing(kind, at string, jobs int) (times []listTime, failed error) {
-	var err error
+func (b *bench) listing(kind string, jobs int) (times []listTime, failed error) {
 	folder := filepath.Join(b.scratch, fmt.Sprintf("lists-%s-%d", kind, jobs))
-	if kind == "postgres" {
-		placed, drop, err := sample.Place(b.ctx, at, fmt.Sprintf("lists_%d_%d", os.Getpid(), jobs))
-		if err != nil {
-			return nil, err
-		}
-		at = placed
-		defer func() { failed = errors.Join(failed, drop(context.WithoutCancel(b.ctx))) }()
+	d, err := b.database(kind)
+	if err != nil {
+		return nil, err
 	}
+	defer d.end(&failed)
 	if err := os.MkdirAll(folder, 0o711); err != nil {
 		return nil, err
 	}
-	if err := sample.Fill(b.ctx, store.Config{URL: at, Dir: folder}, jobs); err != nil {
+	if err := sample.Fill(b.ctx, store.Config{URL: d.url, Dir: folder}, jobs); err != nil {
 		return nil, err
 	}
-	s, err := b.serve(deployment{config: catalogFile, data: folder, store: at, plugins: b.plugins()})
+	s, err := b.serve(deployment{config: catalogFile, data: folder, store: d.url, plugins: b.plugins()})
 	if err != nil {
 		return nil, err
 	}

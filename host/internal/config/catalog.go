@@ -49,6 +49,10 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 			Timeout:       command.Timeout,
 			Detach:        command.OnShutdown == "detach",
 			Limits:        command.Limits.catalog(),
+			Retry:         command.Retry.catalog(),
+			MaxRunning:    command.MaxRunning,
+			Bounds:        catalog.Bounds{Timeout: command.MaxTimeout, Attempts: command.MaxAttempts, Priority: command.MaxPriority},
+			Keep:          command.Keep,
 		}
 	}
 	clusters := make([]*catalog.Cluster, len(c.Clusters))
@@ -63,6 +67,7 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 				Tags:        slices.Clone(cluster.Tags),
 				Context:     object(cluster.Context),
 			},
+			MaxRunning: cluster.MaxRunning,
 		}
 	}
 	snapshot, err := catalog.NewSnapshot(commands, clusters)
@@ -118,13 +123,17 @@ func (c *Config) checkCatalog(found *faults) {
 		}
 		checkNotNegative(found, key+".timeout", command.Timeout)
 		checkLimits(found, key+".limits", command.Limits)
+		checkRetry(found, key+".retry", command.Retry)
+		checkBounds(found, key, command)
 		if how := command.OnShutdown; how != "" && how != "wait" && how != "detach" {
 			found.add(key+".on_shutdown", `want "wait" or "detach"`)
 		}
 	}
 	clear(taken)
 	for i, cluster := range c.Clusters {
-		checkObject(found, element("clusters", i), cluster.ID, cluster.Name, cluster.Version, cluster.Tags, taken)
+		key := element("clusters", i)
+		checkObject(found, key, cluster.ID, cluster.Name, cluster.Version, cluster.Tags, taken)
+		checkNotNegative(found, key+".max_running", cluster.MaxRunning)
 	}
 }
 

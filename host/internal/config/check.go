@@ -40,6 +40,7 @@ func (c *Config) checkSettings(found *faults) {
 	}
 	checkPositive(found, "server.max_body_bytes", c.Server.MaxBodyBytes)
 	checkPositive(found, "server.max_context_bytes", c.Server.MaxContextBytes)
+	checkPositive(found, "server.max_batch_bytes", c.Server.MaxBatchBytes)
 	// The value is not shown: it may hold a password.
 	if c.Store.URL != "sqlite" && !hasScheme(c.Store.URL, "postgres", "postgresql") {
 		found.add("store.url", `want "sqlite" or "postgres://user:password@host:5432/database"`)
@@ -63,6 +64,10 @@ func (c *Config) checkSettings(found *faults) {
 	checkNotNegative(found, "queue.cancel_grace", c.Queue.CancelGrace)
 	checkNotNegative(found, "queue.max_log_bytes", c.Queue.MaxLogBytes)
 	checkNotNegative(found, "queue.max_result_bytes", c.Queue.MaxResultBytes)
+	checkNotNegative(found, "queue.max_running_per_user", c.Queue.MaxRunningPerUser)
+	checkNotNegative(found, "queue.max_waiting", c.Queue.MaxWaiting)
+	checkNotNegative(found, "queue.max_waiting_per_user", c.Queue.MaxWaitingPerUser)
+	checkNotNegative(found, "queue.keep", c.Queue.Keep)
 	c.checkAuth(found)
 	checkOneOf(found, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "off")
 	checkOneOf(found, "log.format", c.Log.Format, "text", "json")
@@ -101,7 +106,7 @@ func checkPositive[N int | int64 | time.Duration](found *faults, key string, n N
 	}
 }
 
-func checkNotNegative[N int64 | time.Duration](found *faults, key string, n N) {
+func checkNotNegative[N int | int64 | time.Duration](found *faults, key string, n N) {
 	if n < 0 {
 		found.add(key, "%v is too small; it must be %v or more", n, N(0))
 	}

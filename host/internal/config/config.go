@@ -43,6 +43,9 @@ type Server struct {
 	// MaxContextBytes is the size of the largest context of a job. Default:
 	// 131072.
 	MaxContextBytes int64 `toml:"max_context_bytes"`
+	// MaxBatchBytes is the size of the largest request that submits many jobs,
+	// each of them no larger than MaxBodyBytes. Default: 67108864.
+	MaxBatchBytes int64 `toml:"max_batch_bytes"`
 }
 
 // Loopback reports whether the API can be reached from this machine only.
@@ -116,6 +119,18 @@ type Queue struct {
 	// MaxResultBytes is how large a result may be; a larger one fails its job.
 	// 0 is no limit. Default: 17179869184.
 	MaxResultBytes int64 `toml:"max_result_bytes"`
+	// MaxRunningPerUser is how many jobs of each user may run at once, over all
+	// hosts of the store. Default: 0, any number.
+	MaxRunningPerUser int `toml:"max_running_per_user"`
+	// MaxWaiting is how many jobs may wait, of all users together; more are
+	// refused with 429. 0 is any number. Default: 1000000.
+	MaxWaiting int `toml:"max_waiting"`
+	// MaxWaitingPerUser is how many jobs of each user may wait. 0 is any number.
+	// Default: 250000.
+	MaxWaitingPerUser int `toml:"max_waiting_per_user"`
+	// Keep is how long ended jobs are kept with their logs and results. Default:
+	// 0s, for ever.
+	Keep time.Duration `toml:"keep"`
 }
 
 // Auth says who callers are and what they may do.
@@ -167,6 +182,23 @@ type Command struct {
 	// Timeout ends attempts that take longer, of jobs that give none. Default:
 	// that of the queue.
 	Timeout time.Duration `toml:"timeout"`
+	// Retry says when another attempt follows one that failed, of jobs that do not
+	// say so themselves. Default: they are tried once.
+	Retry Retry `toml:"retry"`
+	// MaxRunning is how many of its jobs may run at once, over all hosts of the
+	// store. Default: 0, any number.
+	MaxRunning int `toml:"max_running"`
+	// MaxTimeout is the longest timeout that a job may ask for, and that of jobs
+	// for which nobody says one. Default: 0s, any.
+	MaxTimeout time.Duration `toml:"max_timeout"`
+	// MaxAttempts is how many attempts a job may ask for. Default: 0, as many as
+	// there may be, 100.
+	MaxAttempts int `toml:"max_attempts"`
+	// MaxPriority is the highest priority that a job may ask for, -100 to 100.
+	// Default: any.
+	MaxPriority *int `toml:"max_priority"`
+	// Keep is how long its ended jobs are kept. Default: 0s, as the queue says.
+	Keep time.Duration `toml:"keep"`
 	// OnShutdown is wait, which kills jobs that run on after
 	// queue.shutdown_grace, or detach, which leaves them to the next start of
 	// the host. Default: wait.
@@ -194,6 +226,9 @@ type Cluster struct {
 	Status catalog.Status `toml:"status"`
 	// Tags are what cluster criteria are matched against. Default: none.
 	Tags tag.Set `toml:"tags"`
+	// MaxRunning is how many jobs may run on it at once, over all hosts of the
+	// store. Default: 0, any number.
+	MaxRunning int `toml:"max_running"`
 	// Context holds the plugin's settings that belong to the cluster, a JSON
 	// object, references as written. Default: empty.
 	Context json.RawMessage `toml:"context"`
@@ -208,6 +243,7 @@ func Default() *Config {
 			Listen:          "127.0.0.1:9090",
 			MaxBodyBytes:    1 << 20,
 			MaxContextBytes: 128 << 10,
+			MaxBatchBytes:   64 << 20,
 		},
 		Store:     Store{URL: "sqlite"},
 		Artifacts: Artifacts{URL: "file"},
@@ -222,6 +258,9 @@ func Default() *Config {
 
 			MaxLogBytes:    2 << 30,
 			MaxResultBytes: 16 << 30,
+
+			MaxWaiting:        1_000_000,
+			MaxWaitingPerUser: 250_000,
 		},
 		Auth: Auth{
 			TrustedHeaders: []string{"X-Heimdall-User", "X-Pattern-User"},

@@ -62,6 +62,9 @@ func (d *decoder) value(key string, value any, field reflect.Value) {
 		} else {
 			d.mismatch(key, value, "a whole number")
 		}
+	case **int:
+		*to = new(int)
+		d.value(key, value, reflect.ValueOf(*to).Elem())
 	case *time.Duration:
 		d.duration(key, value, to)
 	case *Bytes:

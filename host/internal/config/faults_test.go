@@ -39,7 +39,7 @@ var bad = map[string]struct {
 	},
 	"an unknown key with dots, quoted": {
 		text: "[server]\n'my \"key\".x' = 1",
-		want: `@:2: server."my \"key\".x": unknown key (known here: listen, max_body_bytes, max_context_bytes)`,
+		want: `@:2: server."my \"key\".x": unknown key (known here: listen, max_body_bytes, max_context_bytes, max_batch_bytes)`,
 	},
 	"an unknown key in an inline table": {
 		text: "clusters = [\n  { name = 'a' },\n  { name = 'b', tag = [] },\n]",
@@ -152,6 +152,33 @@ var bad = map[string]struct {
 @:21: commands[1].limits.memory: "9000000TiB" is not a size such as "512MiB" or "2GiB"
 @:21: commands[1].limits.memroy: unknown key (did you mean "memory"?)
 @:25: commands[2].limits: this is a string; want a table`,
+	},
+	"bad bounds of the queue": {
+		text: "[server]\nmax_batch_bytes = 0\n[queue]\nmax_running_per_user = -1\nmax_waiting = -1\nmax_waiting_per_user = '9'\nkeep = '-1h'\n" +
+			"[[clusters]]\nname = 'a'\nmax_running = -2\n" +
+			"[[commands]]\nname = 'a'\nplugin = 'p'\nmax_running = -1\nmax_timeout = '-1s'\nmax_attempts = 101\nmax_priority = 1000\nkeep = '-1s'\n",
+		want: `@:2: server.max_batch_bytes: 0 is too small; it must be more than 0
+@:4: queue.max_running_per_user: -1 is too small; it must be 0 or more
+@:5: queue.max_waiting: -1 is too small; it must be 0 or more
+@:6: queue.max_waiting_per_user: this is a string; want a whole number
+@:7: queue.keep: -1h0m0s is too small; it must be 0s or more
+@:10: clusters[0].max_running: -2 is too small; it must be 0 or more
+@:14: commands[0].max_running: -1 is too small; it must be 0 or more
+@:15: commands[0].max_timeout: -1s is too small; it must be 0s or more
+@:16: commands[0].max_attempts: 101 is no bound; it must be between 1 and 100, or 0 for none
+@:17: commands[0].max_priority: 1000 is no priority; it must be between -100 and 100
+@:18: commands[0].keep: -1s is too small; it must be 0s or more`,
+	},
+	"bad retry policies": {
+		text: "[[commands]]\nname = 'a'\nplugin = 'p'\nretry = { attempts = 101 }\n[[commands]]\nname = 'b'\nplugin = 'p'\nretry = { backoff = '1s' }\n" +
+			"[[commands]]\nname = 'c'\nplugin = 'p'\n[commands.retry]\nattempts = 3\nbackoff = '11m'\n[[commands]]\nname = 'd'\nplugin = 'p'\n[commands.retry]\nattempts = 3\non = ['lost', 'canceled']\n" +
+			"[[commands]]\nname = 'e'\nplugin = 'p'\nretry = 3\nmax_priority = 'high'\n",
+		want: `@:4: commands[0].retry.attempts: this is 101; it must be between 1 and 100, the first attempt included
+@:8: commands[1].retry.attempts: this is 0; it must be between 1 and 100, the first attempt included
+@:14: commands[2].retry.backoff: this is 11m0s; it must be between 0s and 10m0s
+@:20: commands[3].retry.on: this names "canceled"; what can be retried is failed, denied, quota, unavailable, transient, timeout, lost, internal
+@:24: commands[4].retry: this is a whole number; want a table
+@:25: commands[4].max_priority: this is a string; want a whole number`,
 	},
 	"a policy of a variable": {
 		text: "",

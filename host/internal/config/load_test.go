@@ -12,6 +12,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/config"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
@@ -54,6 +55,7 @@ data_dir = "/srv/heimdall"
 listen = "[::1]:0"
 max_body_bytes = 2_097_152
 max_context_bytes = 65536
+max_batch_bytes = 4096
 [store]
 url = "postgres://h:${PASSWORD}@db:5432/h$$x"
 [artifacts]
@@ -77,6 +79,10 @@ shutdown_grace = "0s"
 cancel_grace = "500ms"
 max_log_bytes = 1_000
 max_result_bytes = 0
+max_running_per_user = 5
+max_waiting = 0
+max_waiting_per_user = 7
+keep = "720h"
 [auth]
 trusted_headers = ["X-User"]
 trusted_proxies = []
@@ -96,14 +102,17 @@ path = "${env:P}"
 	}
 	want := &config.Config{
 		DataDir:   "/srv/heimdall",
-		Server:    config.Server{Listen: "[::1]:0", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10},
+		Server:    config.Server{Listen: "[::1]:0", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10, MaxBatchBytes: 4096},
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
 		Artifacts: config.Artifacts{URL: "file"},
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},
-		Queue:     config.Queue{Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000},
-		Auth:      config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},
-		Log:       config.Log{Level: "debug", Format: "json"},
-		Plugin:    map[string]json.RawMessage{"shell": json.RawMessage(`{"path":"${env:P}"}`), "quoted": json.RawMessage(`{}`)},
+		Queue: config.Queue{
+			Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000,
+			MaxRunningPerUser: 5, MaxWaitingPerUser: 7, Keep: 720 * time.Hour,
+		},
+		Auth:   config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},
+		Log:    config.Log{Level: "debug", Format: "json"},
+		Plugin: map[string]json.RawMessage{"shell": json.RawMessage(`{"path":"${env:P}"}`), "quoted": json.RawMessage(`{}`)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
@@ -168,10 +177,17 @@ id = "other"
 plugin = "ping"
 cluster_tags = [["z", "a"], []]
 limits = { memory = "2MB", cpu = "1m", open_files = 40, core = "1KiB" }
+retry = { attempts = 3, backoff = "2s", on = ["failed", "lost"] }
+max_running = 4
+max_timeout = "2h"
+max_attempts = 5
+max_priority = -1
+keep = "720h"
 
 [[clusters]]
 name = "ping" # the sides do not share ids
 id = "other"
+max_running = 9
 [clusters.context]
 `, "SUFFIX=1")
 	got, err := c.Catalog()
@@ -197,12 +213,14 @@ id = "other"
 			},
 			Plugin: "ping", ClusterTags: []tag.Set{tag.New("a", "z"), {}},
 			Limits: catalog.Limits{MemoryBytes: 2e6, CPUSeconds: 60, OpenFiles: 40, CoreBytes: 1024},
+			Retry:  &job.Retry{Attempts: 3, Backoff: 2 * time.Second, On: []job.Class{job.WorkFailed, job.Lost}}, MaxRunning: 4,
+			Bounds: catalog.Bounds{Timeout: 2 * time.Hour, Attempts: 5, Priority: new(-1)}, Keep: 720 * time.Hour,
 		},
 	}
 	clusters := []*catalog.Cluster{{Object: catalog.Object{
 		ID: "other", Name: "ping", Status: catalog.Active,
 		Tags: tag.System("other", "ping", ""), Context: json.RawMessage("{}"),
-	}}}
+	}, MaxRunning: 9}}
 	if diff := cmp.Diff(commands, got.Commands); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}

@@ -4,7 +4,6 @@ package job
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/tag"
@@ -30,30 +29,10 @@ type Request struct {
 
 // Bounds of what a job may ask for.
 const (
-	MinPriority = -100
-	MaxPriority = 100
-	MaxAttempts = 100
+	MinPriority  = -100
+	MaxPriority  = 100
+	MaxUniqueKey = 255 // bytes
 )
-
-// Retry says when another attempt follows one that did not succeed.
-type Retry struct {
-	Attempts int           `json:"attempts"`     // in all, the first one too
-	Backoff  time.Duration `json:"backoff"`      // nanoseconds; doubles with each retry
-	On       []Class       `json:"on,omitempty"` // the classes of errors that are retried
-}
-
-// After reports whether an attempt follows one that failed with this error, when
-// some were retried before. One that the host stopped for itself is like one that
-// was lost.
-func (r *Retry) After(e *Error, retries int) bool {
-	if r == nil || e == nil || retries+1 >= r.Attempts {
-		return false
-	}
-	return slices.Contains(r.On, e.Class) || e.Class == Shutdown && slices.Contains(r.On, Lost)
-}
-
-// RunsElsewhere reports whether an attempt may follow one whose host was lost.
-func (r *Retry) RunsElsewhere(retries int) bool { return r.After(&Error{Class: Lost}, retries) }
 
 // Pair is a command and the cluster that it runs on.
 type Pair struct {

@@ -97,13 +97,19 @@ func (s *File) Get(_ context.Context, key string) (Object, error) {
 	return f, nil
 }
 
-// Delete removes an object; that there is none is no error.
+// Delete removes an object; that there is none is no error. Folders that it leaves
+// empty go as well, but for the first of its key: others may be about to use that.
 func (s *File) Delete(_ context.Context, key string) error {
 	if err := check(key); err != nil {
 		return err
 	}
 	if err := s.root.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	for folder := path.Dir(key); strings.Contains(folder, "/"); folder = path.Dir(folder) {
+		if s.root.Remove(folder) != nil {
+			break // something else lies in it
+		}
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (x *execution) end(folders Folders, err error) *Ended {
 // expired reports whether the plugin has ended the attempt because its time was
 // up, a moment before the host would have asked for that.
 func (x *execution) expired() bool {
-	return x.timeout > 0 && time.Since(x.begun) > x.timeout-time.Second &&
+	return !x.until.IsZero() && time.Until(x.until) < time.Second &&
 		x.ended.GetError().GetClass() == pluginpb.ErrorClass_ERROR_CLASS_TIMEOUT
 }
 

@@ -3,7 +3,6 @@ package pluginhost
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -45,9 +44,10 @@ type execution struct {
 	attempt string
 	request *pluginpb.StartRequest
 	sink    Sink
-	begun   time.Time
-	timeout time.Duration // from then; 0: none
-	grace   time.Duration // when that is up
+	limit   func(begun time.Time) (end time.Time, late string)
+	until   time.Time     // it must have ended by then; zero: there is no such time
+	late    string        // one sentence: what it is when it has not
+	grace   time.Duration // it is given then
 	logCap  int64         // bytes of each stream; 0: any
 	resumes bool          // it goes on with the outside work of an earlier attempt
 
@@ -70,7 +70,7 @@ type execution struct {
 
 func newExecution(p *process, r *Request, sink Sink) *execution {
 	x := &execution{
-		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, timeout: r.Timeout, grace: r.Grace,
+		process: p, attempt: r.AttemptID, request: r.message(), sink: sink, limit: r.end, grace: r.Grace,
 		logCap: r.Limits.LogCap, resumes: r.Resume,
 	}
 	x.saved.Store(r.Checkpoint != nil)
@@ -128,12 +128,14 @@ func (h *Host) note(x *execution, ended *Ended) *Ended {
 
 // run follows an attempt that begin begins, or finds, to its end.
 func (x *execution) run(ctx context.Context, folders Folders, begin follower) *Ended {
-	x.begun = time.Now()
+	if x.limit != nil {
+		x.until, x.late = x.limit(time.Now())
+	}
 	ctx, x.abort = context.WithCancelCause(ctx)
 	defer x.abort(nil)
-	if x.timeout > 0 {
+	if !x.until.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, x.timeout, x.timeUp())
+		ctx, cancel = context.WithDeadlineCause(ctx, x.until, x.timeUp())
 		defer cancel()
 	}
 	x.asked = ctx
@@ -165,11 +167,7 @@ func (x *execution) run(ctx context.Context, folders Folders, begin follower) *E
 
 // timeUp is why an attempt is stopped that takes too long.
 func (x *execution) timeUp() *Stop {
-	return &Stop{
-		Reason:  StopTimeout,
-		Message: fmt.Sprintf("the job took longer than its timeout of %v", x.timeout),
-		Grace:   x.grace,
-	}
+	return &Stop{Reason: StopTimeout, Message: x.late, Grace: x.grace}
 }
 
 // follower opens a stream of events and takes them in until the end event; cut

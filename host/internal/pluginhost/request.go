@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -34,6 +35,7 @@ type Request struct {
 	Limits        Limits
 	Timeout       time.Duration // from when the attempt begins, not counting what it waits for its turn; 0: none
 	Grace         time.Duration // for an orderly stop when that time is up
+	Deadline      time.Time     // of the job, whatever it waits for; zero: none
 	OrphanTimeout time.Duration // how long work that is not retryable goes on unfollowed; 0: no limit
 	Retryable     bool          // it may be run again elsewhere
 	TraceParent   string        // W3C trace context of the submission
@@ -99,8 +101,8 @@ func (r *Request) message() *pluginpb.StartRequest {
 	if !r.Job.Created.IsZero() {
 		m.Job.CreatedAt = timestamppb.New(r.Job.Created)
 	}
-	if r.Timeout > 0 {
-		m.Deadline = timestamppb.New(time.Now().Add(r.Timeout))
+	if at, _ := r.end(time.Now()); !at.IsZero() {
+		m.Deadline = timestamppb.New(at)
 	}
 	if r.OrphanTimeout > 0 {
 		m.OrphanTimeout = durationpb.New(r.OrphanTimeout)
@@ -129,4 +131,16 @@ func (l *Limits) message() *pluginpb.Limits {
 		ResultBytes:       l.ResultBytes,
 		InlineResultBytes: l.InlineResultBytes,
 	}
+}
+
+// end returns when an attempt that begins at a time must have ended, and the
+// sentence that says so; zero when there is no such time.
+func (r *Request) end(begun time.Time) (at time.Time, late string) {
+	if r.Timeout > 0 {
+		at, late = begun.Add(r.Timeout), fmt.Sprintf("the job took longer than its timeout of %v", r.Timeout)
+	}
+	if d := r.Deadline; !d.IsZero() && (at.IsZero() || d.Before(at)) {
+		at, late = d, fmt.Sprintf("the job had not ended at its deadline, %s", d.Format(time.RFC3339))
+	}
+	return at, late
 }

@@ -193,6 +193,22 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// The deadline of a job holds whatever its attempt waits for, and beside a timeout.
+func TestDeadline(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, "heimdall-plugin-good")
+	h := f.start(t)
+	for _, timeout := range []time.Duration{0, time.Hour} {
+		r := request("good", "a"+timeout.String(), "wait")
+		r.Deadline, r.Timeout, r.Grace = time.Now().Add(300*time.Millisecond), timeout, time.Second
+		e := settle(h.Run(t.Context(), r, newSink()))
+		want := "the job had not ended at its deadline, " + r.Deadline.Format(time.RFC3339)
+		if e.Error == nil || e.Stop == nil || e.Stop.Reason != pluginhost.StopTimeout || e.Error.Message != want {
+			t.Errorf("Ended = %+v, error %+v, want %q", e, e.Error, want)
+		}
+	}
+}
+
 func TestCanceledBeforeTheStart(t *testing.T) {
 	f := newFixture(t)
 	writePlugin(t, f.plugins, "heimdall-plugin-good")

@@ -41,6 +41,14 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 		})
 		defer cancel()
 	}
+	if d := c.Job.Deadline; !d.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, d, &pluginhost.Stop{
+			Reason:  pluginhost.StopTimeout,
+			Message: fmt.Sprintf("the job had not ended at its deadline, %s", d.Format(time.RFC3339)),
+		})
+		defer cancel()
+	}
 	var err error
 	switch inRow := c.Lease.Attempt - o.Checkpoint.Attempt; {
 	case command == nil:

@@ -154,6 +154,10 @@ func TestWhetherALostAttemptIsResumed(t *testing.T) {
 			<-ctx.Done()
 			return errors.New("still starting")
 		}, func(f *fixture) { f.job.Timeout = time.Millisecond }, nil, false, job.Killed, "the job took longer than its timeout of 1ms"},
+		"after its deadline": {1, &job.Checkpoint{Attempt: 1, Format: 4}, func(ctx context.Context, _ int32) error {
+			<-ctx.Done()
+			return errors.New("still starting")
+		}, func(f *fixture) { f.job.Deadline = time.Date(2026, 5, 17, 9, 30, 0, 0, time.UTC) }, nil, false, job.Killed, "the job had not ended at its deadline, 2026-05-17T09:30:00Z"},
 		"when it is canceled": {1, &job.Checkpoint{Attempt: 1, Format: 4}, nil, nil, &pluginhost.Stop{Reason: pluginhost.StopUser, Message: "canceled by bob"}, false, job.Canceled, "canceled by bob"},
 		"when the host stops": {1, &job.Checkpoint{Attempt: 1, Format: 4}, nil, nil, &pluginhost.Stop{Reason: pluginhost.StopShutdown, Message: "stopped"}, false, job.Killed, "stopped"},
 		"by the next life":    {1, &job.Checkpoint{Attempt: 1, Format: 4}, nil, nil, &pluginhost.Stop{Reason: pluginhost.StopDetach}, false, "", ""},

@@ -131,7 +131,7 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	if command != nil {
 		request.Plugin = command.Plugin
 	}
-	request.Timeout = left(r.timeout(c.Job, command), begun)
+	request.Timeout, request.Deadline = left(r.timeout(c.Job, command), begun), c.Job.Deadline
 	sink := r.sink(c, started)
 	return r.outcome(ctx, c, begun, r.Plugins.Follow(ctx, request, sink), sink)
 }
@@ -210,6 +210,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Limits:        r.limits(command),
 		OrphanTimeout: orphanTimeout,
 		Timeout:       r.timeout(j, command),
+		Deadline:      j.Deadline,
 		Grace:         r.CancelGrace,
 	}
 	return request, nil

@@ -367,9 +367,10 @@ func TestWhoseTimeoutHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			f.job.Timeout, f.commands[0].Timeout = tt.job, tt.command
+			f.job.Deadline = time.Now().Add(time.Hour)
 			r := f.runner(plugin(func(_ context.Context, r pluginhost.Request, _ pluginhost.Sink) *pluginhost.Ended {
-				if r.Timeout != tt.want || r.Grace != time.Second {
-					t.Errorf("timeout = %v with grace %v, want %v with 1s", r.Timeout, r.Grace, tt.want)
+				if r.Timeout != tt.want || r.Grace != time.Second || !r.Deadline.Equal(f.job.Deadline) {
+					t.Errorf("timeout = %v with grace %v until %v, want %v with 1s until %v", r.Timeout, r.Grace, r.Deadline, tt.want, f.job.Deadline)
 				}
 				return &pluginhost.Ended{}
 			}))

@@ -197,7 +197,7 @@ func giveBack(ctx context.Context, tx transaction, l job.Lease) error {
 	if by.Valid {
 		return endCanceled(ctx, tx, l.JobID, l.Attempt-1, by.String)
 	}
-	return requeue(ctx, tx, again{l.JobID, l.Attempt, retries, resumed}, headTurn)
+	return requeue(ctx, tx, again{id: l.JobID, attempt: l.Attempt, retries: retries, resume: resumed}, headTurn)
 }
 
 // Ended returns those of the jobs that have ended.

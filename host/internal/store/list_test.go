@@ -319,3 +319,22 @@ func like(pattern, text string) bool {
 	}
 	return text == pattern
 }
+
+// TestRemovedJobsLeaveNoTags: a job may come again under the id of one that was
+// removed, which it could not when something were left of that.
+func TestRemovedJobsLeaveNoTags(t *testing.T) {
+	t.Parallel()
+	for kind, c := range databases(t) {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			db := open(t, c)
+			j := variety(t, db)[1]
+			if n, err := db.Remove(t.Context(), []job.ID{j.ID}); err != nil || n != 1 || j.Tags == nil {
+				t.Fatalf("remove a job with tags %v: got %d and error %v, want 1", j.Tags, n, err)
+			}
+			if _, err := db.Submit(t.Context(), store.Submission{Job: j}); err != nil {
+				t.Errorf("submit it again: %v", err)
+			}
+		})
+	}
+}

@@ -180,15 +180,15 @@ func insertTags(batch []*call[Submission, bool], work *pgx.Batch) {
 
 // claimsOf returns which members of a batch may be leased, and their hosts,
 // sorted. Behind one that found no free slot the others wait too: they are
-// younger.
+// younger. One that is to start later is in nobody's way.
 func claimsOf(batch []*call[Submission, bool]) (claims []bool, hosts []string) {
 	claims = make([]bool, len(batch))
 	for i, k := range batch {
-		if !k.in.Claim {
-			if k.in.Job.StartAfter.IsZero() {
-				break
-			}
+		if !k.in.Job.StartAfter.IsZero() {
 			continue
+		}
+		if !k.in.Claim {
+			break
 		}
 		claims[i] = true
 		hosts = append(hosts, k.in.Host)

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -16,6 +18,7 @@ type again struct {
 	attempt int // the next one
 	retries int // before it
 	resume  bool
+	due     time.Time // of one that waited for its time
 }
 
 // The turn of a job j in the queue: at its head, or behind all of its user.
@@ -147,18 +150,19 @@ func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, 
 			ORDER BY due_at
 			LIMIT $1 `+text.skipLocked+`
 		)
-		RETURNING job_id, attempt, retries`, steps)
+		RETURNING job_id, attempt, retries, due_at`, steps)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var a again
-		if err := rows.Scan((*string)(&a.id), &a.attempt, &a.retries); err != nil {
+		if err := rows.Scan((*string)(&a.id), &a.attempt, &a.retries, fromTime(&a.due)); err != nil {
 			return nil, err
 		}
 		moved = append(moved, a)
 	}
+	slices.SortFunc(moved, func(a, b again) int { return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.id, b.id)) })
 	return moved, rows.Err()
 }
 

@@ -160,9 +160,19 @@ func (l *lanes) pick(_ transaction, c Claim) ([]job.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	var waiting []head
+	// Of all lanes, those with the first heads hold the first jobs.
+	var firsts []head
 	for i, of := range open {
-		of, err := l.read(i, of, c.Most)
+		first, err := l.read(i, of, 1)
+		if err != nil {
+			return nil, err
+		}
+		firsts = append(firsts, first...)
+	}
+	slices.SortFunc(firsts, head.before)
+	var waiting []head
+	for _, first := range firsts[:min(c.Most, len(firsts))] {
+		of, err := l.read(first.lane, open[first.lane], c.Most)
 		if err != nil {
 			return nil, err
 		}

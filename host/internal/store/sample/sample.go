@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -149,25 +148,4 @@ func add(ctx context.Context, conn *sql.DB, d dialect, first, last int) error {
 		}
 	}
 	return nil
-}
-
-// Place makes a schema in a PostgreSQL database, and returns its URL and what drops it.
-func Place(ctx context.Context, at, schema string) (placed string, drop func(context.Context) error, err error) {
-	u, err := url.Parse(at)
-	if err != nil {
-		return "", nil, err
-	}
-	execute := func(ctx context.Context, statement string) error {
-		conn, err := sql.Open("pgx", at)
-		if err != nil {
-			return err
-		}
-		_, err = conn.ExecContext(ctx, statement)
-		return errors.Join(err, conn.Close())
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	drop = func(ctx context.Context) error { return execute(ctx, "DROP SCHEMA "+schema+" CASCADE") }
-	return u.String(), drop, execute(ctx, "CREATE SCHEMA "+schema)
 }

@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,18 +14,40 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/presence"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
+	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
+
+// Store is all that the parts of a host ask of a store.
+type Store interface {
+	queue.Store
+	jobs.Store
+	watch.Store
+	presence.Store
+	cleanup.Store
+	retention.Store
+	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
+	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
+	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
+	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
+	RegisterHost(ctx context.Context, h store.Host, ttl time.Duration) (epoch int64, err error)
+	Check(ctx context.Context) error
+}
 
 // Run runs the suite. Each call of open gives an empty store, closed by the
 // test's cleanup.
-func Run(t *testing.T, open func(t *testing.T) *store.DB) {
+func Run(t *testing.T, open func(t *testing.T) Store) {
 	for _, c := range []struct {
 		name string
-		test func(*testing.T, *store.DB)
+		test func(*testing.T, Store)
 	}{
 		{"every transition happens", testTransitions},
 		{"a full record comes back", testFullRecord},
@@ -58,24 +81,58 @@ func Run(t *testing.T, open func(t *testing.T) *store.DB) {
 		{"lists are paged in every order", testPages},
 		{"pages are stable under inserts", testStablePages},
 		{"a revision is kept once", testRevision},
-		{"any history agrees with the model", testModel},
+		{"caps of commands, clusters and users hold", testCaps},
+		{"what caps leave free is used", testCapsAreUsed},
+		{"caps hold however many claim", testCapsRace},
+		{"it is known why a job waits", testWaiting},
+		{"the place in the queue is known", testAhead},
+		{"waiting jobs are counted by user", testBacklog},
+		{"ended attempts are known", testAttempts},
+		{"jobs wait until they are due", testDue},
+		{"waiting jobs end at their deadline", testExpire},
+		{"an attempt is followed by another", testRetry},
+		{"a canceled job is not retried", testRetryCanceled},
+		{"a cancel that races with a retry is heeded", testRetryRace},
+		{"an idempotency key stands for one job", testKeys},
+		{"the same request at once is one job", testSameKey},
+		{"a unique key is held until the end", testUniqueKey},
+		{"holders of a unique key follow each other", testUniqueRace},
+		{"any history is that of the store in memory", testHistories},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, open(t))
 		})
 	}
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, db Store, lanes bool)
+	}{
+		{"priority comes before all", testPriority},
+		{"users take turns", testTurns},
+		{"users take turns also in a batch", testTurnsOfBatch},
+		{"what a host cannot run is in nobody's way", testForeign},
+		{"a host whose lease is over gets nothing", testNotLive},
+		{"jobs given back are soon claimed again", testGiveBackTurn},
+	} {
+		for lanes, name := range map[bool]string{false: c.name, true: c.name + ", by lanes"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c.test(t, open(t), lanes)
+			})
+		}
+	}
 }
 
 // host is a registered host.
 type host struct {
-	db    *store.DB
+	db    Store
 	id    string
 	epoch int64
 	lanes bool // it claims by lanes
 }
 
-func register(t testing.TB, db *store.DB, id string) host {
+func register(t testing.TB, db Store, id string) host {
 	t.Helper()
 	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: id, Name: id + ".example"}, time.Hour)
 	if err == nil {
@@ -150,14 +207,14 @@ func ended(l job.Lease, status job.Status) job.End {
 	return e
 }
 
-func end(t testing.TB, db *store.DB, e job.End) {
+func end(t testing.TB, db Store, e job.End) {
 	t.Helper()
 	if err := db.End(t.Context(), e); err != nil {
 		t.Fatalf("end %s: %v", e.JobID, err)
 	}
 }
 
-func get(t testing.TB, db *store.DB, id job.ID) *job.Job {
+func get(t testing.TB, db Store, id job.ID) *job.Job {
 	t.Helper()
 	j, err := db.Job(t.Context(), id)
 	if err != nil {
@@ -166,7 +223,7 @@ func get(t testing.TB, db *store.DB, id job.ID) *job.Job {
 	return j
 }
 
-func wantStatus(t testing.TB, db *store.DB, id job.ID, want job.Status) {
+func wantStatus(t testing.TB, db Store, id job.ID, want job.Status) {
 	t.Helper()
 	if got := get(t, db, id).Status; got != want {
 		t.Errorf("status of %s: got %s, want %s", id, got, want)
