@@ -129,6 +129,7 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
 		{"GET", base + "/jobs", (*Handler).listJobs},
+		{"POST", base + "/jobs", (*Handler).submitBatch},
 		{"GET", base + "/plugins", (*Handler).listPlugins},
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
 		{"GET", "/healthz", (*Handler).healthz},

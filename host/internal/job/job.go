@@ -9,7 +9,8 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
-// Request is what a caller asked for.
+// Request is what a caller asked for. A field that is added later is to be left
+// out of its JSON while it is zero: repeats of a submission are known by that.
 type Request struct {
 	Name            string
 	Version         string

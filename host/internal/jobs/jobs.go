@@ -35,6 +35,10 @@ type Store interface {
 	Jobs(ctx context.Context, f job.Filter) (job.Page, error)
 	// Ended returns those of the jobs that have ended.
 	Ended(ctx context.Context, ids []job.ID) ([]job.ID, error)
+	// Keyed returns the job that an idempotency key of a user stands for, or "".
+	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
+	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
+	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
 }
 
 // Catalog gives the selector of the current snapshot.
@@ -92,6 +96,18 @@ func (w Waiting) For(j *job.Job) bool { return w == WaitAlways || w == WaitIfSyn
 // must call Wait once Submit has returned a job. When key, an idempotency key of
 // the user, stands for a job already, that one is returned.
 func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting, key string) (*job.Job, error) {
+	known := store.Key{Text: key}
+	if key != "" {
+		known.Digest = digest(r) // of what was asked for, before the command adds to it
+		// The catalog may have changed since, or the deadline be over: a repeat is
+		// answered all the same.
+		switch earlier, err := s.Store.Keyed(ctx, user, known); {
+		case err != nil:
+			return nil, err
+		case earlier != "":
+			return s.Store.Job(ctx, earlier)
+		}
+	}
 	choice, record, err := s.Catalog.Selector().Select(
 		selector.Request{Command: r.CommandCriteria, Clusters: r.ClusterCriteria}, s.Plugins, rand.Uint64())
 	if err != nil {
@@ -101,12 +117,11 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
 	}
-	known := store.Key{Text: key, Digest: digest(r)} // of what was asked for, before the command adds to it
-	if err := bound(&r, choice.Command); err != nil {
-		return nil, err
-	}
 	id := job.NewID()
 	now := id.Time() // lists in the order of ids are in the order of creation
+	if err := bound(&r, choice.Command, now); err != nil {
+		return nil, err
+	}
 	j := &job.Job{
 		ID:         id,
 		User:       user,
@@ -160,6 +175,16 @@ func uncertain(id job.ID, err error) error {
 
 // Get returns a job; errs.NotFound when there is none.
 func (s *Service) Get(ctx context.Context, id job.ID) (*job.Job, error) { return s.Store.Job(ctx, id) }
+
+// Attempts returns the attempts of a job that have ended.
+func (s *Service) Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error) {
+	return s.Store.Attempts(ctx, id)
+}
+
+// Waiting says why a job waits; nil when it does not, or not any more.
+func (s *Service) Waiting(ctx context.Context, id job.ID) (*job.Wait, error) {
+	return s.Store.Waiting(ctx, id)
+}
 
 // List returns a part of the jobs.
 func (s *Service) List(ctx context.Context, f job.Filter) (job.Page, error) {

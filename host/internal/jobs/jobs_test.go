@@ -32,6 +32,13 @@ type world struct {
 	away     error
 	holds    job.ID
 	onSubmit func(*job.Job)
+	keyed    map[string]keyed
+	selected int // how often a pair was chosen
+}
+
+type keyed struct {
+	job    job.ID
+	digest string
 }
 
 func (w *world) Submit(_ context.Context, j *job.Job) error {
@@ -45,11 +52,26 @@ func (w *world) Submit(_ context.Context, j *job.Job) error {
 	return nil
 }
 
-func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, _ store.Key) (job.ID, error) {
+func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error) {
+	if w.keyed == nil {
+		w.keyed = map[string]keyed{}
+	}
+	w.keyed[k.Text] = keyed{j.ID, string(k.Digest)}
 	return j.ID, w.Submit(ctx, j)
 }
 
 func (w *world) Holds(id job.ID) bool { return w.holds == id }
+
+func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) {
+	known, ok := w.keyed[k.Text]
+	if ok && known.digest != string(k.Digest) {
+		return "", errs.Errorf(errs.Conflict, "another request has the key")
+	}
+	return known.job, nil
+}
+
+func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
+func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
 
 func (w *world) Cancel(_ context.Context, id job.ID, by string, _ pluginhost.StopReason) (job.Status, error) {
 	w.mu.Lock()
@@ -97,6 +119,7 @@ func (w *world) put(j *job.Job) {
 }
 
 func (w *world) Selector() *selector.Selector {
+	w.selected++
 	object := func(id string) catalog.Object {
 		return catalog.Object{ID: id, Name: id, Status: catalog.Active, Tags: tag.New("t")}
 	}
@@ -133,6 +156,54 @@ func ended(j *job.Job) *job.Job {
 	e := *j
 	e.Status = job.Succeeded
 	return &e
+}
+
+// The repeat of a submission is known before anything else is looked at: the
+// catalog may have changed, and the time for it be over.
+func TestRepeatedSubmission(t *testing.T) {
+	w := &world{}
+	s := service(w)
+	request := func(change func(*job.Request)) job.Request {
+		r := job.Request{
+			Name: "n", CommandCriteria: tag.New("t"), Context: json.RawMessage(`{"a": 1}`),
+			Deadline: time.Now().Add(time.Hour).Truncate(time.Second),
+		}
+		change(&r)
+		return r
+	}
+	first, err := s.Submit(t.Context(), "alice", request(func(*job.Request) {}), jobs.WaitIfSync, "order 17")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(ended(first))
+	selected := w.selected
+	again, err := s.Submit(t.Context(), "alice", request(func(r *job.Request) { r.Context = json.RawMessage(`{"a":1}`) }), jobs.WaitIfSync, "order 17")
+	if err != nil || again.ID != first.ID || again.Status != job.Succeeded || w.selected != selected {
+		t.Errorf("repeat: got %+v and error %v, want job %s as it is, and no pair to be chosen", again, err, first.ID)
+	}
+	if j, err := s.Wait(t.Context(), again.ID); err != nil || j.Status != job.Succeeded {
+		t.Errorf("wait for the repeat: got %+v and error %v", j, err)
+	}
+	for what, change := range map[string]func(*job.Request){
+		"another input":    func(r *job.Request) { r.Context = json.RawMessage(`{"a":2}`) },
+		"another priority": func(r *job.Request) { r.Priority = 1 },
+		"another deadline": func(r *job.Request) { r.Deadline = r.Deadline.Add(time.Second) },
+		"another retry":    func(r *job.Request) { r.Retry = &job.Retry{Attempts: 2} },
+	} {
+		if _, err := s.Submit(t.Context(), "alice", request(change), jobs.WaitNever, "order 17"); !errs.Is(err, errs.Conflict) {
+			t.Errorf("%s with the key: got error %v, want a conflict", what, err)
+		}
+	}
+}
+
+func TestDeadlineThatIsOver(t *testing.T) {
+	_, err := service(&world{}).Submit(t.Context(), "alice", job.Request{
+		CommandCriteria: tag.New("t"), Deadline: time.Now().Add(-time.Second),
+	}, jobs.WaitNever, "")
+	e, ok := errors.AsType[*errs.Error](err)
+	if !ok || e.Kind != errs.Invalid || len(e.Fields) != 1 || e.Fields[0].Pointer != "/deadline" {
+		t.Errorf("got error %v, want that the deadline is over", err)
+	}
 }
 
 func TestSubmitRecordsTheChoice(t *testing.T) {
