@@ -124,8 +124,11 @@ func (s *lite) write(ctx context.Context, fn func(context.Context, transaction) 
 	return s.do(ctx, func(t transaction) error { return fn(context.Background(), t) })
 }
 
-// do runs fn in the next group commit.
+// do runs fn in the next group commit. A disk that does not answer cannot be told to
+// stop: what is not done in time may be done later.
 func (s *lite) do(ctx context.Context, fn func(transaction) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, writeTimeout, errSlow)
+	defer cancel()
 	_, err := s.writes.do(ctx, fn)
 	return s.fault(err)
 }
