@@ -35,7 +35,7 @@ import (
 //	eventually COMMAND…     repeats a command until it succeeds
 //	gone PIDFILE            waits until the process whose id is in the file is gone
 //	disk small|full|free    makes a small disk for the host's data, and fills it
-//	store here|away         puts a relay before the database, which lets through or cuts
+//	store here|away|slow    puts a relay before the database, which lets through, cuts or delays
 func TestStories(t *testing.T) { run(t, "sqlite", "script") }
 
 // The same stories hold on PostgreSQL.

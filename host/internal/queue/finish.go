@@ -91,17 +91,17 @@ func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error
 // has asked to cancel ends canceled.
 func (q *Queue) record(r *spool.Record) error {
 	if r.Back {
-		return q.Store.GiveBack(q.last, []job.Lease{r.End.Lease})
+		return q.Store.GiveBack(context.Background(), []job.Lease{r.End.Lease})
 	}
 	if r.Retry.IsZero() {
-		return q.Store.End(q.last, r.End)
+		return q.Store.End(context.Background(), r.End)
 	}
-	by, err := q.Store.Retry(q.last, r.End, r.Retry)
+	by, err := q.Store.Retry(context.Background(), r.End, r.Retry)
 	if err != nil || by == "" {
 		return err
 	}
 	cancelOutcome(&r.End.Outcome, canceledBy(by, pluginhost.StopUser))
-	return q.Store.End(q.last, r.End)
+	return q.Store.End(context.Background(), r.End)
 }
 
 // publish tells who waits that the job has ended.

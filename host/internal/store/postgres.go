@@ -66,7 +66,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		config.MaxConns = poolSize
 	}
 	config.MaxConns = max(config.MaxConns, minPool)
-	config.ConnConfig.ConnectTimeout = openTimeout
+	config.ConnConfig.ConnectTimeout = writeTimeout // several round trips, which may be slow
 	for name, value := range connectionParams() {
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
 			config.ConnConfig.RuntimeParams[name] = value
@@ -104,7 +104,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		side:   side,
 		sideDB: stdlib.OpenDBFromPool(side),
 	}
-	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience}
 	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
 	if err := p.prepare(ctx, c); err != nil {
 		_ = p.close()
