@@ -23,6 +23,9 @@ TOOLS_BUILT := $(TOOLS)/.built-$(shell go env GOVERSION)
 
 PROTOCOL := $(CURDIR)/plugins/examples/python/protocol.binpb
 
+# What make chaos does: of what faults how many, and how often the fault tests.
+# The seed is printed; parts of it run by themselves: CHAOS='-faults 0 -host-killed 50 -seed 7' CHAOS_COUNT=0
+CHAOS       ?= -faults 0 -host-killed 1000 -plugin-killed 1000 -postgresql-killed 100 -host-frozen 200 -cut-before-commit 250 -cut-after-commit 250
 CHAOS_COUNT ?= 20
 BENCH ?=
 
@@ -49,8 +52,9 @@ bench: build $(BIN)/faulty/heimdall-plugin-faulty ## measure against limits and 
 	@mkdir -p bench
 	@scripts/with-postgres.sh go run -trimpath ./host/internal/bench -bin '$(BIN)' -out bench/out.json -only '$(BENCH)'
 
-chaos: build ## the fault tests again and again (CHAOS_COUNT=20)
-	@scripts/with-postgres.sh --fast scripts/chaos.sh '$(CHAOS_COUNT)'
+chaos: build $(BIN)/faulty/heimdall-plugin-faulty ## thousands of faults under real hosts, then the fault tests again and again
+	@go run -trimpath ./host/internal/chaos -bin '$(BIN)' $(CHAOS)
+	@[ '$(CHAOS_COUNT)' = 0 ] || scripts/with-postgres.sh --fast scripts/chaos.sh '$(CHAOS_COUNT)'
 
 lint: tools ## check format, vet, staticcheck, protocol, scripts and go.mod files
 	@PATH='$(TOOLS)':"$$PATH" scripts/lint.sh $(MODULES)
@@ -74,7 +78,7 @@ $(BIN)/heimdall: FORCE
 $(BIN)/plugins/heimdall-plugin-%: FORCE
 	go -C plugins/$* $(BUILD) -o $@ .
 
-# For bench: it never lies beside the plugins that are shipped.
+# For bench and chaos: it never lies beside the plugins that are shipped.
 $(BIN)/faulty/heimdall-plugin-faulty: FORCE
 	go -C plugins/faulty $(BUILD) -o $@ .
 

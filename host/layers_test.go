@@ -51,6 +51,7 @@ var layers = map[string]int{
 	"internal/config":      1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
+	"internal/spool":       1,
 
 	"internal/errs":        0,
 	"internal/tag":         0,
@@ -75,13 +76,14 @@ var sameLayer = map[string][]string{
 // They may import everything.
 var forTests = []string{
 	"internal/pgtest",
+	"internal/store/memstore",
 	"internal/store/storetest",
 	"internal/zoo",
 }
 
 // apart names the programs beside the host: they use it from outside, by its
 // binaries and its HTTP API, and import nothing of it.
-var apart = []string{"internal/demo"}
+var apart = []string{"internal/chaos", "internal/demo"}
 
 // only says who in the host may import what has a single owner. A prefix
 // covers what lies below it.
@@ -89,11 +91,11 @@ var only = map[string][]string{
 	sdkRoot + "/pluginpb":                   {"internal/pluginhost", "internal/conformance", "internal/bench"}, // whose peer is go-plugin's own client
 	sdkRoot + "/handshake":                  {"internal/pluginhost", "internal/conformance", "internal/bench"},
 	sdkRoot + "/pluginname":                 {"internal/pluginhost", "internal/conformance", "internal/config", "internal/scaffold", "internal/cli"},
-	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench"},
+	sdkRoot + "/client":                     {"internal/cli", "internal/demo", "internal/bench", "internal/chaos"},
 	sdkRoot:                                 {"internal/pluginhost"},
 	"github.com/hashicorp/go-plugin":        {"internal/pluginhost", "internal/bench"},
 	"database/sql":                          {"internal/store"},
-	"github.com/jackc/pgx":                  {"internal/store"},
+	"github.com/jackc/pgx":                  {"internal/store", "internal/bench"}, // whose limit is the bare database
 	"github.com/pressly/goose":              {"internal/store"},
 	"modernc.org/sqlite":                    {"internal/store"},
 	"github.com/gorilla/mux":                {"internal/api"},

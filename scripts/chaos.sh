@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long form of the fault tests: every package that kills, cuts, races or
+# The other half of make chaos: every package that kills, cuts, races or
 # recovers, COUNT times over in a new order each time, and the state machine
 # tests with many more steps. Stops at the first failure.
 #

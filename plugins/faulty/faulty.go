@@ -48,15 +48,16 @@ func (f *Faulty) Check(context.Context) error {
 
 // Run does what the input says.
 func (f *Faulty) Run(ctx context.Context, job *sdk.Job[Input]) (err error) {
-	ledger := book{path: job.Input.Ledger, entry: fmt.Sprintf("%s %d %d", job.ID, job.Attempt, os.Getpid())}
-	if err := ledger.write("start", ""); err != nil {
+	ledger, err := openLedger(job)
+	if err != nil {
 		return err
 	}
+	defer ledger.close()
 	memory := take(job.Input.Allocate)
 	defer runtime.KeepAlive(memory)
 	outcome := "panic"
 	defer func() {
-		if werr := ledger.write("end", " "+outcome); err == nil {
+		if werr := ledger.end(outcome); err == nil {
 			err = werr
 		}
 	}()
@@ -67,25 +68,6 @@ func (f *Faulty) Run(ctx context.Context, job *sdk.Job[Input]) (err error) {
 		}
 	}
 	outcome = "ok"
-	return nil
-}
-
-// book is a file in which each start and end of Run is a line, whole whatever
-// happens, because lines are appended in one write each.
-type book struct{ path, entry string }
-
-func (b book) write(what, outcome string) error {
-	if b.path == "" {
-		return nil
-	}
-	file, err := os.OpenFile(b.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	defer file.Close()
-	if _, err := fmt.Fprintf(file, "%s %s%s\n", what, b.entry, outcome); err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,8 +91,40 @@ func TestLedgerCountsStartsAndEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	entry := fmt.Sprintf("00000000-0000-4000-8000-000000000001 1 %d", os.Getpid())
-	if want := fmt.Sprintf("start %s\nend %[1]s ok\nstart %[1]s\nend %[1]s panic\n", entry); string(text) != want {
+	want := fmt.Sprintf("start %s TIME\nend %[1]s TIME ok\nstart %[1]s TIME\nend %[1]s TIME panic\n", entry)
+	if got := regexp.MustCompile(`\b\d{16}\b`).ReplaceAllString(string(text), "TIME"); got != want {
 		t.Errorf("ledger = %q, want %q", text, want)
+	}
+}
+
+func TestLedgerTellsTwoExecutionsAtOnce(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "ledger")
+	until := filepath.Join(t.TempDir(), "until")
+	first := sdktest.Start(t, create, nil, map[string]any{"ledger": file, "until": until})
+	for count := 0; count == 0; {
+		text, err := os.ReadFile(file)
+		if err != nil && !os.IsNotExist(err) || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		count = strings.Count(string(text), "start")
+	}
+	sdktest.Run(t, create, nil, map[string]any{"ledger": file})
+	if err := os.WriteFile(until, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first.Wait()
+	sdktest.Run(t, create, nil, map[string]any{"ledger": file})
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		got = append(got, strings.Fields(line)[0])
+	}
+	if want := []string{"start", "busy", "start", "end", "end", "start", "end"}; !slices.Equal(got, want) {
+		t.Errorf("lines begin with %v, want %v", got, want)
 	}
 }
 

@@ -5,7 +5,7 @@ import "github.com/heimdall-run/heimdall/sdk"
 // Input is the script of one job. Its steps are done in the order of its fields;
 // those that are left out are not done.
 type Input struct {
-	Ledger       string            `json:"ledger" doc:"A file that gets a line \"start <job> <attempt> <pid>\" first and a line \"end <job> <attempt> <pid> <outcome>\" when Run returns."`
+	Ledger       string            `json:"ledger" doc:"A file that gets a line \"start <job> <attempt> <pid> <time>\" first (\"resume\" when the job resumes) and a line \"end <job> <attempt> <pid> <time> <outcome>\" when Run returns; before the first of them a line that begins with \"busy\" if another execution of the job is not over. Times are microseconds since 1970."`
 	Allocate     int64             `json:"allocate" doc:"Bytes of memory to take until Run returns."`
 	Stdout       string            `json:"stdout" doc:"Text for stdout."`
 	Stderr       string            `json:"stderr" doc:"Text for stderr."`

@@ -155,7 +155,7 @@ func starts(ledger string) (pids []string, err error) {
 	}
 	for line := range strings.Lines(string(content)) {
 		if fields := strings.Fields(line); fields[0] == "start" {
-			pids = append(pids, fields[len(fields)-1])
+			pids = append(pids, fields[3])
 		}
 	}
 	return pids, nil

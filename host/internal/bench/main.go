@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,8 +15,12 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"time"
 )
+
+// sectionTime is how long a section may take: one that does not end says so.
+const sectionTime = 5 * time.Minute
 
 // Figure is one measured value, and what it is held against.
 type Figure struct {
@@ -26,6 +31,7 @@ type Figure struct {
 	Against string  `json:"against,omitempty"` // what the ratio is to
 	Ratio   float64 `json:"ratio,omitempty"`
 	Goal    string  `json:"goal,omitempty"`
+	Missing string  `json:"missing,omitempty"` // why there is no value
 }
 
 // bench is one run.
@@ -35,6 +41,8 @@ type bench struct {
 	scratch string        // folder for data
 	length  time.Duration // of one measurement
 	figures []Figure
+
+	measured *limits // nil before
 }
 
 func main() {
@@ -59,7 +67,7 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *bin, *out, *only, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -76,7 +84,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
-	b := &bench{ctx: ctx, bin: bin, scratch: scratch, length: length}
+	b := &bench{bin: bin, scratch: scratch, length: length}
 	sections := []struct {
 		name string
 		run  func() error
@@ -89,35 +97,66 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"take over", b.takeOver},
 		{"large job", b.bulk},
 		{"round trip", b.roundTrip},
-		{"sync ping on sqlite", func() error { return b.syncPing("sqlite", "sqlite") }},
-		{"sync ping on postgres", func() error { return b.syncPing("postgres", os.Getenv("HEIMDALL_TEST_POSTGRES")) }},
+		{"limits", func() error { _, err := b.limits(); return err }},
+		{"sync ping on sqlite", func() error { return b.syncPing("sqlite") }},
+		{"sync ping on postgres", func() error { return b.syncPing("postgres") }},
+		{"async jobs", b.asyncPing},
+		{"idle latency on sqlite", func() error { return b.idle("sqlite", 5*time.Millisecond) }},
+		{"idle latency on postgres", func() error { return b.idle("postgres", 8*time.Millisecond) }},
+		{"many ended jobs", b.manyEnded},
+		{"many waiting jobs", b.manyWaiting},
+		{"two hosts", b.twoHosts},
+		{"cap", b.capped},
+		{"cancel elsewhere", b.cancelElsewhere},
+		{"host lost", b.hostLost},
 	}
+	missing := 0
 	for _, s := range sections {
 		if !strings.Contains(s.name, only) {
 			continue
 		}
 		fmt.Printf("\n%s\n", s.name)
 		before := len(b.figures)
-		taken, err := others(b.ctx)
+		taken, err := others(ctx)
 		if err != nil {
 			return err
 		}
 		b.add(Figure{Name: "taken by others before", Value: taken, Unit: "% CPU"})
-		if err := s.run(); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		section, done := context.WithTimeoutCause(ctx, sectionTime, fmt.Errorf("it did not end within %v", sectionTime))
+		b.ctx = section
+		err = s.run()
+		if section.Err() != nil {
+			err = errors.Join(context.Cause(section), err)
+		}
+		done()
+		if err != nil {
+			b.add(Figure{Name: "the rest of " + s.name, Missing: err.Error()})
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		for i := range b.figures[before:] {
-			b.figures[before+i].Section = s.name
+			f := &b.figures[before+i]
+			f.Section = s.name
+			if f.Missing != "" {
+				missing++
+			}
 		}
 	}
-	return b.write(out)
+	if err := b.write(out); err != nil || missing == 0 {
+		return err
+	}
+	return fmt.Errorf("%d figures could not be measured", missing)
 }
 
 // add keeps a figure and prints it.
 func (b *bench) add(f Figure) {
 	b.figures = append(b.figures, f)
 	line := fmt.Sprintf("  %-44s %12.4g %-8s", f.Name, f.Value, f.Unit)
-	if f.Against != "" {
+	if f.Missing != "" {
+		line = fmt.Sprintf("  %-44s not measured: %s", f.Name, strings.Join(strings.Fields(f.Missing), " "))
+	}
+	if f.Against != "" && f.Missing == "" {
 		line += fmt.Sprintf(" %7.3g × %s", f.Ratio, f.Against)
 	}
 	if f.Goal != "" {

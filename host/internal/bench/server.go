@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ func (b *bench) serve(d deployment) (*server, error) {
 	if err := os.MkdirAll(d.data, 0o711); err != nil {
 		return nil, err
 	}
-	config := filepath.Join(b.scratch, "heimdall.toml")
+	config := filepath.Join(d.data, "heimdall.toml")
 	if err := os.WriteFile(config, []byte(d.config), 0o600); err != nil {
 		return nil, err
 	}
@@ -153,19 +154,47 @@ func keepAlive(connections int) *http.Client {
 
 // post sends a ping job as a user and requires a good answer that contains want.
 func post(ctx context.Context, client *http.Client, url, want string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(pingJob))
-	if err != nil {
-		return err
+	content, err := send(ctx, client, url, "bench", pingJob, http.StatusOK)
+	if err == nil && !bytes.Contains(content, []byte(want)) {
+		err = fmt.Errorf("%s is answered by %s", url, content)
 	}
-	r.Header.Set("X-Heimdall-User", "bench")
+	return err
+}
+
+// postAsync submits a job as a user, does not wait for it and returns its id.
+func postAsync(ctx context.Context, client *http.Client, address, user, body string) (id string, err error) {
+	content, err := send(ctx, client, address+"/api/v1/job", user, body, http.StatusAccepted)
+	if err != nil {
+		return "", err
+	}
+	var accepted struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(content, &accepted); err != nil || accepted.ID == "" {
+		return "", fmt.Errorf("a submission is answered by %s", content)
+	}
+	return accepted.ID, nil
+}
+
+// send posts a job as a user and returns the answer, whose status must be the one
+// given: 202 asks not to be waited for.
+func send(ctx context.Context, client *http.Client, url, user, body string, status int) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Heimdall-User", user)
+	if status == http.StatusAccepted {
+		r.Header.Set("Prefer", "respond-async")
+	}
 	answer, err := client.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.Contains(content, []byte(want))) {
+	if err == nil && answer.StatusCode != status {
 		err = fmt.Errorf("%s: %s", answer.Status, content)
 	}
-	return err
+	return content, err
 }

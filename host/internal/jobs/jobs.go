@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -26,6 +25,8 @@ type Queue interface {
 	Submit(ctx context.Context, j *job.Job) error
 	SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error)
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
+	// Holds reports whether the job runs here, or its end waits here for the store.
+	Holds(id job.ID) bool
 }
 
 // Store reads jobs.
@@ -170,86 +171,6 @@ func uncertain(id job.ID, err error) error {
 	named := *e
 	named.ID = string(id)
 	return &named
-}
-
-// Wait blocks until the job has ended or ctx is done, and returns the job as it
-// then is. That ctx is done is no error. When Serve returns first, Wait does so
-// too, with errs.Unavailable.
-func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
-	end, expected := s.ends.watch(id)
-	defer s.ends.release(id, end)
-	if !expected { // it may have ended before anybody watched
-		j, err := s.Store.Job(ctx, id)
-		switch {
-		case ctx.Err() != nil, errs.Is(err, errs.Unavailable): // Serve looks again
-		case err != nil, j.Status.Final():
-			return j, err
-		}
-	}
-	select {
-	case <-end.done:
-		return end.job, nil
-	case <-ctx.Done():
-		return s.Store.Job(context.WithoutCancel(ctx), id)
-	case <-s.stopped:
-	}
-	select {
-	case <-end.done:
-		return end.job, nil
-	default:
-		return nil, &errs.Error{
-			Kind: errs.Unavailable, ID: string(id), Retry: 5 * time.Second,
-			Message: "the host stopped before the job's end was recorded; the job is not forgotten: ask for it by its id",
-		}
-	}
-}
-
-// pollEnds is the time between looks at jobs that somebody waits for.
-const pollEnds = time.Second
-
-// Serve tells those who wait of ends that Ended is not told of, such as those of
-// jobs that other hosts run, until ctx is done. Then nobody waits any more. It is
-// called once.
-func (s *Service) Serve(ctx context.Context) error {
-	defer close(s.stopped)
-	tick := time.NewTicker(pollEnds)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			s.lookForEnds(ctx)
-		}
-	}
-}
-
-// lookForEnds publishes the ends that are recorded. What the store does not
-// answer now is looked for again.
-func (s *Service) lookForEnds(ctx context.Context) {
-	const most = 1000 // in one statement
-	for ids := range slices.Chunk(s.ends.awaited(), most) {
-		ended, err := s.Store.Ended(ctx, ids)
-		if err != nil {
-			return
-		}
-		for _, id := range ended {
-			if j, err := s.Store.Job(ctx, id); err == nil {
-				s.ends.publish(j)
-			}
-		}
-	}
-}
-
-// Ended tells those who wait that a job has ended.
-func (s *Service) Ended(j *job.Job) {
-	if j.Status == job.Canceled && s.ends.watched(j.ID) {
-		// Only the store knows whose wish to cancel was the first.
-		if stored, err := s.Store.Job(context.Background(), j.ID); err == nil {
-			j = stored
-		}
-	}
-	s.ends.publish(j)
 }
 
 // Get returns a job; errs.NotFound when there is none.

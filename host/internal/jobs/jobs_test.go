@@ -30,6 +30,7 @@ type world struct {
 	reads    int
 	looks    int // at which jobs have ended
 	away     error
+	holds    job.ID
 	onSubmit func(*job.Job)
 	keyed    map[string]keyed
 	selected int // how often a pair was chosen
@@ -58,6 +59,8 @@ func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.I
 	w.keyed[k.Text] = keyed{j.ID, string(k.Digest)}
 	return j.ID, w.Submit(ctx, j)
 }
+
+func (w *world) Holds(id job.ID) bool { return w.holds == id }
 
 func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) {
 	known, ok := w.keyed[k.Text]
@@ -305,6 +308,63 @@ func TestWaitWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("Wait = %+v, %v", got, err)
 		}
 	})
+}
+
+// A wait for an end that cannot be recorded, and for a job of which nothing is
+// known while the store is away, comes to an end; one for a job that runs here goes
+// on. The answer names the job.
+func TestWaitIsBoundedWhileTheStoreIsAway(t *testing.T) {
+	for name, tt := range map[string]struct {
+		runsHere time.Duration // and then its end is not recorded
+		within   time.Duration
+	}{
+		"it ran elsewhere":                 {0, 32 * time.Second},
+		"it runs here, and ends at once":   {time.Second, 33 * time.Second},
+		"it runs here for another minute":  {time.Minute, 92 * time.Second},
+		"it runs here for another 2 hours": {2 * time.Hour, 2*time.Hour + 32*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{}
+				s := serve(t, w)
+				j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitIfSync, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.mu.Lock()
+				w.away = errs.Errorf(errs.Unavailable, "away")
+				if tt.runsHere > 0 {
+					w.holds = j.ID
+				}
+				w.mu.Unlock()
+				if tt.runsHere > 0 {
+					go func() {
+						time.Sleep(tt.runsHere)
+						for range 4 {
+							s.Delayed(j.ID)
+							time.Sleep(5 * time.Second)
+						}
+					}()
+				}
+				begun := time.Now()
+				_, err = s.Wait(t.Context(), j.ID)
+				e, ok := errors.AsType[*errs.Error](err)
+				if !ok || e.Kind != errs.Unavailable || e.ID != string(j.ID) || e.Retry == 0 {
+					t.Errorf("Wait = %+v, want unavailable with the id and when to come again", err)
+				}
+				if took := time.Since(begun); took < tt.within-4*time.Second || took > tt.within {
+					t.Errorf("Wait took %v, want about %v", took, tt.within)
+				}
+				if tt.runsHere > 0 { // one that comes later waits as long
+					later := time.Now()
+					go func() { time.Sleep(time.Second); s.Delayed(j.ID) }()
+					if _, err := s.Wait(t.Context(), j.ID); !errs.Is(err, errs.Unavailable) || time.Since(later) < 29*time.Second {
+						t.Errorf("Wait once more = %v after %v, want unavailable after half a minute", err, time.Since(later))
+					}
+				}
+			})
+		})
+	}
 }
 
 // However many wait, the store is asked once in a while for all of them.

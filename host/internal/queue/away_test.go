@@ -10,24 +10,26 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
 
 // A job whose claim was committed, but not answered, runs all the same, once.
 func TestLostAnswerToAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 1, newMemory())
+		f := serve(t, 1)
 		submit(t, f, "1s")
 		waiting := submit(t, f, "1s")
-		f.store.set(func() { f.store.lost = true })
+		synctest.Wait()
+		f.lose("Claim")
 		time.Sleep(10 * time.Second)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if got := f.store.end(waiting).Status; got != job.Succeeded {
+		if got := f.job(waiting).Status; got != job.Succeeded {
 			t.Errorf("status = %q, want SUCCEEDED", got)
 		}
-		if !slices.Equal(f.store.given, []job.ID{waiting}) || len(f.runner.order) != 2 {
-			t.Errorf("given back = %v, attempts = %v, want the waiting job once in each", f.store.given, f.runner.order)
+		if n := len(f.runner.order); n != 2 {
+			t.Errorf("%d attempts ran, want one of each job", n)
 		}
 	})
 }
@@ -38,22 +40,22 @@ func TestLostAnswerToASubmit(t *testing.T) {
 	for name, slots := range map[string]int{"the job was leased": 2, "the job waits": 1} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := serve(t, slots, newMemory())
+				f := serve(t, slots)
 				submit(t, f, "20s")
 				synctest.Wait()
-				f.store.set(func() { f.store.lost = true })
-				lost := &job.Job{ID: job.NewID(), Request: job.Request{Description: "1s"}}
+				f.lose("Submit")
+				lost := newJob("1s")
 				if err := f.Submit(t.Context(), lost); !errs.Is(err, errs.Unavailable) {
 					t.Fatalf("Submit = %v, want unavailable", err)
 				}
-				f.store.set(func() { f.store.away = errs.Errorf(errs.Unavailable, "away") })
+				f.away(true)
 				time.Sleep(2 * time.Minute)
-				f.store.set(func() { f.store.away = nil })
+				f.away(false)
 				time.Sleep(10 * time.Second)
 				if err := f.stop(); err != nil {
 					t.Fatal(err)
 				}
-				if got := f.store.end(lost.ID); got.Status != job.Canceled || !strings.Contains(got.Error.Message, "never acknowledged") {
+				if got := f.job(lost.ID); got.Status != job.Canceled || !strings.Contains(got.Error.Message, "never acknowledged") {
 					t.Errorf("end = %+v, want canceled as never acknowledged", got)
 				}
 				if slices.Contains(f.runner.order, lost.ID) {
@@ -79,26 +81,26 @@ func TestStopOfASubmissionUnderWay(t *testing.T) {
 		"by the end of the drain": {func(f *fixture, _ job.ID) {
 			f.cancel()
 			time.Sleep(time.Minute)
-		}, job.Killed},
+		}, job.New}, // it had not begun
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := serve(t, 1, newMemory())
-				f.store.slow = make(chan struct{})
-				id := job.NewID()
+				f := serve(t, 1)
+				release := f.hold()
+				j := newJob("1h")
 				submitted := make(chan error)
 				go func() {
-					submitted <- f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1h"}})
+					submitted <- f.Submit(t.Context(), j)
 				}()
 				synctest.Wait()
-				tt.stop(f, id)
-				close(f.store.slow)
+				tt.stop(f, j.ID)
+				release()
 				if err := <-submitted; err != nil {
 					t.Fatal(err)
 				}
 				begun := time.Now()
 				synctest.Wait()
-				if got := f.store.end(id).Status; got != tt.want {
+				if got := f.job(j.ID).Status; got != tt.want {
 					t.Errorf("status = %q, want %q", got, tt.want)
 				}
 				if err := f.stop(); err != nil || time.Since(begun) != 0 {
@@ -112,19 +114,19 @@ func TestStopOfASubmissionUnderWay(t *testing.T) {
 // A job that waits may be claimed before its submission is answered.
 func TestClaimOvertakesTheAnswerToASubmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 1, newMemory())
+		f := serve(t, 1)
 		submit(t, f, "1s")
-		f.store.set(func() { f.store.slow = make(chan struct{}) })
-		j := &job.Job{ID: job.NewID(), Request: job.Request{Description: "1m"}}
+		release := f.hold()
+		j := newJob("1m")
 		submitted := make(chan error)
 		go func() { submitted <- f.Submit(t.Context(), j) }()
 		time.Sleep(10 * time.Second)
-		close(f.store.slow)
+		release()
 		if err := <-submitted; err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
-		if got := f.store.end(j.ID).Status; got != job.Succeeded {
+		if got := f.job(j.ID).Status; got != job.Succeeded {
 			t.Errorf("status = %q, want SUCCEEDED", got)
 		}
 		if err := f.stop(); err != nil {
@@ -137,10 +139,15 @@ func TestClaimOvertakesTheAnswerToASubmit(t *testing.T) {
 // of its earlier life.
 func TestStopWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		m.adopted = []job.Claimed{{Job: &job.Job{ID: job.NewID(), Status: job.Running}}}
-		m.away = errs.Errorf(errs.Unavailable, "away")
-		f := serve(t, 1, m)
+		f := fixtureOf(t, 1)
+		f.leave(left{status: job.Running})
+		f.way.Befall(func(call string) (fault memstore.Fault) {
+			if call != "Adopt" {
+				fault.Before = memstore.Away
+			}
+			return fault
+		})
+		f.serve()
 		time.Sleep(time.Minute)
 		begun := time.Now()
 		if err := f.stop(); err != nil || time.Since(begun) != 0 {
@@ -152,13 +159,13 @@ func TestStopWhileTheStoreIsAway(t *testing.T) {
 // An end that the store will never take is replaced by one that says so.
 func TestEndThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		m.refused = errs.Errorf(errs.Invalid, "result type has a NUL character")
-		f := serve(t, 1, m)
+		f := fixtureOf(t, 1)
+		f.runner.result = &job.Result{ContentType: "a\x00b"}
+		f.serve()
 		id := submit(t, f, "1s")
 		time.Sleep(10 * time.Second)
-		got := m.end(id)
-		if got.Status != job.Failed || got.Error == nil || got.Error.Class != job.Internal || !strings.Contains(got.Error.Message, "NUL") {
+		got := f.job(id)
+		if got.Status != job.Failed || got.Error == nil || got.Error.Class != job.Internal || !strings.Contains(got.Error.Message, "is not text") {
 			t.Errorf("end = %+v, want failed for the reason", got)
 		}
 		if told := f.ended[id]; told == nil || told.Status != job.Failed {
@@ -174,7 +181,7 @@ func TestEndThatIsRefused(t *testing.T) {
 // dead and end what it follows.
 func TestPluginsHearOfTheHostWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 1, newMemory())
+		f := serve(t, 1)
 		counts := func() (renews, heard int) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -182,13 +189,13 @@ func TestPluginsHearOfTheHostWhileTheStoreIsAway(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		before, early := counts()
-		f.store.set(func() { f.store.away = errs.Errorf(errs.Unavailable, "away") })
+		f.away(true)
 		time.Sleep(time.Minute)
 		after, heard := counts()
 		if before == 0 || early > 0 || after > before+1 || heard < 25 {
 			t.Errorf("%d renewals and %d signs of life, then %d and %d in a minute without store; want no renewal, and signs all the time", before, early, after, heard)
 		}
-		f.store.set(func() { f.store.away = nil })
+		f.away(false)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -199,24 +206,19 @@ func TestPluginsHearOfTheHostWhileTheStoreIsAway(t *testing.T) {
 // is away by then.
 func TestMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := serve(t, 2, newMemory())
+		f := serve(t, 2)
 		f.runner.begins = 10 * time.Second // until then it waits for its plugin
 		id := submit(t, f, "1h")
 		time.Sleep(9 * time.Second)
-		marked := func() []job.ID {
-			f.store.mu.Lock()
-			defer f.store.mu.Unlock()
-			return slices.Clone(f.store.started)
+		if got := f.job(id).Status; got != job.Accepted {
+			t.Errorf("status = %s before its plugin has begun, want ACCEPTED", got)
 		}
-		if got := marked(); len(got) > 0 {
-			t.Errorf("marked as running = %v before its plugin has begun, want nothing", got)
-		}
-		f.store.set(func() { f.store.away = errs.Errorf(errs.Unavailable, "away") })
+		f.away(true)
 		time.Sleep(time.Minute)
-		f.store.set(func() { f.store.away = nil })
+		f.away(false)
 		time.Sleep(2 * time.Second)
-		if got := marked(); !slices.Equal(got, []job.ID{id}) {
-			t.Errorf("marked as running = %v, want %v", got, id)
+		if got := f.job(id).Status; got != job.Running {
+			t.Errorf("status = %s, want RUNNING", got)
 		}
 		close(f.hurry)
 		if err := f.stop(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
@@ -58,22 +59,37 @@ type Runner interface {
 	Detaches(j *job.Job) bool
 }
 
+// Spool keeps on disk what the store cannot take now.
+type Spool interface {
+	Put(r spool.Record) (spool.Ticket, error)
+	Done(t spool.Ticket)
+	// Left returns what an earlier life of this host has put and not done with.
+	Left() []spool.Entry
+}
+
 // Config is what a queue needs.
 type Config struct {
 	Store  Store
 	Runner Runner
+	Spool  Spool           // nil: ends wait in memory only
 	Host   string          // id of this host
 	Epoch  int64           // of this life of the host
 	Slots  int             // attempts that run at once
 	Drain  time.Duration   // that running attempts are given when the queue stops
 	Hurry  <-chan struct{} // closed: they are given no more
+	Grace  time.Duration   // for an orderly stop of one attempt
 	// MaxWaiting is how many jobs may wait, of all users together, and
 	// MaxWaitingPerUser how many of each; more are refused. 0: any number.
 	MaxWaiting        int
 	MaxWaitingPerUser int
-	Grace             time.Duration                             // for an orderly stop of one attempt
+	Room              func() error                              // is an error while no more jobs may begin here; nil: there always is
 	Renew             func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended             func(j *job.Job)                          // is called once the end of a job is recorded
+	// Delayed is called when a job has ended here, and the store does not take that
+	// now, and once more each time that is tried in vain. Ended may follow.
+	Delayed func(id job.ID)
+	// Recorded is called once an end is recorded that an earlier life has left.
+	Recorded func(e job.End)
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()
@@ -99,11 +115,15 @@ const (
 type Queue struct {
 	Config
 	slots    *slots
-	wake     chan struct{} // a waiting job may fit now
-	due      chan struct{} // the time of a job has come
-	backlog  atomic.Bool   // jobs may be waiting
-	lanes    atomic.Bool   // what waits is to be claimed by lanes
-	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
+	wake     chan struct{}   // a waiting job may fit now
+	due      chan struct{}   // the time of a job has come
+	backlog  atomic.Bool     // jobs may be waiting
+	full     atomic.Bool     // nothing is begun here, for want of room
+	lanes    atomic.Bool     // what waits is to be claimed by lanes
+	late     chan struct{}   // closed: ends that are spooled wait for the store no longer
+	giveUp   chan struct{}   // closed: no end waits for it
+	last     context.Context // is over when what is under way is given up, too
+	cut      context.CancelFunc
 	starts   *marker
 	doubts   doubts
 	limit    *limit
@@ -116,12 +136,22 @@ type Queue struct {
 
 // New returns a queue. It runs nothing before Serve.
 func New(c Config) *Queue {
+	if c.Delayed == nil {
+		c.Delayed = func(job.ID) {}
+	}
+	if c.Recorded == nil {
+		c.Recorded = func(job.End) {}
+	}
+	last, cut := context.WithCancel(context.Background())
 	return &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
 		due:     make(chan struct{}, 1),
+		late:    make(chan struct{}),
 		giveUp:  make(chan struct{}),
+		last:    last,
+		cut:     cut,
 		starts:  newMarker(),
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
@@ -139,7 +169,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
-	taken := j.StartAfter.IsZero() && q.slots.take(1) == 1
+	taken := j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
@@ -254,6 +284,7 @@ func (q *Queue) claim(ctx context.Context) {
 	compare := time.NewTicker(compareTime)
 	defer compare.Stop()
 	q.lanes.Store(true) // until it is known that there is no need
+	q.measure()
 	q.look()
 	for {
 		select {
@@ -263,6 +294,7 @@ func (q *Queue) claim(ctx context.Context) {
 		case <-q.due:
 			q.turnOver(ctx)
 		case <-poll.C:
+			q.measure()
 			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
@@ -275,6 +307,9 @@ func (q *Queue) claim(ctx context.Context) {
 // claimSome claims as many jobs as there are free slots and reports whether more
 // may be waiting that fit.
 func (q *Queue) claimSome(ctx context.Context) bool {
+	if q.full.Load() {
+		return false
+	}
 	n := q.slots.take(mostClaims)
 	if n == 0 || ctx.Err() != nil || !q.withdraw(ctx) {
 		q.slots.give(n)
@@ -295,6 +330,23 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.backlog.Store(true)
 	}
 	return full
+}
+
+// measure looks whether there is room for more jobs.
+func (q *Queue) measure() {
+	if q.Room == nil {
+		return
+	}
+	err := q.Room()
+	if full := err != nil; q.full.Swap(full) == full {
+		return
+	}
+	if err != nil {
+		q.Log.Error("no more jobs are begun here until there is room; those that run go on", "error", err)
+		return
+	}
+	q.Log.Info("there is room again, and jobs are begun")
+	q.backlog.Store(true)
 }
 
 // look makes the claim loop look for waiting jobs.

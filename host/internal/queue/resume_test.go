@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -28,24 +27,21 @@ func (r *timed) attempts() (ordinals []int, resumed []bool) {
 // the same slot, and ends once.
 func TestLostAttemptsAreResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fixtureOf(t, 1, newMemory())
-		id := job.NewID()
-		f.runner.crashes = map[job.ID]int{id: 2}
+		f := fixtureOf(t, 1)
+		f.runner.crashes = 2
 		f.serve()
-		if err := f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1s"}}); err != nil {
-			t.Fatal(err)
-		}
+		id := submit(t, f, "1s")
 		next := submit(t, f, "1s")
 		time.Sleep(2500 * time.Millisecond)
-		if got := f.store.end(id).Status; got != "" {
-			t.Errorf("status = %q while it is resumed, want no end", got)
+		if got := f.job(id).Status; got != job.Running {
+			t.Errorf("status = %s while it is resumed, want RUNNING", got)
 		}
 		time.Sleep(2 * time.Second)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
 		for _, id := range []job.ID{id, next} {
-			if got := f.store.end(id); got.Status != job.Succeeded {
+			if got := f.job(id); got.Status != job.Succeeded {
 				t.Errorf("end = %+v, want SUCCEEDED", got)
 			}
 		}
@@ -69,22 +65,22 @@ func TestLostAttemptsAreResumed(t *testing.T) {
 // has left is known.
 func TestCanceledJobIsNotResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fixtureOf(t, 1, newMemory())
-		id := job.NewID()
-		f.runner.crashes = map[job.ID]int{id: 1}
+		f := fixtureOf(t, 1)
+		f.runner.crashes = 1
 		f.serve()
-		if err := f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1s"}}); err != nil {
+		id := submit(t, f, "1s")
+		synctest.Wait()
+		if _, err := f.store.Cancel(t.Context(), id, "bob"); err != nil { // by another host, not heeded yet
 			t.Fatal(err)
 		}
-		synctest.Wait()
-		f.store.set(func() { f.store.wishes[id] = "bob" }) // by another host, not heeded yet
 		time.Sleep(1500 * time.Millisecond)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
-		got := f.store.end(id)
-		if got.Status != job.Canceled || !strings.HasPrefix(got.Error.Message, "canceled by bob; ") || got.Remains == "" || f.remains != 1 {
-			t.Errorf("end = %+v (%v), told %d times that something remains; want it canceled by bob, once", got, got.Error, f.remains)
+		got := f.job(id)
+		left, err := f.store.Cleanups(t.Context(), host, epoch, 10)
+		if got.Status != job.Canceled || !strings.HasPrefix(got.Error.Message, "canceled by bob; ") || len(left) != 1 || f.remains != 1 {
+			t.Errorf("end = %+v (%v), %d cleanups and error %v, told %d times that something remains; want it canceled by bob, once each", got, got.Error, len(left), err, f.remains)
 		}
 	})
 }
@@ -95,31 +91,28 @@ func TestResumeWhileTheStoreIsAway(t *testing.T) {
 	for name, back := range map[string]bool{"it comes back": true, "the host stops": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := fixtureOf(t, 1, newMemory())
-				id := job.NewID()
-				f.runner.crashes = map[job.ID]int{id: 1}
+				f := fixtureOf(t, 1)
+				f.runner.crashes = 1
 				f.serve()
-				if err := f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1s"}}); err != nil {
-					t.Fatal(err)
-				}
+				id := submit(t, f, "1s")
 				synctest.Wait()
-				f.store.set(func() { f.store.away = errs.Errorf(errs.Unavailable, "away") })
+				f.away(true)
 				time.Sleep(time.Minute)
 				if back {
-					f.store.set(func() { f.store.away = nil })
+					f.away(false)
 					time.Sleep(10 * time.Second)
 				}
 				if err := f.stop(); err != nil {
 					t.Fatal(err)
 				}
-				want := job.Status("")
+				want := job.Accepted // its lease stays
 				if back {
 					want = job.Succeeded
 				}
-				if got := f.store.end(id).Status; got != want {
+				if got := f.job(id).Status; got != want {
 					t.Errorf("status = %q, want %q", got, want)
 				}
-				if !back && (f.store.leased[id] == nil || f.runner.acked != 0) {
+				if !back && f.runner.acked != 0 {
 					t.Error("the lost attempt was let go of; the next life would not find it")
 				}
 			})
@@ -131,22 +124,19 @@ func TestResumeWhileTheStoreIsAway(t *testing.T) {
 // cancel before there is one, ends.
 func TestCancelWhileTheAnswerToAResumeIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fixtureOf(t, 1, newMemory())
-		id := job.NewID()
-		f.runner.crashes = map[job.ID]int{id: 1}
+		f := fixtureOf(t, 1)
+		f.runner.crashes = 1
 		f.serve()
-		if err := f.Submit(t.Context(), &job.Job{ID: id, Request: job.Request{Description: "1s"}}); err != nil {
-			t.Fatal(err)
-		}
+		id := submit(t, f, "1s")
 		synctest.Wait()
-		f.store.set(func() { f.store.lost = true })
+		f.lose("Resume")
 		time.Sleep(time.Second) // it is lost, and its resume committed
 		synctest.Wait()
 		if _, err := f.Cancel(t.Context(), id, "bob", pluginhost.StopUser); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if got := f.store.end(id); got.Status != job.Canceled {
+		if got := f.job(id); got.Status != job.Canceled {
 			t.Errorf("a minute after the cancel its end = %+v, want CANCELED", got)
 		}
 		if err := f.stop(); err != nil {
@@ -159,39 +149,23 @@ func TestCancelWhileTheAnswerToAResumeIsLost(t *testing.T) {
 // resume and had not begun does so now, under its own number.
 func TestResumeAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		f := fixtureOf(t, 1, m)
-		f.runner.fates = map[job.ID]pluginhost.Fate{}
-		adopt := func(attempt int, started bool, status job.Status, fate pluginhost.Fate) job.ID {
-			j := &job.Job{ID: job.NewID(), Status: status, CanceledBy: "alice", Request: job.Request{Description: "5s"}}
-			if started {
-				j.StartedAt = time.Now().Add(-time.Minute)
-			}
-			m.adopted = append(m.adopted, job.Claimed{
-				Job: j, Lease: job.Lease{JobID: j.ID, Attempt: attempt}, Checkpoint: &job.Checkpoint{Attempt: 1}, Resume: attempt > 1,
-			})
-			f.runner.fates[j.ID] = fate
-			return j.ID
-		}
-		lost := adopt(1, true, job.Running, pluginhost.Unknown)
-		unbegun := adopt(2, true, job.Running, pluginhost.Unbegun)
-		known := adopt(2, true, job.Running, pluginhost.Known)
-		canceled := adopt(1, true, job.Canceling, pluginhost.Unknown)
+		f := fixtureOf(t, 1)
+		lost := f.leave(left{status: job.Running, saved: true, fate: pluginhost.Unknown})
+		unbegun := f.leave(left{status: job.Running, saved: true, attempt: 2, fate: pluginhost.Unbegun})
+		known := f.leave(left{status: job.Running, saved: true, attempt: 2, fate: pluginhost.Known})
+		canceled := f.leave(left{status: job.Canceling, saved: true, fate: pluginhost.Unknown})
 		f.serve()
 		time.Sleep(20 * time.Second)
 		if err := f.stop(); err != nil {
 			t.Fatal(err)
 		}
 		for _, id := range []job.ID{lost, unbegun, known} {
-			if got := m.end(id).Status; got != job.Succeeded {
+			if got := f.job(id).Status; got != job.Succeeded {
 				t.Errorf("status = %q, want SUCCEEDED", got)
 			}
 		}
-		if got := m.end(canceled); got.Status != job.Canceled || f.remains != 1 {
+		if got := f.job(canceled); got.Status != job.Canceled || f.remains != 1 {
 			t.Errorf("end = %+v, remains %d times; want it canceled, and what it left known", got, f.remains)
-		}
-		if len(m.given) > 0 {
-			t.Errorf("given back = %v, want none: they would begin anew", m.given)
 		}
 		for _, c := range f.runner.claims {
 			if c.Lease.Attempt != 2 || !c.Resume {

@@ -33,9 +33,9 @@ const (
 
 // lookup is one look for a page.
 type lookup struct {
-	read    reader
-	fault   func(error) error
-	byBytes string // has text compared by its bytes
+	read  reader
+	fault func(error) error
+	dialect
 	limits
 	order       job.Order
 	descending  bool
@@ -54,7 +54,7 @@ type lookup struct {
 func (db *DB) Jobs(ctx context.Context, f job.Filter) (job.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return db.jobs(ctx, &lookup{read: db.lists, fault: db.fault, byBytes: db.text.byBytes, limits: usualLimits()}, f)
+	return db.jobs(ctx, &lookup{read: db.lists, fault: db.fault, dialect: db.text, limits: usualLimits()}, f)
 }
 
 func (db *DB) jobs(ctx context.Context, l *lookup, f job.Filter) (job.Page, error) {
@@ -63,51 +63,90 @@ func (db *DB) jobs(ctx context.Context, l *lookup, f job.Filter) (job.Page, erro
 	if err := l.require(ctx, f); err != nil || l.none {
 		return job.Page{}, err
 	}
-	page, err := l.page(ctx, f)
+	places, next, err := l.page(ctx, f)
 	if err != nil {
 		return job.Page{}, fmt.Errorf("list jobs: %w", err)
 	}
-	return page, nil
+	jobs, err := db.at(ctx, places, f.Statuses)
+	if err != nil {
+		return job.Page{}, fmt.Errorf("list jobs: %w", db.fault(err))
+	}
+	return job.Page{Jobs: jobs, Next: next}, nil
 }
 
-func (l *lookup) page(ctx context.Context, f job.Filter) (job.Page, error) {
+// at reads the jobs at some places of a list, without the content of their results.
+// Those that are gone meanwhile, or have none of the statuses any more, are left
+// out.
+func (db *DB) at(ctx context.Context, places []job.Cursor, statuses []job.Status) ([]*job.Job, error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	ids := make([]job.ID, len(places))
+	for i, p := range places {
+		ids[i] = p.ID
+	}
+	rows, err := db.read.QueryContext(ctx, "SELECT "+jobRequest+", "+jobState+`
+		FROM job j`+jobTables+`
+		WHERE j.id IN (`+db.text.idsOf+`)`, *toJSON(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	found := make(map[job.ID]*job.Job, len(ids))
+	for rows.Next() {
+		var (
+			j job.Job
+			s state
+		)
+		if err := rows.Scan(append(requestFields(&j), s.fields()...)...); err != nil {
+			return nil, err
+		}
+		if err := s.apply(&j); err != nil {
+			return nil, err
+		}
+		if len(statuses) == 0 || slices.Contains(statuses, j.Status) {
+			found[j.ID] = &j
+		}
+	}
+	jobs := make([]*job.Job, 0, len(found))
+	for _, id := range ids {
+		if j := found[id]; j != nil {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, rows.Err()
+}
+
+// page returns where the jobs of a page are, and where the next page begins.
+func (l *lookup) page(ctx context.Context, f job.Filter) ([]job.Cursor, *job.Cursor, error) {
 	limit := max(1, f.Limit)
 	ways := l.ways()
+	whole := len(ways) == 1 && len(ways[0].rest) == 0
 	if l.sorts() {
-		if w, ok, err := l.sortable(ctx, ways); err != nil {
-			return job.Page{}, err
-		} else if ok {
-			jobs, err := l.find(ctx, w.rows, w.rest, stretch{after: f.After}, limit+1)
-			return l.upTo(limit, jobs), err
+		few, ok, err := l.sortable(ctx, ways)
+		if err != nil {
+			return nil, nil, err
 		}
-		conditions := l.conditions
-		if len(f.Statuses) > 0 { // that is in the way
-			conditions = slices.DeleteFunc(slices.Clone(conditions), func(c condition) bool { return c.states })
+		ways = []way{l.byChange(f.Statuses)}
+		if whole = len(l.conditions) == 0; ok {
+			ways, whole = []way{few}, true
 		}
-		ways = []way{byChange(f.Statuses, conditions)}
 	}
-	if len(ways) == 1 && len(ways[0].rest) == 0 && !(l.sorts() && len(f.Statuses) > 0) {
-		jobs, err := l.find(ctx, ways[0].rows, nil, stretch{after: f.After}, limit+1)
-		return l.upTo(limit, jobs), err
+	if !whole {
+		return l.walk(ctx, ways, f.After, limit)
 	}
-	return l.walk(ctx, ways, f.After, limit)
+	found, err := l.find(ctx, ways[0], stretch{after: f.After}, limit+1)
+	places, next := upTo(limit, found)
+	return places, next, err
 }
 
-// upTo makes a page of the first jobs of a list.
-func (l *lookup) upTo(limit int, jobs []*job.Job) job.Page {
-	page := job.Page{Jobs: jobs}
-	if len(jobs) > limit {
-		page.Jobs = jobs[:limit]
-		page.Next = l.cursor(jobs[limit-1])
+// upTo returns the places of a page, and where the next begins: nil when there is
+// none.
+func upTo(limit int, found []job.Cursor) ([]job.Cursor, *job.Cursor) {
+	if len(found) <= limit {
+		return found, nil
 	}
-	return page
-}
-
-func (l *lookup) cursor(last *job.Job) *job.Cursor {
-	if l.sorts() {
-		return &job.Cursor{ID: last.ID, Time: last.UpdatedAt}
-	}
-	return &job.Cursor{ID: last.ID}
+	return found[:limit], &found[limit-1]
 }
 
 // sortable returns a way that leads to so few jobs that they can be sorted, if
@@ -131,8 +170,8 @@ func (l *lookup) sortable(ctx context.Context, ways []way) (way, bool, error) {
 // walk goes through the list in slices until the page is full or the time is
 // over. Each slice takes the way on which a number of rows leads farthest: there,
 // the fewest rows have to be looked at.
-func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit int) (job.Page, error) {
-	var jobs []*job.Job
+func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit int) ([]job.Cursor, *job.Cursor, error) {
+	var found []job.Cursor
 	begun := time.Now()
 	for n, first := l.slice, true; ; first = false {
 		start := time.Now()
@@ -140,21 +179,23 @@ func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit 
 		if !first {
 			slice, cancel = context.WithDeadline(ctx, begun.Add(l.time+lastSlice))
 		}
-		found, end, err := l.look(slice, ways, after, n, limit+1)
+		more, end, err := l.look(slice, ways, after, n, limit+1)
 		over := slice.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {
 		case err != nil && over: // what was found before is a page
-			return job.Page{Jobs: jobs, Next: after}, nil
+			return found, after, nil
 		case err != nil:
-			return job.Page{}, err
+			return nil, nil, err
 		}
-		if jobs = append(jobs, found...); len(jobs) > limit || end == nil {
-			return l.upTo(limit, jobs), nil
+		found = append(found, more...)
+		if len(found) > limit || end == nil {
+			places, next := upTo(limit, found)
+			return places, next, nil
 		}
 		after = end
 		if time.Since(begun) >= l.time {
-			return job.Page{Jobs: jobs, Next: after}, nil
+			return found, after, nil
 		}
 		n = next(n, time.Since(start))
 	}
@@ -172,27 +213,27 @@ func next(n int, took time.Duration) int {
 	return n
 }
 
-// look looks at the next slice of a list, and returns the jobs in it and its end;
-// nil when that is the end of the list.
-func (l *lookup) look(ctx context.Context, ways []way, after *job.Cursor, n, limit int) ([]*job.Job, *job.Cursor, error) {
+// look looks at the next slice of a list, and returns where in it jobs are and its
+// end; nil when that is the end of the list.
+func (l *lookup) look(ctx context.Context, ways []way, after *job.Cursor, n, limit int) ([]job.Cursor, *job.Cursor, error) {
 	ends, err := l.ahead(ctx, ways, after, n)
 	if err != nil {
 		return nil, nil, err
 	}
 	farthest := 0
 	for i, end := range ends {
-		if best := ends[farthest]; best != nil && (end == nil || l.behind(end, best)) {
+		if best := ends[farthest]; best != nil && (end == nil || l.compare(end, best) > 0) {
 			farthest = i
 		}
 	}
-	jobs, err := l.find(ctx, ways[farthest].rows, ways[farthest].rest, stretch{after: after, until: ends[farthest]}, limit)
-	return jobs, ends[farthest], err
+	found, err := l.find(ctx, ways[farthest], stretch{after: after, until: ends[farthest]}, limit)
+	return found, ends[farthest], err
 }
 
-// behind reports whether a place in the list is behind another.
-func (l *lookup) behind(a, b *job.Cursor) bool {
+// compare is negative when a place in the list is before another.
+func (l *lookup) compare(a, b *job.Cursor) int {
 	if l.descending {
 		a, b = b, a
 	}
-	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) > 0
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 }

@@ -396,8 +396,8 @@ func inStates(statuses []job.Status) condition {
 
 // byChange returns the way through a list in the order of the latest changes:
 // through every place that jobs with the statuses can be in.
-func byChange(statuses []job.Status, rest []condition) way {
-	w := way{rest: rest}
+func (l *lookup) byChange(statuses []job.Status) way {
+	w := way{rest: slices.DeleteFunc(slices.Clone(l.conditions), func(c condition) bool { return c.states })}
 	for _, p := range places() {
 		r := source{table: p.table + " " + p.alias, id: p.alias + ".job_id", sorted: p.alias + "." + p.changed}
 		if len(statuses) > 0 {

@@ -53,10 +53,7 @@ func (l *lookup) edges(at stretch) (first, last job.ID, inside bool) {
 	return first, last, inside
 }
 
-// in returns the conditions that hold the rows of a source in a stretch. That it
-// has the value that is wanted is a bound of its index too, and not said to be
-// equal: else the database might take the index of ids, where nothing but its
-// order is right.
+// in returns the conditions that hold the rows of a source in a stretch.
 func (l *lookup) in(s *query, r source, at stretch) []string {
 	back, on := ">", "<=" // behind a place; up to a place
 	if l.descending {
@@ -84,15 +81,11 @@ func (l *lookup) in(s *query, r source, at stretch) []string {
 	case !inside:
 		from = "> "
 	}
-	if r.value == "" {
-		return []string{r.id + " " + from + s.arg(string(first)), r.id + " " + to + s.arg(string(last))}
+	where := []string{r.id + " " + from + s.arg(string(first)), r.id + " " + to + s.arg(string(last))}
+	if r.value != "" {
+		where = append(where, r.value+fmt.Sprintf(l.oneOf, s.arg(r.is)))
 	}
-	value := s.arg(r.is)
-	pair := "(" + r.value + ", " + r.id + ") "
-	return []string{
-		pair + from + "(" + value + ", " + s.arg(string(first)) + ")",
-		pair + to + "(" + value + ", " + s.arg(string(last)) + ")",
-	}
+	return where
 }
 
 // ordered returns the clause that orders by columns in the direction of the list.
@@ -112,11 +105,11 @@ func (l *lookup) ordered(columns ...string) string {
 }
 
 // columns returns the columns of what is found that have the order of the list.
-func (l *lookup) columns(of string) []string {
+func (l *lookup) columns() []string {
 	if l.sorts() {
-		return []string{of + "sorted", of + "id"}
+		return []string{"sorted", "id"}
 	}
-	return []string{of + "id"}
+	return []string{"id"}
 }
 
 // matching returns a query for the first n jobs in a stretch that some rows lead
@@ -132,7 +125,7 @@ func (l *lookup) matching(s *query, from rows, rest []condition, at stretch, n, 
 	for i, r := range from {
 		parts[i] = "SELECT * FROM (" + l.part(s, r, rest, at) + " LIMIT " + strconv.Itoa(n) + ") AS part" + strconv.Itoa(i)
 	}
-	return strings.Join(parts, " UNION ALL ") + l.ordered(l.columns("")...) + window
+	return strings.Join(parts, " UNION ALL ") + l.ordered(l.columns()...) + window
 }
 
 func (l *lookup) part(s *query, r source, rest []condition, at stretch) string {
@@ -176,34 +169,37 @@ func (l *lookup) ids(s *query, r source, n int) string {
 	return byID.part(s, r, nil, stretch{}) + " LIMIT " + strconv.Itoa(n)
 }
 
-// find returns the first n jobs in a stretch that some rows lead to and that
-// fulfill the conditions. Numbers of rows are written into the text, here and
+// find returns where the first n jobs are in a stretch that some rows lead to and
+// that fulfill the conditions. Numbers of rows are written into the text, here and
 // below: a database plans for few rows otherwise than for many.
-func (l *lookup) find(ctx context.Context, from rows, rest []condition, at stretch, n int) ([]*job.Job, error) {
-	var s query
-	found := ""
-	if len(from) == 1 {
-		found = l.matching(&s, from, rest, at, n, 0)
-	} else { // two rows may lead to one job, not more
-		columns := strings.Join(l.columns(""), ", ")
-		found = "SELECT DISTINCT " + columns + " FROM (" + l.matching(&s, from, rest, at, 2*n, 0) + ") AS twice" +
-			l.ordered(l.columns("")...) + " LIMIT " + strconv.Itoa(n)
+func (l *lookup) find(ctx context.Context, w way, at stretch, n int) ([]job.Cursor, error) {
+	var (
+		s     query
+		found []job.Cursor
+	)
+	rows := n
+	if len(w.rows) > 1 { // two may lead to one job, not more
+		rows = 2 * n
 	}
-	text := "SELECT " + jobRequest + ", " + jobState + " FROM (" + found + `) AS page
-		JOIN job j ON j.id = page.id` + jobTables + l.ordered(l.columns("page.")...)
-	var jobs []*job.Job
-	err := l.each(ctx, text, s.args, func(scan func(...any) error) error {
-		var (
-			j job.Job
-			t state
-		)
-		if err := scan(append(requestFields(&j), t.fields()...)...); err != nil {
+	err := l.each(ctx, l.matching(&s, w.rows, w.rest, at, rows, 0), s.args, func(scan func(...any) error) error {
+		var c job.Cursor
+		if err := scan(l.fields(&c)...); err != nil {
 			return err
 		}
-		jobs = append(jobs, &j)
-		return t.apply(&j)
+		if last := len(found) - 1; last < 0 || found[last] != c {
+			found = append(found, c)
+		}
+		return nil
 	})
-	return jobs, err
+	return found[:min(n, len(found))], err
+}
+
+// fields returns where to scan the columns of what is found to.
+func (l *lookup) fields(c *job.Cursor) []any {
+	if l.sorts() {
+		return []any{fromTime(&c.Time), (*string)(&c.ID)}
+	}
+	return []any{(*string)(&c.ID)}
 }
 
 // ahead returns for each of several ways through the list where its n-th row from
@@ -220,7 +216,7 @@ func (l *lookup) ahead(ctx context.Context, ways []way, after *job.Cursor, n int
 	if l.sorts() { // one way, and a place is of two columns
 		err := l.each(ctx, columns[0], s.args, func(scan func(...any) error) error {
 			places[0] = &job.Cursor{}
-			return scan(fromTime(&places[0].Time), (*string)(&places[0].ID))
+			return scan(l.fields(places[0])...)
 		})
 		return places, err
 	}

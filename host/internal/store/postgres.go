@@ -103,6 +103,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			textsOf:    "SELECT value FROM json_array_elements_text(CAST($1 AS json))",
 			keepRow:    "FOR SHARE",
+			oneOf:      " = ANY (ARRAY[CAST(%s AS text)])", // = alone would let any index with the ids serve the order
 			byBytes:    ` COLLATE "C"`,
 			skipLocked: "FOR UPDATE SKIP LOCKED",
 		},

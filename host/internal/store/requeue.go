@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -161,7 +162,7 @@ func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, 
 		}
 		moved = append(moved, a)
 	}
-	slices.SortFunc(moved, func(a, b again) int { return a.due.Compare(b.due) })
+	slices.SortFunc(moved, func(a, b again) int { return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.id, b.id)) })
 	return moved, rows.Err()
 }
 

@@ -14,12 +14,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) *store.DB { return open(t, store.Config{URL: "sqlite", Dir: t.TempDir()}) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{URL: "sqlite", Dir: t.TempDir()}) })
 }
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) *store.DB { return open(t, store.Config{URL: pgtest.URL(t)}) })
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{URL: pgtest.URL(t)}) })
 }
 
 // open opens a store that the test's cleanup closes.

@@ -20,26 +20,37 @@ const step = 50_000
 
 // Jobs are of 20 users, the first of whom have many more of them than the last; of
 // 50 names, each of which is of one of 10 commands; of 7 versions and 4 clusters.
-// Of 1000, 950 succeed, 30 fail, 10 are killed and 10 canceled, and none of
-// "user-00" fails. All have the tag of one of 8 teams, one in 20 "nightly", one in 1000
-// "incident". One in 10,000 is of the user "rare". Each begins a millisecond after the
-// one before, and runs for up to a minute.
+// Of 1000, 950 succeed, 30 fail, 10 are killed and 10 canceled; none of "user-00"
+// fails. All have the tag of one of 8 teams, one in 20 "nightly", one in 1000
+// "incident". One in 10,000 is of the user "rare". Each begins a millisecond after
+// the one before, and runs for up to a minute.
 const (
 	user = `CASE WHEN i % 10000 = 77 THEN 'rare' ELSE 'user-' || substr('0' || ` + userNumber + `, length('0' || ` + userNumber + `) - 1) END`
 	// Squares make the lower numbers frequent.
-	userNumber = `CAST(((i * 7919) % 1000) * ((i * 7919) % 1000) / 50000 AS text)`
-	name       = `'report-' || CAST((i * 31) % 50 AS text) || '-daily'`
-	command    = `'command-' || CAST((i * 31) % 10 AS text)`
-	cluster    = `'cluster-' || CAST((i * 13) % 4 AS text)`
-	version    = `'1.' || CAST((i * 17) % 7 AS text) || '.0'`
+	userNumber = `CAST(` + chance1 + ` * ` + chance1 + ` / 50000 AS text)`
+	name       = `'report-' || CAST(` + chance2 + ` % 50 AS text) || '-daily'`
+	command    = `'command-' || CAST(` + chance2 + ` % 10 AS text)`
+	cluster    = `'cluster-' || CAST(` + chance3 + ` % 4 AS text)`
+	version    = `'1.' || CAST(` + chance4 + ` % 7 AS text) || '.0'`
 	status     = `CASE
-		WHEN (i * 104729) % 1000 < 30 AND ((i * 7919) % 1000) * ((i * 7919) % 1000) / 50000 > 0 THEN 'FAILED'
-		WHEN (i * 104729) % 1000 BETWEEN 30 AND 39 THEN 'KILLED'
-		WHEN (i * 104729) % 1000 BETWEEN 40 AND 49 THEN 'CANCELED'
+		WHEN ` + chance5 + ` < 30 AND ` + chance1 + ` * ` + chance1 + ` / 50000 > 0 THEN 'FAILED'
+		WHEN ` + chance5 + ` BETWEEN 30 AND 39 THEN 'KILLED'
+		WHEN ` + chance5 + ` BETWEEN 40 AND 49 THEN 'CANCELED'
 		ELSE 'SUCCEEDED' END`
-	team     = `'team:' || CAST((i * 11) % 8 AS text)`
-	nightly  = `(i * 101) % 20 = 3`
-	incident = `(i * 103) % 1000 = 5`
+	team     = `'team:' || CAST(` + chance6 + ` % 8 AS text)`
+	nightly  = chance7 + ` % 20 = 3`
+	incident = chance7 + ` = 5`
+)
+
+// Numbers from 0 to 999 that look as if they were of chance, each for itself.
+const (
+	chance1 = `((i * 1103515245 + 12345) % 2147483647 / 1777 % 1000)`
+	chance2 = `((i * 1664525001 + 54321) % 2147483629 / 1999 % 1000)`
+	chance3 = `((i * 1220703125 + 33331) % 2147483587 / 2111 % 1000)`
+	chance4 = `((i * 1812433253 + 77777) % 2147483579 / 1873 % 1000)`
+	chance5 = `((i * 1566083941 + 99991) % 2147483563 / 1931 % 1000)`
+	chance6 = `((i * 1390208809 + 10007) % 2147483549 / 2003 % 1000)`
+	chance7 = `((i * 1289706101 + 20011) % 2147483543 / 1789 % 1000)`
 )
 
 // dialect is how a database writes what depends on the number i of a job.

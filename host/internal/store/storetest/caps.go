@@ -20,7 +20,7 @@ func together(all ...func()) {
 	group.Wait()
 }
 
-func setCaps(t testing.TB, db *store.DB, c store.Caps) {
+func setCaps(t testing.TB, db Store, c store.Caps) {
 	t.Helper()
 	if err := db.SetCaps(t.Context(), c); err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func onCluster(minute int, command, cluster, user string) *job.Job {
 	return change(minute, func(j *job.Job) { j.Pair.CommandID, j.Pair.ClusterID, j.User = command, cluster, user })
 }
 
-func testCaps(t *testing.T, db *store.DB) {
+func testCaps(t *testing.T, db Store) {
 	for _, c := range []struct {
 		name string
 		caps store.Caps
@@ -89,7 +89,7 @@ func testCaps(t *testing.T, db *store.DB) {
 
 // testCapsAreUsed has jobs wait in lanes of which some are full: what is free is
 // claimed all the same, whatever the order of the queue.
-func testCapsAreUsed(t *testing.T, db *store.DB) {
+func testCapsAreUsed(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	h.lanes = true
 	if err := db.SetCommands(t.Context(), h.id, []string{"ping-1", "shell-1"}); err != nil {
@@ -118,7 +118,7 @@ func testCapsAreUsed(t *testing.T, db *store.DB) {
 // testCapsRace has two hosts submit, claim and end at once, each through many
 // callers. No look at what runs ever shows more than the caps let run, and all
 // jobs run in the end.
-func testCapsRace(t *testing.T, db *store.DB) {
+func testCapsRace(t *testing.T, db Store) {
 	const callers, each = 6, 12
 	caps := store.Caps{Commands: map[string]int{"ping-1": 3}, Clusters: map[string]int{"local-1": 4}, User: 2}
 	setCaps(t, db, caps)
@@ -181,7 +181,7 @@ func testCapsRace(t *testing.T, db *store.DB) {
 func pickOne(of ...string) string { return of[rand.IntN(len(of))] }
 
 // wantCaps looks once at all that runs.
-func wantCaps(t testing.TB, db *store.DB, caps store.Caps) {
+func wantCaps(t testing.TB, db Store, caps store.Caps) {
 	t.Helper()
 	page, err := db.Jobs(t.Context(), job.Filter{Limit: 1000, Statuses: []job.Status{job.Accepted, job.Running, job.Canceling}})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-func save(t testing.TB, db *store.DB, l job.Lease, c *job.Checkpoint) {
+func save(t testing.TB, db Store, l job.Lease, c *job.Checkpoint) {
 	t.Helper()
 	if err := db.Checkpoint(t.Context(), l, c); err != nil {
 		t.Fatalf("checkpoint of %s: %v", l.JobID, err)
@@ -46,7 +46,7 @@ func others(l job.Lease) map[string]job.Lease {
 	return leases
 }
 
-func testCheckpoint(t *testing.T, db *store.DB) {
+func testCheckpoint(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	l := h.lease(t, newJob(0))
 	plain := h.lease(t, newJob(1))
@@ -82,7 +82,7 @@ func testCheckpoint(t *testing.T, db *store.DB) {
 	wantError(t, "checkpoint of an ended job", db.Checkpoint(t.Context(), adopted[0].Lease, want), store.ErrLeaseLost)
 }
 
-func testResume(t *testing.T, db *store.DB) {
+func testResume(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	j := newJob(0)
 	l := h.lease(t, j)
@@ -133,7 +133,7 @@ func testResume(t *testing.T, db *store.DB) {
 	wantError(t, "resume of an ended job", err, store.ErrLeaseLost)
 }
 
-func testResumeCanceled(t *testing.T, db *store.DB) {
+func testResumeCanceled(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	l := h.lease(t, newJob(0))
 	if _, err := db.Cancel(t.Context(), l.JobID, "ann"); err != nil {
@@ -147,7 +147,7 @@ func testResumeCanceled(t *testing.T, db *store.DB) {
 	wantStatus(t, db, l.JobID, job.Canceled)
 }
 
-func testCleanup(t *testing.T, db *store.DB) {
+func testCleanup(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	cleanups := func() map[job.ID]job.Cleanup {
 		t.Helper()
@@ -230,7 +230,7 @@ func testCleanup(t *testing.T, db *store.DB) {
 
 // testCheckpointRace adopts a lease while an earlier life saves checkpoints with
 // it: what was adopted is the last of them.
-func testCheckpointRace(t *testing.T, db *store.DB) {
+func testCheckpointRace(t *testing.T, db Store) {
 	for range 5 {
 		h := register(t, db, "a")
 		l := h.lease(t, newJob(0))

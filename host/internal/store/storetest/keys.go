@@ -33,7 +33,7 @@ func wantHolder(t testing.TB, what string, err error, want job.ID) {
 	}
 }
 
-func testKeys(t *testing.T, db *store.DB) {
+func testKeys(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	key := store.Key{Text: "order 17", Digest: []byte{1}}
 	first := newJob(0)
@@ -75,7 +75,7 @@ func testKeys(t *testing.T, db *store.DB) {
 }
 
 // testSameKey submits the same request many times at once: one job comes of it.
-func testSameKey(t *testing.T, db *store.DB) {
+func testSameKey(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	for round := range 5 {
 		var (
@@ -106,7 +106,7 @@ func testSameKey(t *testing.T, db *store.DB) {
 	}
 }
 
-func testUniqueKey(t *testing.T, db *store.DB) {
+func testUniqueKey(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	unique := func(minute int) *job.Job {
 		return change(minute, func(j *job.Job) { j.UniqueKey = "nightly" })
@@ -166,7 +166,7 @@ func testUniqueKey(t *testing.T, db *store.DB) {
 
 // testUniqueRace submits jobs with one unique key while their holders end: each is
 // recorded or refused with the holder's id, and no two have the key at once.
-func testUniqueRace(t *testing.T, db *store.DB) {
+func testUniqueRace(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var all []func()
 	for range 8 {

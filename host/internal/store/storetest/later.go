@@ -8,7 +8,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-func testDue(t *testing.T, db *store.DB) {
+func testDue(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	if due, some, err := db.NextDue(t.Context()); err != nil || some {
 		t.Errorf("next due with nothing: got %v, %t and error %v, want nothing", due, some, err)
@@ -50,7 +50,7 @@ func testDue(t *testing.T, db *store.DB) {
 	}
 }
 
-func testExpire(t *testing.T, db *store.DB) {
+func testExpire(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	due := func(d time.Duration) *job.Job {
 		return change(0, func(j *job.Job) { j.Deadline = time.Now().UTC().Truncate(time.Microsecond).Add(d) })
@@ -78,7 +78,7 @@ func testExpire(t *testing.T, db *store.DB) {
 	wantSame(t, "claimed", claimedIDs(h.claim(t, 16)), []job.ID{open.ID, none.ID, next.ID})
 }
 
-func testRetry(t *testing.T, db *store.DB) {
+func testRetry(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	j := newJob(0)
 	j.Retry = &job.Retry{Attempts: 3, Backoff: time.Second, On: []job.Class{job.WorkFailed}}
@@ -135,7 +135,7 @@ func testRetry(t *testing.T, db *store.DB) {
 	wantError(t, "retry of an ended job", err, store.ErrLeaseLost)
 }
 
-func testRetryCanceled(t *testing.T, db *store.DB) {
+func testRetryCanceled(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	l := h.lease(t, newJob(0))
 	if _, err := db.Cancel(t.Context(), l.JobID, "ann"); err != nil {
@@ -161,7 +161,7 @@ func testRetryCanceled(t *testing.T, db *store.DB) {
 }
 
 // testRetryRace cancels jobs while their attempts are retried: each wish is heeded.
-func testRetryRace(t *testing.T, db *store.DB) {
+func testRetryRace(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	for i := range 40 {
 		l := h.lease(t, newJob(i))

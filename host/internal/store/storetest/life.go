@@ -18,7 +18,7 @@ import (
 
 // testTransitions brings a job into each state that a transition starts from, by
 // the shortest way, and makes the transition.
-func testTransitions(t *testing.T, db *store.DB) {
+func testTransitions(t *testing.T, db Store) {
 	for _, tr := range job.Transitions() {
 		t.Run(string(tr.From)+" to "+string(tr.To), func(t *testing.T) {
 			h := register(t, db, "transitions")
@@ -50,7 +50,7 @@ func testTransitions(t *testing.T, db *store.DB) {
 	}
 }
 
-func reach(t *testing.T, db *store.DB, l job.Lease, state job.Status) {
+func reach(t *testing.T, db Store, l job.Lease, state job.Status) {
 	t.Helper()
 	switch state {
 	case job.Running:
@@ -115,7 +115,7 @@ func full() (*job.Job, job.Outcome) {
 	}
 }
 
-func testFullRecord(t *testing.T, db *store.DB) {
+func testFullRecord(t *testing.T, db Store) {
 	h := register(t, db, "full")
 	j, o := full()
 	l := h.lease(t, j)
@@ -150,7 +150,7 @@ func testFullRecord(t *testing.T, db *store.DB) {
 	wantSame(t, "result", got.Result, e.Result)
 }
 
-func testOddValues(t *testing.T, db *store.DB) {
+func testOddValues(t *testing.T, db Store) {
 	h := register(t, db, "odd")
 	big := json.RawMessage(`{"text":"` + strings.Repeat("x", 128<<10) + `"}`)
 	for name, odd := range map[string]func(*job.Job){
@@ -204,7 +204,7 @@ func testOddValues(t *testing.T, db *store.DB) {
 	})
 }
 
-func testBadValues(t *testing.T, db *store.DB) {
+func testBadValues(t *testing.T, db Store) {
 	h := register(t, db, "bad")
 	for name, bad := range map[string]func(*job.Job){
 		"id that is none":         func(j *job.Job) { j.ID = "1" },
@@ -241,7 +241,7 @@ func testBadValues(t *testing.T, db *store.DB) {
 	wantStatus(t, db, l.JobID, job.Accepted)
 }
 
-func testUnknown(t *testing.T, db *store.DB) {
+func testUnknown(t *testing.T, db Store) {
 	for _, id := range []job.ID{job.NewID(), "", "x", "../../etc/passwd", "\x00", job.ID(strings.Repeat("0", 10000)), "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8"} {
 		_, err := db.Job(t.Context(), id)
 		wantKind(t, "job", err, errs.NotFound)
@@ -266,7 +266,7 @@ func testUnknown(t *testing.T, db *store.DB) {
 	}
 }
 
-func testRevision(t *testing.T, db *store.DB) {
+func testRevision(t *testing.T, db Store) {
 	for _, content := range [][]byte{[]byte("{}"), []byte("other"), nil} {
 		if err := db.SaveRevision(t.Context(), "rev-1", content); err != nil {
 			t.Errorf("save %q: %v", content, err)
@@ -277,7 +277,7 @@ func testRevision(t *testing.T, db *store.DB) {
 	}
 }
 
-func testEnded(t *testing.T, db *store.DB) {
+func testEnded(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	done, running := h.lease(t, newJob(0)), h.lease(t, newJob(1))
 	waiting, canceled := newJob(2), newJob(3)

@@ -9,11 +9,10 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
-	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
-func list(t testing.TB, db *store.DB, f job.Filter) job.Page {
+func list(t testing.TB, db Store, f job.Filter) job.Page {
 	t.Helper()
 	page, err := db.Jobs(t.Context(), f)
 	if err != nil {
@@ -22,7 +21,7 @@ func list(t testing.TB, db *store.DB, f job.Filter) job.Page {
 	return page
 }
 
-func testFilters(t *testing.T, db *store.DB) {
+func testFilters(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	names := map[job.ID]string{}
 	add := func(name string, change func(*job.Job)) *job.Job {
@@ -114,7 +113,7 @@ func testFilters(t *testing.T, db *store.DB) {
 	}
 }
 
-func testPatterns(t *testing.T, db *store.DB) {
+func testPatterns(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	for i, name := range []string{"abc", "ABC", "a%c", "a_c", `a\c`, "äbc", "a\nc", "a☃c"} {
 		j := newJob(i)
@@ -150,7 +149,7 @@ func testPatterns(t *testing.T, db *store.DB) {
 	}
 }
 
-func testPages(t *testing.T, db *store.DB) {
+func testPages(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var jobs []*job.Job
 	for i := range 23 {
@@ -198,7 +197,7 @@ func compare(order job.Order, a, b *job.Job) int {
 }
 
 // walk reads a whole list, page by page.
-func walk(t testing.TB, db *store.DB, f job.Filter) []*job.Job {
+func walk(t testing.TB, db Store, f job.Filter) []*job.Job {
 	t.Helper()
 	var all []*job.Job
 	for {
@@ -214,7 +213,7 @@ func walk(t testing.TB, db *store.DB, f job.Filter) []*job.Job {
 	}
 }
 
-func testStablePages(t *testing.T, db *store.DB) {
+func testStablePages(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var want []job.ID
 	for i := range 10 {

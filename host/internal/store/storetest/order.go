@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
-	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
 // change returns a new job with something changed.
@@ -44,7 +43,7 @@ func (h host) claimAll(t testing.TB) (claimed []job.Claimed) {
 	return claimed
 }
 
-func testPriority(t *testing.T, db *store.DB, lanes bool) {
+func testPriority(t *testing.T, db Store, lanes bool) {
 	h := register(t, db, "a")
 	h.lanes = lanes
 	var all []*job.Job
@@ -66,7 +65,7 @@ func testPriority(t *testing.T, db *store.DB, lanes bool) {
 	}
 }
 
-func testTurns(t *testing.T, db *store.DB, lanes bool) {
+func testTurns(t *testing.T, db Store, lanes bool) {
 	h := register(t, db, "a")
 	h.lanes = lanes
 	var ann, bob []*job.Job
@@ -92,7 +91,7 @@ func testTurns(t *testing.T, db *store.DB, lanes bool) {
 
 // testTurnsOfBatch submits for many at once: each user's jobs have turns of their
 // own, however the submissions came together.
-func testTurnsOfBatch(t *testing.T, db *store.DB, lanes bool) {
+func testTurnsOfBatch(t *testing.T, db Store, lanes bool) {
 	const each = 20
 	h := register(t, db, "a")
 	h.lanes = lanes
@@ -117,7 +116,7 @@ func testTurnsOfBatch(t *testing.T, db *store.DB, lanes bool) {
 	}
 }
 
-func testForeign(t *testing.T, db *store.DB, lanes bool) {
+func testForeign(t *testing.T, db Store, lanes bool) {
 	h, other := register(t, db, "a"), register(t, db, "b")
 	h.lanes, other.lanes = lanes, lanes
 	if err := db.SetCommands(t.Context(), other.id, []string{"other-1"}); err != nil {
@@ -157,7 +156,7 @@ func wantLanes(t testing.TB, h host, want bool) {
 }
 
 // testNotLive gives jobs to no host whose right to run is over.
-func testNotLive(t *testing.T, db *store.DB, lanes bool) {
+func testNotLive(t *testing.T, db Store, lanes bool) {
 	h := register(t, db, "a")
 	h.lanes = lanes
 	if err := db.Heartbeat(t.Context(), h.id, h.epoch, -time.Second); err != nil {
@@ -178,7 +177,7 @@ func testNotLive(t *testing.T, db *store.DB, lanes bool) {
 
 // testGiveBackTurn gives back jobs of one user: they come before what is behind
 // them, and the other users keep their turns.
-func testGiveBackTurn(t *testing.T, db *store.DB, lanes bool) {
+func testGiveBackTurn(t *testing.T, db Store, lanes bool) {
 	h := register(t, db, "a")
 	h.lanes = lanes
 	as := h.wait(t, ofUser(0, "ann"), ofUser(1, "ann"), ofUser(2, "ann"))

@@ -9,7 +9,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-func testSubmitClaim(t *testing.T, db *store.DB) {
+func testSubmitClaim(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	h.lease(t, newJob(0))
 	waiting := newJob(1)
@@ -29,7 +29,7 @@ func testSubmitClaim(t *testing.T, db *store.DB) {
 	wantKind(t, "submit twice", err, errs.Conflict)
 }
 
-func testClaimOrder(t *testing.T, db *store.DB) {
+func testClaimOrder(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var want []job.ID
 	for _, minute := range []int{3, 1, 6, 0, 5, 2, 4} { // clocks of hosts may differ
@@ -51,7 +51,7 @@ func testClaimOrder(t *testing.T, db *store.DB) {
 	wantSame(t, "claimed job", first[0].Job, get(t, db, want[0]))
 }
 
-func testGiveBack(t *testing.T, db *store.DB) {
+func testGiveBack(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var want []job.ID
 	for minute := range 4 {
@@ -85,7 +85,7 @@ func testGiveBack(t *testing.T, db *store.DB) {
 	}
 }
 
-func testGiveBackCanceled(t *testing.T, db *store.DB) {
+func testGiveBackCanceled(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	l := h.lease(t, newJob(0))
 	if _, err := db.Cancel(t.Context(), l.JobID, "ann"); err != nil {
@@ -100,7 +100,7 @@ func testGiveBackCanceled(t *testing.T, db *store.DB) {
 	}
 }
 
-func testZombie(t *testing.T, db *store.DB) {
+func testZombie(t *testing.T, db Store) {
 	old := register(t, db, "a")
 	l := old.lease(t, newJob(0))
 	now := register(t, db, "a")
@@ -128,7 +128,7 @@ func testZombie(t *testing.T, db *store.DB) {
 	wantStatus(t, db, l.JobID, job.Failed)
 }
 
-func testRepeatedEnd(t *testing.T, db *store.DB) {
+func testRepeatedEnd(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	l := h.lease(t, newJob(0))
 	end(t, db, ended(l, job.Failed))
@@ -138,7 +138,7 @@ func testRepeatedEnd(t *testing.T, db *store.DB) {
 	wantSame(t, "the job after repeats", get(t, db, l.JobID), want)
 }
 
-func testFenced(t *testing.T, db *store.DB) {
+func testFenced(t *testing.T, db Store) {
 	old := register(t, db, "a")
 	if err := db.Heartbeat(t.Context(), old.id, old.epoch, time.Second); err != nil {
 		t.Errorf("heartbeat: %v", err)
@@ -163,7 +163,7 @@ func testFenced(t *testing.T, db *store.DB) {
 	wantSame(t, "claimed", claimedIDs(now.claim(t, 1)), []job.ID{j.ID})
 }
 
-func testAdopt(t *testing.T, db *store.DB) {
+func testAdopt(t *testing.T, db Store) {
 	old, other := register(t, db, "a"), register(t, db, "b")
 	accepted, running, canceling, done, foreign := newJob(0), newJob(1), newJob(2), newJob(3), newJob(4)
 	leases := map[job.ID]job.Lease{}
@@ -196,7 +196,7 @@ func testAdopt(t *testing.T, db *store.DB) {
 	end(t, db, ended(theirs, job.Succeeded))
 }
 
-func testLeases(t *testing.T, db *store.DB) {
+func testLeases(t *testing.T, db Store) {
 	h, other := register(t, db, "a"), register(t, db, "b")
 	first, second, done := h.lease(t, newJob(0)), h.lease(t, newJob(1)), h.lease(t, newJob(2))
 	other.lease(t, newJob(3))
@@ -215,7 +215,7 @@ func testLeases(t *testing.T, db *store.DB) {
 	wantSame(t, "leases of the next epoch", leases(register(t, db, "a")), []job.Lease(nil))
 }
 
-func testCancel(t *testing.T, db *store.DB) {
+func testCancel(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	cancel := func(id job.ID, by string) store.Cancellation {
 		t.Helper()

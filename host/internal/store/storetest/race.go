@@ -12,7 +12,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-func testConcurrentClaims(t *testing.T, db *store.DB) {
+func testConcurrentClaims(t *testing.T, db Store) {
 	const jobs, claimers = 300, 6
 	h := register(t, db, "submitter")
 	var all sync.WaitGroup
@@ -60,7 +60,7 @@ func testConcurrentClaims(t *testing.T, db *store.DB) {
 // testCancelRaces cancels jobs while they are claimed, given back and ended. A
 // cancel that said CANCELED is final, and one that said CANCELING is never
 // forgotten.
-func testCancelRaces(t *testing.T, db *store.DB) {
+func testCancelRaces(t *testing.T, db Store) {
 	const rounds = 60
 	h := register(t, db, "a")
 	for i := range rounds {
@@ -122,7 +122,7 @@ func claimAndEnd(t *testing.T, h host, back bool) bool {
 
 // testAdoptRace starts a host again while its earlier epoch still submits and
 // claims: whatever that got is adopted.
-func testAdoptRace(t *testing.T, db *store.DB) {
+func testAdoptRace(t *testing.T, db Store) {
 	const rounds, callers = 8, 8
 	for round := range rounds {
 		old := register(t, db, "a")
@@ -161,7 +161,7 @@ func testAdoptRace(t *testing.T, db *store.DB) {
 	}
 }
 
-func testCombined(t *testing.T, db *store.DB) {
+func testCombined(t *testing.T, db Store) {
 	const callers, each = 64, 8
 	h := register(t, db, "a")
 	var all sync.WaitGroup
@@ -186,7 +186,7 @@ func testCombined(t *testing.T, db *store.DB) {
 	all.Wait()
 }
 
-func testBadMember(t *testing.T, db *store.DB) {
+func testBadMember(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	twice := newJob(0)
 	end(t, db, ended(h.lease(t, twice), job.Succeeded))
@@ -212,7 +212,7 @@ func testBadMember(t *testing.T, db *store.DB) {
 	wantStatus(t, db, twice.ID, job.Succeeded)
 }
 
-func testCallerLeaves(t *testing.T, db *store.DB) {
+func testCallerLeaves(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	gone, leave := context.WithCancel(t.Context())
 	leave()

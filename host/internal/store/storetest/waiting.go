@@ -9,7 +9,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-func wantWaiting(t testing.TB, db *store.DB, what string, id job.ID, want *job.Wait) {
+func wantWaiting(t testing.TB, db Store, what string, id job.ID, want *job.Wait) {
 	t.Helper()
 	got, err := db.Waiting(t.Context(), id)
 	if err != nil {
@@ -18,7 +18,7 @@ func wantWaiting(t testing.TB, db *store.DB, what string, id job.ID, want *job.W
 	wantSame(t, what, got, want)
 }
 
-func testWaiting(t *testing.T, db *store.DB) {
+func testWaiting(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	h.lanes = true
 	j := onCluster(0, "ping-1", "local-1", "ann")
@@ -74,7 +74,7 @@ func testWaiting(t *testing.T, db *store.DB) {
 	wantWaiting(t, db, "a job that is to start later", later.ID, &job.Wait{Reason: job.Scheduled, Until: at})
 }
 
-func testAhead(t *testing.T, db *store.DB) {
+func testAhead(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	var all []*job.Job
 	for i := range 12 {
@@ -99,7 +99,7 @@ func testAhead(t *testing.T, db *store.DB) {
 	}
 }
 
-func testBacklog(t *testing.T, db *store.DB) {
+func testBacklog(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	count := func(what string, want map[string]int) {
 		t.Helper()
@@ -119,7 +119,7 @@ func testBacklog(t *testing.T, db *store.DB) {
 	count("the rest", map[string]int{"ann": 2})
 }
 
-func testAttempts(t *testing.T, db *store.DB) {
+func testAttempts(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	j := newJob(0)
 	l := h.lease(t, j)

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// comparedJobs is how many async jobs one measurement of a comparison is made of.
+const comparedJobs = 4_000
+
+// workers is more of the configuration: the slots of a host.
+func workers(n int) string { return fmt.Sprintf("[queue]\nworkers = %d\n", n) }
+
+// way is a way of submitting that sites are compared by.
+type way struct {
+	what    string
+	measure func(*site, *bench) (cost, error)
+}
+
+var ways = []way{
+	{"sync pings", (*site).ping},
+	{"async pings", (*site).wave},
+}
+
+// twoHosts compares two hosts on one database with one that has as many slots as
+// both.
+func (b *bench) twoHosts() (err error) {
+	alone, err := b.site("alone", catalogFile+workers(64), b.plugins(), 1)
+	if err != nil {
+		return err
+	}
+	defer alone.end(&err)
+	two, err := b.site("two", catalogFile+workers(32), b.plugins(), 2)
+	if err != nil {
+		return err
+	}
+	defer two.end(&err)
+	for _, m := range append(ways, way{"sync pings, clients by turns", (*site).pingByTurns}) {
+		one, other, ratios, err := compare(
+			func() (cost, error) { return m.measure(alone, b) },
+			func() (cost, error) { return m.measure(two, b) })
+		if err != nil {
+			return err
+		}
+		b.add(Figure{Name: m.what + " of one host", Value: 1e6 / one.wall, Unit: "jobs/s"})
+		b.add(Figure{
+			Name: "the same of two hosts", Value: 1e6 / other.wall, Unit: "jobs/s",
+			Against: "that", Ratio: 1 / ratios.wall, Goal: "at least 0.9",
+		})
+		b.add(Figure{Name: "CPU for each job, two hosts", Value: other.cpu, Unit: "µs", Against: "one host", Ratio: ratios.cpu})
+	}
+	return nil
+}
+
+// wave measures what async jobs take of the site's processes.
+func (s *site) wave(b *bench) (cost, error) {
+	s.waves++
+	w, err := b.wave(comparedJobs, fmt.Sprintf("wave-%d", s.waves), s.processes, s.hosts...)
+	if err != nil {
+		return cost{}, err
+	}
+	return cost{cpu: micro(w.cpu) / comparedJobs, wall: 1e6 / w.ended}, nil
+}
+
+// capped compares a command with a cap that does not bind with one without. Each
+// has a database of its own: a host may do otherwise as soon as there is any cap.
+func (b *bench) capped() (err error) {
+	free, err := b.site("free", catalogFile, b.plugins(), 1)
+	if err != nil {
+		return err
+	}
+	defer free.end(&err)
+	limited := strings.Replace(catalogFile, "is_sync = true\n", "is_sync = true\nmax_running = 100000\n", 1)
+	capped, err := b.site("capped", limited, b.plugins(), 1)
+	if err != nil {
+		return err
+	}
+	defer capped.end(&err)
+	for _, m := range ways {
+		without, with, ratios, err := compare(
+			func() (cost, error) { return m.measure(free, b) },
+			func() (cost, error) { return m.measure(capped, b) })
+		if err != nil {
+			return err
+		}
+		b.addCosts(without, with, ratios, m.what+", no cap", "with a cap of 100000", "under 1.15")
+	}
+	return nil
+}
