@@ -52,6 +52,7 @@ var layers = map[string]int{
 	"internal/config":      1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
+	"internal/spool":       1,
 
 	"internal/errs":        0,
 	"internal/tag":         0,

@@ -35,12 +35,17 @@ import (
 //	status CODE             checks the status of the last answer
 //	eventually COMMAND…     repeats a command until it succeeds
 //	gone PIDFILE            waits until the process whose id is in the file is gone
-func TestStories(t *testing.T) { run(t, "sqlite") }
+//	disk small|full|free    makes a small disk for the host's data, and fills it
+//	store here|away         puts a relay before the database, which lets through or cuts
+func TestStories(t *testing.T) { run(t, "sqlite", "script") }
 
 // The same stories hold on PostgreSQL.
-func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres") }
+func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres", "script") }
 
-func run(t *testing.T, store string) {
+// A database on another machine can be away.
+func TestStoriesOfAnAbsentStore(t *testing.T) { run(t, "postgres", "away") }
+
+func run(t *testing.T, store, folder string) {
 	bin, err := filepath.Abs("../../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +57,7 @@ func run(t *testing.T, store string) {
 	}
 	faulty := buildFaulty(t)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: "testdata/" + folder,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			e.Setenv("BIN", bin)
@@ -80,6 +85,8 @@ func run(t *testing.T, store string) {
 			switch cond {
 			case "postgres", "sqlite":
 				return cond == store, nil
+			case "mounts":
+				return mounts(), nil
 			}
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
@@ -92,6 +99,8 @@ func run(t *testing.T, store string) {
 			"status":     checkStatus,
 			"eventually": eventually,
 			"gone":       gone,
+			"store":      cutStore,
+			"disk":       fillDisk,
 		},
 	})
 }
@@ -129,6 +138,7 @@ type host struct {
 	exited  chan struct{} // closed after the host has ended
 	server  string
 	answer  int
+	relay   *relay // nil: there is none
 }
 
 // end stops the host in a hurry: with its plugins, which a killed host leaves

@@ -135,6 +135,7 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
 		{"GET", base + "/jobs", (*Handler).listJobs},
+		{"POST", base + "/jobs", (*Handler).submitBatch},
 		{"GET", base + "/hosts", (*Handler).listHosts},
 		{"GET", base + "/plugins", (*Handler).listPlugins},
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},

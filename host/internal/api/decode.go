@@ -30,14 +30,20 @@ func (h *Handler) readObject(x *exchange, v any) error {
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return errs.Errorf(errs.Malformed, "the body is empty; send a JSON object")
 	}
-	if body[0] != '{' {
-		return errs.Errorf(errs.Malformed, "the body is not a JSON object")
+	return parseObject(body, v, "body")
+}
+
+// parseObject reads text that must be one JSON object, without space around it,
+// and calls it what it is.
+func parseObject(text []byte, v any, what string) error {
+	if text[0] != '{' {
+		return errs.Errorf(errs.Malformed, "the %s is not a JSON object", what)
 	}
-	if err := inspect(body); err != nil {
-		return errs.Errorf(errs.Malformed, "the body cannot be read: %w", err)
+	if err := inspect(text); err != nil {
+		return errs.Errorf(errs.Malformed, "the %s cannot be read: %w", what, err)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return errs.Errorf(errs.Malformed, "the body is not JSON: %w", placed(err))
+	if err := json.Unmarshal(text, v); err != nil {
+		return errs.Errorf(errs.Malformed, "the %s is not JSON: %w", what, placed(err))
 	}
 	return nil
 }
@@ -58,7 +64,7 @@ func (h *Handler) readBody(x *exchange) ([]byte, error) {
 	limit := h.limits.Body
 	var buf bytes.Buffer
 	if n := x.r.ContentLength; n > limit {
-		return nil, h.tooLarge(x)
+		return nil, h.tooLarge(x, limit)
 	} else if n > 0 {
 		buf.Grow(int(min(n, 64<<10)) + bytes.MinRead)
 	}
@@ -70,7 +76,7 @@ func (h *Handler) readBody(x *exchange) ([]byte, error) {
 		return nil, errs.Errorf(errs.Malformed, "the body ended early: %w", err)
 	}
 	if n > limit {
-		return nil, h.tooLarge(x)
+		return nil, h.tooLarge(x, limit)
 	}
 	// The client may stay as long as its job takes.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
@@ -85,13 +91,13 @@ const (
 
 // tooLarge refuses the body. Many clients read no answer before they have sent
 // all, so the rest is taken and thrown away if it is not much.
-func (h *Handler) tooLarge(x *exchange) error {
+func (h *Handler) tooLarge(x *exchange, limit int64) error {
 	x.Header().Set("Connection", "close")
 	if x.r.ContentLength <= maxDrain && x.r.Header.Get("Expect") == "" {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(drainTime))
 		_, _ = io.CopyN(io.Discard, x.r.Body, maxDrain)
 	}
-	return errs.Errorf(errs.TooLarge, "the body is larger than %d bytes", h.limits.Body)
+	return errs.Errorf(errs.TooLarge, "the body is larger than %d bytes", limit)
 }
 
 // checkMediaType lets through what is read as JSON: JSON itself, nothing said,

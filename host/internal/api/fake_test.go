@@ -41,7 +41,10 @@ type fake struct {
 	content   map[job.ID]string // of results that are objects
 	logs      map[string]*fakeLog
 	submitted []jobs.Waiting
+	keys      []string // of submits
 	filter    job.Filter
+	attempts  []job.Attempt
+	wait      *job.Wait
 	waiting   chan job.ID // told by each Wait, if there is room
 	canceled  chan jobs.CancelReason
 }
@@ -57,7 +60,7 @@ func newFake() *fake {
 	}
 }
 
-func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Waiting, _ string) (*job.Job, error) {
+func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Waiting, key string) (*job.Job, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -70,6 +73,7 @@ func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Wa
 	}
 	f.mu.Lock()
 	f.submitted = append(f.submitted, o)
+	f.keys = append(f.keys, key)
 	f.mu.Unlock()
 	f.add(j)
 	answer := *j
@@ -150,6 +154,9 @@ func (f *fake) Get(_ context.Context, id job.ID) (*job.Job, error) {
 	}
 	return nil, &errs.Error{Kind: errs.NotFound, ID: string(id), Message: fmt.Sprintf("no job %q", id)}
 }
+
+func (f *fake) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return f.attempts, nil }
+func (f *fake) Waiting(context.Context, job.ID) (*job.Wait, error)      { return f.wait, nil }
 
 func (f *fake) List(_ context.Context, filter job.Filter) (job.Page, error) {
 	if f.boom {

@@ -36,7 +36,7 @@ func TestRouting(t *testing.T) {
 		"a slash too many":            {"GET", "/api/v1/jobs/", 404, ""},
 		"two slashes":                 {"GET", "/api/v1//jobs", 404, ""},
 		"a GET for a POST":            {"GET", "/api/v1/job", 405, "POST"},
-		"a POST for a GET":            {"POST", "/api/v1/jobs", 405, "GET, HEAD"},
+		"a POST for a GET":            {"POST", "/api/v1/plugins", 405, "GET, HEAD"},
 		"a DELETE":                    {"DELETE", "/api/v1/job/" + unknown, 405, "GET, HEAD"},
 		"a PUT of a probe":            {"PUT", "/healthz", 405, "GET, HEAD"},
 		"a HEAD for a POST":           {"HEAD", "/api/v1/job/" + unknown + "/cancel", 405, "POST"},

@@ -13,7 +13,22 @@ func (h *Handler) getJob(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return h.writeJSON(x, http.StatusOK, wire(j))
+	w := wire(j)
+	if j.Status.Final() || j.Attempt > 1 || j.Status == job.New && j.Attempt > 0 {
+		attempts, err := h.jobs.Attempts(x.r.Context(), j.ID)
+		if err != nil {
+			return err
+		}
+		w.Attempts = wireAttempts(attempts)
+	}
+	if j.Status == job.New {
+		waiting, err := h.jobs.Waiting(x.r.Context(), j.ID)
+		if err != nil {
+			return err
+		}
+		w.Waiting = wireWait(waiting)
+	}
+	return h.writeJSON(x, http.StatusOK, w)
 }
 
 // getStatus serves GET /job/{id}/status.

@@ -15,13 +15,21 @@ type Jobs interface {
 	// its own time: it is not canceled when the client goes away, so that a job
 	// which was recorded is never lost sight of. The request's strings and sizes
 	// have been checked; whether it fits the plugin's schema has not. An error
-	// about a job that may have been recorded carries its id.
+	// about a job that may have been recorded carries its id. When key, an
+	// idempotency key of the user, stands for a job already, that one is returned,
+	// which may have ended.
 	Submit(ctx context.Context, user string, r job.Request, w jobs.Waiting, key string) (*job.Job, error)
 
 	// Wait blocks until the job has ended or ctx is done, and returns the job as
 	// it then is, with its result when it has ended. That ctx is done is no
 	// error.
 	Wait(ctx context.Context, id job.ID) (*job.Job, error)
+
+	// Attempts returns the attempts of a job that have ended, the first one first.
+	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
+
+	// Waiting says why a job waits; nil when it does not, or not any more.
+	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
 
 	// Get returns a job. Unknown: errs.NotFound.
 	Get(ctx context.Context, id job.ID) (*job.Job, error)

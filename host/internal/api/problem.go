@@ -132,16 +132,26 @@ func newProblem(name string, status int, sentence string) problem {
 }
 
 func (h *Handler) writeProblem(x *exchange, p problem) {
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-		setRetryAfter(x, max(p.retry, time.Second))
+	if n := p.retryAfter(); n > 0 {
+		x.Header().Set("Retry-After", strconv.FormatInt(n, 10))
 	}
 	h.writeJSONAs(x, "application/problem+json", p.Status, p)
+}
+
+// retryAfter is when to come again with what was not granted for now, in whole
+// seconds; 0: never.
+func (p *problem) retryAfter() int64 {
+	if p.Status != http.StatusServiceUnavailable && p.Status != http.StatusTooManyRequests {
+		return 0
+	}
+	return roundUp(max(p.retry, time.Second))
 }
 
 // setRetryAfter says when to come again, in whole seconds.
 func setRetryAfter(x *exchange, d time.Duration) {
 	if d > 0 {
-		seconds := int64((d + time.Second - 1) / time.Second)
-		x.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+		x.Header().Set("Retry-After", strconv.FormatInt(roundUp(d), 10))
 	}
 }
+
+func roundUp(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -25,14 +25,15 @@ type submission struct {
 	Tags            json.RawMessage `json:"tags"`
 	Timeout         json.RawMessage `json:"timeout"`
 	OnDisconnect    json.RawMessage `json:"on_disconnect"`
+	Retry           json.RawMessage `json:"retry"`
+	Priority        json.RawMessage `json:"priority"`
+	StartAfter      json.RawMessage `json:"start_after"`
+	Deadline        json.RawMessage `json:"deadline"`
+	UniqueKey       json.RawMessage `json:"unique_key"`
+	IdempotencyKey  json.RawMessage `json:"idempotency_key"` // where there is no header for it
 
 	// Not supported yet: refused, because a job that lacks what was asked for
 	// is not the job that was asked for.
-	Retry       json.RawMessage `json:"retry"`
-	Priority    json.RawMessage `json:"priority"`
-	StartAfter  json.RawMessage `json:"start_after"`
-	Deadline    json.RawMessage `json:"deadline"`
-	UniqueKey   json.RawMessage `json:"unique_key"`
 	Attachments json.RawMessage `json:"attachments"`
 }
 
@@ -52,11 +53,17 @@ const (
 	continueOnDisconnect = "continue"
 )
 
-// request returns what was asked for, and what on_disconnect says. The error
-// names every field that is wrong.
-func (s *submission) request(contextLimit int64) (job.Request, string, error) {
+// asked is what a submit asks for.
+type asked struct {
+	request      job.Request
+	key          string // of idempotency
+	onDisconnect string
+}
+
+// read returns what was asked for. The error names every field that is wrong.
+func (s *submission) read(contextLimit int64) (asked, error) {
 	if int64(len(s.Context)) > contextLimit {
-		return job.Request{}, "", errs.Errorf(errs.TooLarge, "the context is larger than %d bytes", contextLimit)
+		return asked{}, errs.Errorf(errs.TooLarge, "the context is larger than %d bytes", contextLimit)
 	}
 	var c checker
 	r := job.Request{
@@ -68,6 +75,14 @@ func (s *submission) request(contextLimit int64) (job.Request, string, error) {
 		ClusterCriteria: c.criteria("cluster_criteria", s.ClusterCriteria),
 		Tags:            c.tags("tags", s.Tags),
 		Timeout:         c.duration("timeout", s.Timeout),
+		Retry:           c.retry("retry", s.Retry),
+		Priority:        c.priority("priority", s.Priority),
+		StartAfter:      c.time("start_after", s.StartAfter),
+		Deadline:        c.time("deadline", s.Deadline),
+		UniqueKey:       c.text("unique_key", s.UniqueKey, job.MaxUniqueKey),
+	}
+	if !r.Deadline.IsZero() && !r.Deadline.After(r.StartAfter) {
+		c.fault(errs.Invalid, "deadline", "is not after start_after")
 	}
 	onDisconnect := c.text("on_disconnect", s.OnDisconnect, maxVersion)
 	if onDisconnect != "" && onDisconnect != cancelOnDisconnect && onDisconnect != continueOnDisconnect {
@@ -76,13 +91,9 @@ func (s *submission) request(contextLimit int64) (job.Request, string, error) {
 	if len(r.CommandCriteria) == 0 && !c.has("command_criteria") {
 		c.fault(errs.Invalid, "command_criteria", "is empty; a job needs at least one criterion for its command, such as \"type:ping\"")
 	}
-	c.unsupported("retry", s.Retry)
-	c.unsupported("priority", s.Priority)
-	c.unsupported("start_after", s.StartAfter)
-	c.unsupported("deadline", s.Deadline)
-	c.unsupported("unique_key", s.UniqueKey)
 	c.unsupported("attachments", s.Attachments)
-	return r, onDisconnect, c.err()
+	key := c.key("idempotency_key", s.IdempotencyKey)
+	return asked{r, key, onDisconnect}, c.err()
 }
 
 // checker reads fields and gathers what is wrong with them.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -12,21 +13,22 @@ import (
 // submitJob serves POST /job. A job of a sync command is answered when it has
 // ended, any other at once; what the client prefers goes before that.
 func (h *Handler) submitJob(x *exchange) error {
-	if x.r.Header.Get("Idempotency-Key") != "" {
-		return errs.Errorf(errs.Invalid,
-			"the header Idempotency-Key is not supported yet; leave it out, and mind that the same submit twice runs twice")
+	key, err := idempotencyKey(x.r.Header)
+	if err != nil {
+		return err
 	}
 	var s submission
 	if err := h.readObject(x, &s); err != nil {
 		return err
 	}
-	request, onDisconnect, err := s.request(h.limits.Context)
+	ask, err := s.read(h.limits.Context)
 	if err != nil {
 		return err
 	}
+	onDisconnect := ask.onDisconnect
 	prefer := parsePrefer(x.r.Header)
 	mode := prefer.mode()
-	j, err := h.jobs.Submit(context.WithoutCancel(x.r.Context()), x.user, request, mode, "")
+	j, err := h.jobs.Submit(context.WithoutCancel(x.r.Context()), x.user, ask.request, mode, cmp.Or(key, ask.key))
 	if err != nil {
 		return err
 	}

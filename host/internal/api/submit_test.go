@@ -63,7 +63,8 @@ func TestSubmitReadsEveryField(t *testing.T) {
 	a := s.do(t, "POST", "/api/v1/job?name=query", `{"id":"x","status":6,"user":"root","canceled_by":"me","nonsense":[],
 		"name":"n","version":"1","description":"d\nd","context":{"b":12345678901234567890,"a":"<é>"},
 		"command_criteria":["b"," a ","b",""],"cluster_criteria":[["x","y"],["z"]],"tags":["t"],"timeout":"90s",
-		"priority":0,"retry":null}`, "Content-Type: application/json; charset=utf-8")
+		"priority":-7,"retry":{"attempts":3.0,"backoff":"30s","on":["failed","lost"],"nonsense":1},
+		"start_after":"2026-12-24T18:00:00+01:00","deadline":1798138800.5,"unique_key":"nightly é"}`, "Content-Type: application/json; charset=utf-8")
 	if a.StatusCode != http.StatusAccepted {
 		t.Fatalf("status = %d, want 202; body %s", a.StatusCode, a.text)
 	}
@@ -81,6 +82,8 @@ func TestSubmitReadsEveryField(t *testing.T) {
 	want := job.Request{
 		Name: "n", Version: "1", Description: "d\nd", Context: json.RawMessage(`{"b":12345678901234567890,"a":"<é>"}`),
 		CommandCriteria: tag.Set{"a", "b"}, ClusterCriteria: []tag.Set{{"x", "y"}, {"z"}}, Tags: tag.Set{"t"}, Timeout: 90 * time.Second,
+		Retry: &job.Retry{Attempts: 3, Backoff: 30 * time.Second, On: []job.Class{job.WorkFailed, job.Lost}}, Priority: -7,
+		StartAfter: time.Date(2026, 12, 24, 17, 0, 0, 0, time.UTC), Deadline: time.Unix(1798138800, 500_000_000).UTC(), UniqueKey: "nightly é",
 	}
 	if diff := cmp.Diff(want, s.jobs[id].Request); diff != "" {
 		t.Errorf("request differs (-want +got):\n%s", diff)
@@ -133,13 +136,29 @@ func TestSubmitRefuses(t *testing.T) {
 		"a tag that is too long":      {with(`"tags":["` + strings.Repeat("a", 257) + `"]`), nil, 422, "longer than 256", "/tags"},
 		"too many tags":               {with(`"tags":["x` + strings.Join(numbers(300), `","x`) + `"]`), nil, 422, "300 tags", "/tags"},
 		"an unknown on_disconnect":    {with(`"on_disconnect":"explode"`), nil, 422, "cancel, continue", "/on_disconnect"},
-		"retry":                       {with(`"retry":{"attempts":3}`), nil, 422, "retry is not supported yet", "/retry"},
-		"priority":                    {with(`"priority":5`), nil, 422, "priority is not supported yet", "/priority"},
-		"start_after":                 {with(`"start_after":"1h"`), nil, 422, "start_after is not supported yet", "/start_after"},
-		"deadline":                    {with(`"deadline":"1h"`), nil, 422, "deadline is not supported yet", "/deadline"},
-		"unique_key":                  {with(`"unique_key":"k"`), nil, 422, "unique_key is not supported yet", "/unique_key"},
+		"a retry that is a number":    {with(`"retry":3`), nil, 400, "retry is a number; it must be an object", "/retry"},
+		"a retry of nothing":          {with(`"retry":{}`), nil, 422, "retry/attempts is 0; it must be between 1 and 100", "/retry/attempts"},
+		"too many attempts":           {with(`"retry":{"attempts":101}`), nil, 422, "between 1 and 100", "/retry/attempts"},
+		"attempts that are text":      {with(`"retry":{"attempts":"3"}`), nil, 400, "retry/attempts is a string", "/retry/attempts"},
+		"a backoff that is a number":  {with(`"retry":{"attempts":3,"backoff":30}`), nil, 400, "retry/backoff is a number", "/retry/backoff"},
+		"a backoff that is too long":  {with(`"retry":{"attempts":3,"backoff":"11m"}`), nil, 422, "between 0s and 10m0s", "/retry/backoff"},
+		"a class that is not known":   {with(`"retry":{"attempts":3,"on":["lost","bad"]}`), nil, 422, `retry/on names "bad"`, "/retry/on"},
+		"a retry of what is canceled": {with(`"retry":{"attempts":3,"on":["canceled"]}`), nil, 422, `what can be retried is`, "/retry/on"},
+		"a class that is a number":    {with(`"retry":{"attempts":3,"on":[1]}`), nil, 400, `retry/on/0 is a number`, "/retry/on/0"},
+		"a priority that is text":     {with(`"priority":"high"`), nil, 400, "priority is a string; it must be a whole number", "/priority"},
+		"a fraction of a priority":    {with(`"priority":1.5`), nil, 422, "priority is 1.5; it must be a whole number", "/priority"},
+		"a priority that is too high": {with(`"priority":101`), nil, 422, "between -100 and 100", "/priority"},
+		"a priority beyond measure":   {with(`"priority":1e99`), nil, 422, "whole number", "/priority"},
+		"a start that is a duration":  {with(`"start_after":"1h"`), nil, 422, `it must be a time such as "2026-12-31T23:59:59Z"`, "/start_after"},
+		"a start that is true":        {with(`"start_after":true`), nil, 400, "start_after is a boolean", "/start_after"},
+		"a start in the far future":   {with(`"start_after":1e12`), nil, 422, "of the years 1970 to 9999", "/start_after"},
+		"a deadline before all":       {with(`"deadline":-5e10`), nil, 422, "of the years 1970 to 9999", "/deadline"},
+		"a deadline before the start": {with(`"deadline":"2026-12-31T23:59:59Z","start_after":"2027-01-01T00:59:59+01:00"`), nil, 422, "deadline is not after start_after", "/deadline"},
+		"a unique key that is long":   {with(`"unique_key":"` + strings.Repeat("k", 256) + `"`), nil, 422, "256 bytes", "/unique_key"},
 		"attachments":                 {with(`"attachments":[{"name":"x"}]`), nil, 422, "attachments is not supported yet", "/attachments"},
-		"a key of idempotency":        {ping, []string{"Idempotency-Key: k"}, 422, "not supported yet", ""},
+		"an odd key of idempotency":   {ping, []string{"Idempotency-Key: a b"}, 400, "visible ASCII", ""},
+		"a key that is too long":      {ping, []string{"Idempotency-Key: " + strings.Repeat("k", 256)}, 400, "256 bytes", ""},
+		"an odd key in the body":      {with(`"idempotency_key":"ä"`), nil, 422, "visible ASCII", "/idempotency_key"},
 		"a context that is too large": {with(`"context":{"a":"` + strings.Repeat("a", 128<<10) + `"}`), nil, 413, "context is larger than 131072", ""},
 		"a body that is too large":    {with(`"context":{"a":"` + strings.Repeat("a", 2<<20) + `"}`), nil, 413, "body is larger than 1048576", ""},
 		"XML":                         {ping, []string{"Content-Type: text/xml"}, 415, "text/xml", ""},
@@ -175,10 +194,23 @@ func numbers(n int) []string {
 }
 
 func TestSubmitTellsAllFaultsAtOnce(t *testing.T) {
-	a := serve(t, newFake()).do(t, "POST", "/api/v1/job", `{"name":1,"command_criteria":[2],"timeout":"x","priority":1}`)
+	a := serve(t, newFake()).do(t, "POST", "/api/v1/job", `{"name":1,"command_criteria":[2],"timeout":"x","priority":101}`)
 	checkProblem(t, a, 400, "name is a number; it must be a string; command_criteria/0 is a number")
 	if got := len(a.json(t)["errors"].([]any)); got != 4 {
 		t.Errorf("%d errors, want 4: %s", got, a.text)
+	}
+}
+
+func TestSubmitWithAKey(t *testing.T) {
+	f := newFake()
+	s := serve(t, f)
+	long := strings.Repeat("~", 255)
+	in := strings.Replace(ping, "{", `{"idempotency_key":"in the body",`, 1)
+	s.do(t, "POST", "/api/v1/job", ping, "Idempotency-Key: "+long)
+	s.do(t, "POST", "/api/v1/job", strings.Replace(in, "in the body", "body", 1))
+	s.do(t, "POST", "/api/v1/job", ping)
+	if diff := cmp.Diff([]string{long, "body", ""}, f.keys); diff != "" {
+		t.Errorf("keys of the submits (-want +got):\n%s", diff)
 	}
 }
 

@@ -35,6 +35,11 @@ type wireJob struct {
 	ClusterID       string               `json:"cluster_id,omitempty"`
 	ClusterName     string               `json:"cluster_name,omitempty"`
 	Timeout         string               `json:"timeout,omitempty"`
+	Retry           *wireRetry           `json:"retry,omitempty"` // in effect: the job's own, or that of its command
+	Priority        int                  `json:"priority,omitempty"`
+	StartAfter      *time.Time           `json:"start_after,omitempty"`
+	Deadline        *time.Time           `json:"deadline,omitempty"`
+	UniqueKey       string               `json:"unique_key,omitempty"`
 	Attempt         int                  `json:"attempt,omitempty"`
 	CanceledBy      string               `json:"canceled_by,omitempty"`
 	CreatedAt       int64                `json:"created_at,omitempty"` // unix seconds
@@ -42,6 +47,10 @@ type wireJob struct {
 	CreatedTime     *time.Time           `json:"created_time,omitempty"`
 	StartedTime     *time.Time           `json:"started_time,omitempty"`
 	EndedTime       *time.Time           `json:"ended_time,omitempty"`
+
+	// Of a single job only: why it waits, and its attempts that have ended.
+	Waiting  *wireWaiting  `json:"waiting,omitempty"`
+	Attempts []wireAttempt `json:"attempts,omitempty"`
 }
 
 // attribute is a named value shown with a job.
@@ -67,6 +76,11 @@ func wire(j *job.Job) *wireJob {
 		CommandName:     j.Pair.CommandName,
 		ClusterID:       j.Pair.ClusterID,
 		ClusterName:     j.Pair.ClusterName,
+		Retry:           wirePolicy(j.Retry),
+		Priority:        j.Priority,
+		StartAfter:      moment(j.StartAfter),
+		Deadline:        moment(j.Deadline),
+		UniqueKey:       j.UniqueKey,
 		Attempt:         j.Attempt,
 		CanceledBy:      j.CanceledBy,
 		CreatedAt:       seconds(j.CreatedAt),

@@ -32,6 +32,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/queue"
 	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
@@ -74,6 +75,7 @@ type host struct {
 	store     *store.DB
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
+	spool     *spool.Spool
 	catalog   *watch.Catalog
 	presence  *presence.Presence
 	bell      *bell.Bell
@@ -104,6 +106,9 @@ func (h *host) open(ctx context.Context) (err error) {
 		return err
 	}
 	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
+		return err
+	}
+	if h.spool, err = spool.Open(spool.Config{Folder: filepath.Join(h.dir.path, "spool"), Log: h.log.Named("spool")}); err != nil {
 		return err
 	}
 	h.plugins, err = pluginhost.New(pluginhost.Config{
@@ -211,30 +216,32 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Log:         h.log.Named("bell"),
 	})
 	h.queue = queue.New(queue.Config{
-		Store:     h.store,
-		Runner:    h.runner,
-		Host:      h.dir.host,
-		Epoch:     epoch,
-		Lease:     c.Queue.Lease,
-		LostAfter: c.Queue.LostAfter,
-		Alone:     h.store.Kind() == "sqlite",
-		Clock:     boottime,
-		Word:      h.bell,
-		CanRun:    func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
-		Slots:     c.Queue.Workers,
-		Drain:     c.Queue.ShutdownGrace,
-		Grace:     c.Queue.CancelGrace,
-		Hurry:     h.Hurry,
-
+		Store:             h.store,
+		Runner:            h.runner,
+		Spool:             h.spool,
+		Host:              h.dir.host,
+		Epoch:             epoch,
+		Lease:             c.Queue.Lease,
+		LostAfter:         c.Queue.LostAfter,
+		Alone:             h.store.Kind() == "sqlite",
+		Clock:             boottime,
+		Word:              h.bell,
+		CanRun:            func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
+		Slots:             c.Queue.Workers,
+		Drain:             c.Queue.ShutdownGrace,
+		Grace:             c.Queue.CancelGrace,
+		Hurry:             h.Hurry,
 		MaxWaiting:        c.Queue.MaxWaiting,
 		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
-
-		Renew:   h.plugins.Renew,
-		Resumed: h.plugins.Disown,
-		Ended:   h.jobs.Ended,
-		Remains: h.cleaner.Wake,
-		Fenced:  h.cleaner.End,
-		Log:     h.log.Named("queue"),
+		Room:              func() error { return room(h.dir.path) },
+		Renew:             h.plugins.Renew,
+		Resumed:           h.plugins.Disown,
+		Ended:             h.jobs.Ended,
+		Delayed:           h.jobs.Delayed,
+		Recorded:          h.runner.Discard,
+		Remains:           h.cleaner.Wake,
+		Fenced:            h.cleaner.End,
+		Log:               h.log.Named("queue"),
 	})
 	h.retention = retention.New(retention.Config{
 		Store:     h.store,
@@ -312,6 +319,9 @@ func (h *host) close() {
 	var err error
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
+	}
+	if h.spool != nil {
+		err = errors.Join(err, h.spool.Close())
 	}
 	if h.artifacts != nil {
 		err = errors.Join(err, h.artifacts.Close())

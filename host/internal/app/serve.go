@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 )
@@ -92,17 +91,13 @@ type readiness struct {
 	stopping atomic.Bool
 }
 
-// leastSpace is how much room data_dir needs for jobs to be taken, bytes.
-const leastSpace = 16 << 20
-
 // check returns nil when the host can take jobs.
 func (h *host) check(ctx context.Context) error {
 	if h.ready.stopping.Load() {
 		return errs.Errorf(errs.Unavailable, "the host is stopping")
 	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(h.dir.path, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < leastSpace {
-		return errs.Errorf(errs.Unavailable, "the disk of data_dir is full: %d MiB are left", disk.Bavail*uint64(disk.Bsize)>>20)
+	if err := room(h.dir.path); err != nil {
+		return err
 	}
 	if err := h.skewed(); err != nil {
 		return err

@@ -18,7 +18,7 @@ type violation struct {
 }
 
 // rules are the promises, in the order of the table.
-var rules = []string{lost, double, overlap, cancelLost, changed, forgotten, contradicted, wentOn, overCap, crashed}
+var rules = []string{lost, double, overlap, cancelLost, changed, forgotten, contradicted, gaveUp, wentOn, overCap, crashed}
 
 const (
 	lost         = "lost"            // acknowledged and never ended
@@ -28,6 +28,7 @@ const (
 	changed      = "end changed"     // a final state did not stay
 	forgotten    = "end forgotten"   // an execution that was over is said to be lost
 	contradicted = "end contradicts" // the final state is not what happened
+	gaveUp       = "not retried"     // an attempt failed and was not retried as it should
 	wentOn       = "went on"         // an execution lived on behind the final state
 	overCap      = "over cap"        // more executions at once than the command allows
 	crashed      = "host crashed"    // a host ended by a panic or the like
@@ -164,6 +165,9 @@ func checkOutcome(h *history, j *record, all []execution, add adder) {
 		}
 	case end.status == client.StatusFailed && end.class != "lost" && over && last.outcome == "ok":
 		add(contradicted, "it is FAILED (%s: %s), and its execution ended well", end.class, end.message)
+	}
+	if left := j.attempts - end.attempt; left > 0 && end.status == client.StatusFailed && len(j.cancels) == 0 {
+		add(gaveUp, "it is FAILED (%s) after %d attempts of %d", end.class, end.attempt, j.attempts)
 	}
 	for _, x := range all {
 		switch {

@@ -221,6 +221,17 @@ func TestCheck(t *testing.T) {
 			h.ran(1, 2, "a", 1, 100, "ok")
 			h.says(5, "a", client.StatusFailed, 1, "failed", "it said no")
 		}, []string{contradicted}},
+		"a failure that is not retried": {func(h *told) {
+			h.ack(0, "a", 2)
+			h.ran(1, 2, "a", 1, 100, "error")
+			h.says(5, "a", client.StatusFailed, 1, "failed", "it said no")
+		}, []string{gaveUp}},
+		"a failure for the last time": {func(h *told) {
+			h.ack(0, "a", 2)
+			h.ran(1, 2, "a", 1, 100, "error")
+			h.ran(3, 4, "a", 2, 100, "error")
+			h.says(5, "a", client.StatusFailed, 2, "failed", "it said no")
+		}, nil},
 		"a start behind the end": {func(h *told) {
 			h.ack(0, "a", 1)
 			h.says(1, "a", client.StatusCanceled, 0, "canceled", "canceled by somebody")
@@ -230,9 +241,9 @@ func TestCheck(t *testing.T) {
 			h.ack(0, "a", 2)
 			h.ran(1, 2, "a", 1, 100, "error")
 			h.line(3, "start", "a", 2, 101, "")
-			h.says(4, "a", client.StatusFailed, 1, "failed", "it said no")
+			h.says(4, "a", client.StatusSucceeded, 1, "", "")
 			h.line(5, "end", "a", 2, 101, "ok")
-		}, []string{wentOn}},
+		}, []string{contradicted, wentOn}},
 		"more at once than allowed": {func(h *told) {
 			h.caps["work"] = 1
 			h.well("a")

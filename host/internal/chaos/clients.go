@@ -22,17 +22,23 @@ type work struct {
 // that only a cancel ends.
 func newWork(dice *rand.Rand, lease time.Duration) work {
 	short := func(of time.Duration) string { return time.Duration(dice.Int64N(int64(of))).String() }
-	w := work{command: "work", input: map[string]any{"sleep": short(300 * time.Millisecond)}}
+	w := work{command: plain, input: map[string]any{"sleep": short(300 * time.Millisecond)}}
 	switch n := dice.IntN(100); {
 	case n < 15:
-		w.command = "work-at-once"
-	case n < 25:
-		w.input["error"] = map[string]any{"class": "failed", "message": "as its input says"}
+		w.command = atOnce
+	case n < 21:
+		w.command = capped
+	case n < 27:
+		w.command, w.input["sleep"] = retried, short(2*lease)
+	case n < 29:
+		w.command, w.input["error"] = retried, map[string]any{"class": "failed", "message": "again"}
 	case n < 35:
+		w.input["error"] = map[string]any{"class": "failed", "message": "as its input says"}
+	case n < 43:
 		w.input["sleep"], w.timeout, w.cancel = "1h", "10m", true
-	case n < 40:
+	case n < 47:
 		w.input["sleep"] = short(3 * lease)
-	case n < 45:
+	case n < 51:
 		w.input["checkpoint"], w.input["sleep"] = "here", short(2*lease)
 	}
 	return w
@@ -73,7 +79,7 @@ func (r *rig) submitTo(ctx context.Context, h *host, w work) (id string, acked b
 	if err != nil {
 		return "", false // it was never promised
 	}
-	r.submitted(j.ID, w.command, 1)
+	r.submitted(j.ID, w.command, attempts[w.command])
 	r.saw(asked, h.name, j)
 	return j.ID, true
 }

@@ -115,7 +115,7 @@ func loseClaim(ctx context.Context, r *rig) error {
 	if err := r.hosts[1].stop(); err != nil { // it would take them
 		return err
 	}
-	if _, err := r.jobs(ctx, h, slots+8, work{command: "work", input: map[string]any{"sleep": "1s"}}); err != nil {
+	if _, err := r.jobs(ctx, h, slots+8, work{command: plain, input: map[string]any{"sleep": "1s"}}); err != nil {
 		return err
 	}
 	wrote, err := r.proxies[0].cut(ctx, true, "FROM job_ready", cutTime)

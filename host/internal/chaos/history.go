@@ -17,7 +17,7 @@ type history struct {
 	faults []event
 	killed map[int]death     // processes of plugins that were killed
 	alive  map[int]time.Time // when each process of a plugin was last seen
-	caps   map[string]int    // of commands: executions at once
+	caps   map[string]int    // of commands: executions at once; those that are not there have none
 }
 
 // record is what was seen of one job.

@@ -41,6 +41,7 @@ type rig struct {
 // newRig makes and starts everything.
 func newRig(ctx context.Context, p plan) (_ *rig, err error) {
 	r := &rig{plan: p, recorder: newRecorder(), ledger: filepath.Join(p.scratch, "ledger")}
+	r.caps = caps
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -97,6 +98,21 @@ func copyProgram(file, folder string) error {
 // slots is how many jobs a host runs at once.
 const slots = 32
 
+// The commands that the hosts offer.
+const (
+	plain   = "work"
+	atOnce  = "work-at-once" // sync
+	retried = "work-retried"
+	capped  = "work-capped"
+)
+
+// attempts says how many executions jobs of a command may have, where it is not
+// one; caps, how many of them may be alive at once.
+var (
+	attempts = map[string]int{retried: 3}
+	caps     = map[string]int{capped: 4}
+)
+
 const configuration = `
 [queue]
 workers = %d
@@ -112,6 +128,16 @@ name = "work-at-once"
 plugin = "faulty"
 is_sync = true
 tags = ["type:work-at-once"]
+[[commands]]
+name = "work-retried"
+plugin = "faulty"
+tags = ["type:work-retried"]
+retry = { attempts = 3, backoff = "200ms", on = ["failed", "lost"] }
+[[commands]]
+name = "work-capped"
+plugin = "faulty"
+tags = ["type:work-capped"]
+max_running = 4
 [[clusters]]
 name = "here"
 `

@@ -9,7 +9,8 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
-// Request is what a caller asked for.
+// Request is what a caller asked for. A field that is added later is to be left
+// out of its JSON while it is zero: repeats of a submission are known by that.
 type Request struct {
 	Name            string
 	Version         string
@@ -103,6 +104,7 @@ type Outcome struct {
 	// Resumable says that the attempt was lost, and that another one can go on from
 	// the checkpoint.
 	Resumable bool
+	HostFault bool // its host has stopped it for itself: a retry need not wait
 	// Unstarted says that nothing was begun: the host had no right to run then.
 	Unstarted bool
 	Remains   string // one sentence: why it may have left something outside; "" when it has not

@@ -19,9 +19,9 @@ const defaultBackoff = time.Second
 // may be over soon, and what was cut off.
 var retried = []job.Class{job.Unavailable, job.Transient, job.Lost}
 
-// bound refuses what a command does not let callers ask for, and adds to a request
-// what the command says of all its jobs.
-func bound(r *job.Request, c *catalog.Command) error {
+// bound refuses what a command does not let callers ask for, and what cannot be any
+// more, and adds to a request what the command says of all its jobs.
+func bound(r *job.Request, c *catalog.Command, now time.Time) error {
 	var faults []errs.Field
 	refuse := func(field, format string, args ...any) {
 		faults = append(faults, errs.Field{Pointer: "/" + field, Detail: field + " " + fmt.Sprintf(format, args...)})
@@ -35,6 +35,9 @@ func bound(r *job.Request, c *catalog.Command) error {
 	}
 	if r.Retry != nil && b.Attempts > 0 && r.Retry.Attempts > b.Attempts {
 		refuse("retry/attempts", "is %d; command %q allows at most %d (max_attempts)", r.Retry.Attempts, c.ID, b.Attempts)
+	}
+	if !r.Deadline.IsZero() && !r.Deadline.After(now) {
+		refuse("deadline", "is %s, which is over", r.Deadline.Format(time.RFC3339))
 	}
 	if len(faults) > 0 {
 		return &errs.Error{Kind: errs.Invalid, Message: faults[0].Detail, Fields: faults}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"sync"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
@@ -14,8 +15,10 @@ type ends struct {
 
 // end is the coming end of a job that somebody watches.
 type end struct {
-	done     chan struct{} // closed once the job has ended
+	done     chan struct{} // closed once the job has ended, or that cannot be known
 	job      *job.Job      // set then
+	err      error         // or this
+	until    time.Time     // it is waited for; zero: for ever
 	watchers int
 }
 
@@ -71,20 +74,49 @@ func (e *ends) awaited() []job.ID {
 	defer e.mu.Unlock()
 	var ids []job.ID
 	for id, end := range e.byJob {
-		if end.job == nil {
+		if end.job == nil && end.err == nil {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-func (e *ends) publish(j *job.Job) {
+func (e *ends) publish(j *job.Job) { e.settle(j.ID, j, nil) }
+
+// fail tells watchers that the end of a job is not going to be known soon.
+func (e *ends) fail(id job.ID, err error) { e.settle(id, nil, err) }
+
+// delay has those who watch a job wait until a time, unless they do already.
+func (e *ends) delay(id job.ID, until time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	watched := e.byJob[j.ID]
-	if watched == nil || watched.job != nil {
+	if end := e.byJob[id]; end != nil && end.until.IsZero() {
+		end.until = until
+	}
+}
+
+// overdue returns the jobs that are watched and were to end before now.
+func (e *ends) overdue(now time.Time) (ids []job.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, end := range e.byJob {
+		if !end.until.IsZero() && end.until.Before(now) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (e *ends) settle(id job.ID, j *job.Job, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	watched := e.byJob[id]
+	if watched == nil || watched.job != nil || watched.err != nil {
 		return
 	}
-	watched.job = j
+	watched.job, watched.err = j, err
 	close(watched.done)
+	if err != nil {
+		delete(e.byJob, id) // who comes later waits again
+	}
 }

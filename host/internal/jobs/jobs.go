@@ -9,11 +9,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -29,8 +26,8 @@ type Queue interface {
 	Submit(ctx context.Context, j *job.Job) error
 	SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error)
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
-	// Has reports whether an attempt of a job runs here, so that Ended will be told.
-	Has(id job.ID) bool
+	// Holds reports whether the job runs here, or its end waits here for the store.
+	Holds(id job.ID) bool
 }
 
 // Word asks other hosts.
@@ -45,6 +42,10 @@ type Store interface {
 	Jobs(ctx context.Context, f job.Filter) (job.Page, error)
 	// Ended returns those of the jobs that have ended.
 	Ended(ctx context.Context, ids []job.ID) ([]job.ID, error)
+	// Keyed returns the job that an idempotency key of a user stands for, or "".
+	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
+	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
+	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
 }
 
 // Catalog gives the selector of the current snapshot.
@@ -108,6 +109,18 @@ func (w Waiting) For(j *job.Job) bool { return w == WaitAlways || w == WaitIfSyn
 // must call Wait once Submit has returned a job. When key, an idempotency key of
 // the user, stands for a job already, that one is returned.
 func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting, key string) (*job.Job, error) {
+	known := store.Key{Text: key}
+	if key != "" {
+		known.Digest = digest(r) // of what was asked for, before the command adds to it
+		// The catalog may have changed since, or the deadline be over: a repeat is
+		// answered all the same.
+		switch earlier, err := s.Store.Keyed(ctx, user, known); {
+		case err != nil:
+			return nil, err
+		case earlier != "":
+			return s.Store.Job(ctx, earlier)
+		}
+	}
 	choice, record, err := s.Catalog.Selector().Select(
 		selector.Request{Command: r.CommandCriteria, Clusters: r.ClusterCriteria}, s.Plugins, rand.Uint64())
 	if err != nil {
@@ -117,12 +130,11 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
 	}
-	known := store.Key{Text: key, Digest: digest(r)} // of what was asked for, before the command adds to it
-	if err := bound(&r, choice.Command); err != nil {
-		return nil, err
-	}
 	id := job.NewID()
 	now := id.Time() // lists in the order of ids are in the order of creation
+	if err := bound(&r, choice.Command, now); err != nil {
+		return nil, err
+	}
 	j := &job.Job{
 		ID:         id,
 		User:       user,
@@ -174,158 +186,18 @@ func uncertain(id job.ID, err error) error {
 	return &named
 }
 
-// Wait blocks until the job has ended or ctx is done, and returns the job as it
-// then is. That ctx is done is no error. When Serve returns first, Wait does so
-// too, with errs.Unavailable.
-func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
-	end, expected := s.ends.watch(id)
-	defer s.ends.release(id, end)
-	if !s.Queue.Has(id) && !closed(end.done) && s.Word.Await(id) {
-		s.lookSoon()
-	}
-	if !expected { // it may have ended before anybody watched
-		j, err := s.Store.Job(ctx, id)
-		switch {
-		case ctx.Err() != nil, errs.Is(err, errs.Unavailable): // Serve looks again
-		case err != nil, j.Status.Final():
-			return j, err
-		}
-	}
-	select {
-	case <-end.done:
-		return end.job, nil
-	case <-ctx.Done():
-		return s.Store.Job(context.WithoutCancel(ctx), id)
-	case <-s.stopped:
-	}
-	select {
-	case <-end.done:
-		return end.job, nil
-	default:
-		return nil, &errs.Error{
-			Kind: errs.Unavailable, ID: string(id), Retry: 5 * time.Second,
-			Message: "the host stopped before the job's end was recorded; the job is not forgotten: ask for it by its id",
-		}
-	}
-}
-
-const (
-	pollEnds = time.Second // between looks at jobs that somebody waits for
-	// soonEnds is after how long an end is looked for that may have come just before
-	// others heard that it is awaited.
-	soonEnds = 50 * time.Millisecond
-)
-
-// lookSoon makes Serve look once what others were asked has reached them.
-func (s *Service) lookSoon() {
-	select {
-	case s.soon <- struct{}{}:
-	default:
-	}
-}
-
-// Look is what other hosts say of jobs that they were asked about: they have ended.
-func (s *Service) Look(ids []job.ID) {
-	s.mu.Lock()
-	s.said = append(s.said, ids...)
-	s.mu.Unlock()
-	select {
-	case s.heard <- struct{}{}:
-	default:
-	}
-}
-
-// publishSaid publishes the ends that others have told of.
-func (s *Service) publishSaid(ctx context.Context) {
-	s.mu.Lock()
-	ids := s.said
-	s.said = nil
-	s.mu.Unlock()
-	var group errgroup.Group
-	group.SetLimit(readers)
-	for _, id := range ids {
-		if !s.ends.watched(id) {
-			continue
-		}
-		group.Go(func() error {
-			if j, err := s.Store.Job(ctx, id); err == nil && j.Status.Final() {
-				s.ends.publish(j)
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// readers is how many jobs are read at once for those who wait.
-const readers = 4
-
-// Serve tells those who wait of ends that Ended is not told of, such as those of
-// jobs that other hosts run, until ctx is done. Then nobody waits any more. It is
-// called once.
-func (s *Service) Serve(ctx context.Context) error {
-	defer close(s.stopped)
-	tick := time.NewTicker(pollEnds)
-	defer tick.Stop()
-	var soon <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			s.lookForEnds(ctx)
-		case <-s.soon:
-			if soon == nil {
-				soon = time.After(soonEnds)
-			}
-		case <-soon:
-			soon = nil
-			s.lookForEnds(ctx)
-		case <-s.heard:
-			s.publishSaid(ctx)
-		}
-	}
-}
-
-// lookForEnds publishes the ends that are recorded. What the store does not
-// answer now is looked for again.
-func (s *Service) lookForEnds(ctx context.Context) {
-	const most = 1000 // in one statement
-	for ids := range slices.Chunk(s.ends.awaited(), most) {
-		ended, err := s.Store.Ended(ctx, ids)
-		if err != nil {
-			return
-		}
-		for _, id := range ended {
-			if j, err := s.Store.Job(ctx, id); err == nil {
-				s.ends.publish(j)
-			}
-		}
-	}
-}
-
-// Ended tells those who wait that a job has ended.
-func (s *Service) Ended(j *job.Job) {
-	if j.Status == job.Canceled && s.ends.watched(j.ID) {
-		// Only the store knows whose wish to cancel was the first.
-		if stored, err := s.Store.Job(context.Background(), j.ID); err == nil {
-			j = stored
-		}
-	}
-	s.ends.publish(j)
-}
-
 // Get returns a job; errs.NotFound when there is none.
 func (s *Service) Get(ctx context.Context, id job.ID) (*job.Job, error) { return s.Store.Job(ctx, id) }
+
+// Attempts returns the attempts of a job that have ended.
+func (s *Service) Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error) {
+	return s.Store.Attempts(ctx, id)
+}
+
+// Waiting says why a job waits; nil when it does not, or not any more.
+func (s *Service) Waiting(ctx context.Context, id job.ID) (*job.Wait, error) {
+	return s.Store.Waiting(ctx, id)
+}
 
 // List returns a part of the jobs.
 func (s *Service) List(ctx context.Context, f job.Filter) (job.Page, error) {

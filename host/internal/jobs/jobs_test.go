@@ -31,9 +31,17 @@ type world struct {
 	reads    int
 	looks    int // at which jobs have ended
 	away     error
+	holds    job.ID
 	onSubmit func(*job.Job)
 	company  bool     // there are other hosts
 	awaited  []job.ID // what they were asked of
+	keyed    map[string]keyed
+	selected int // how often a pair was chosen
+}
+
+type keyed struct {
+	job    job.ID
+	digest string
 }
 
 func (w *world) Submit(_ context.Context, j *job.Job) error {
@@ -47,12 +55,26 @@ func (w *world) Submit(_ context.Context, j *job.Job) error {
 	return nil
 }
 
-func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, _ store.Key) (job.ID, error) {
+func (w *world) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.ID, error) {
+	if w.keyed == nil {
+		w.keyed = map[string]keyed{}
+	}
+	w.keyed[k.Text] = keyed{j.ID, string(k.Digest)}
 	return j.ID, w.Submit(ctx, j)
 }
 
-// Has is false: other hosts run the jobs.
-func (w *world) Has(job.ID) bool { return false }
+func (w *world) Holds(id job.ID) bool { return w.holds == id }
+
+func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) {
+	known, ok := w.keyed[k.Text]
+	if ok && known.digest != string(k.Digest) {
+		return "", errs.Errorf(errs.Conflict, "another request has the key")
+	}
+	return known.job, nil
+}
+
+func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
+func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
 
 // Await notes what other hosts are asked of.
 func (w *world) Await(id job.ID) bool {
@@ -108,6 +130,7 @@ func (w *world) put(j *job.Job) {
 }
 
 func (w *world) Selector() *selector.Selector {
+	w.selected++
 	object := func(id string) catalog.Object {
 		return catalog.Object{ID: id, Name: id, Status: catalog.Active, Tags: tag.New("t")}
 	}
@@ -144,6 +167,54 @@ func ended(j *job.Job) *job.Job {
 	e := *j
 	e.Status = job.Succeeded
 	return &e
+}
+
+// The repeat of a submission is known before anything else is looked at: the
+// catalog may have changed, and the time for it be over.
+func TestRepeatedSubmission(t *testing.T) {
+	w := &world{}
+	s := service(w)
+	request := func(change func(*job.Request)) job.Request {
+		r := job.Request{
+			Name: "n", CommandCriteria: tag.New("t"), Context: json.RawMessage(`{"a": 1}`),
+			Deadline: time.Now().Add(time.Hour).Truncate(time.Second),
+		}
+		change(&r)
+		return r
+	}
+	first, err := s.Submit(t.Context(), "alice", request(func(*job.Request) {}), jobs.WaitIfSync, "order 17")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(ended(first))
+	selected := w.selected
+	again, err := s.Submit(t.Context(), "alice", request(func(r *job.Request) { r.Context = json.RawMessage(`{"a":1}`) }), jobs.WaitIfSync, "order 17")
+	if err != nil || again.ID != first.ID || again.Status != job.Succeeded || w.selected != selected {
+		t.Errorf("repeat: got %+v and error %v, want job %s as it is, and no pair to be chosen", again, err, first.ID)
+	}
+	if j, err := s.Wait(t.Context(), again.ID); err != nil || j.Status != job.Succeeded {
+		t.Errorf("wait for the repeat: got %+v and error %v", j, err)
+	}
+	for what, change := range map[string]func(*job.Request){
+		"another input":    func(r *job.Request) { r.Context = json.RawMessage(`{"a":2}`) },
+		"another priority": func(r *job.Request) { r.Priority = 1 },
+		"another deadline": func(r *job.Request) { r.Deadline = r.Deadline.Add(time.Second) },
+		"another retry":    func(r *job.Request) { r.Retry = &job.Retry{Attempts: 2} },
+	} {
+		if _, err := s.Submit(t.Context(), "alice", request(change), jobs.WaitNever, "order 17"); !errs.Is(err, errs.Conflict) {
+			t.Errorf("%s with the key: got error %v, want a conflict", what, err)
+		}
+	}
+}
+
+func TestDeadlineThatIsOver(t *testing.T) {
+	_, err := service(&world{}).Submit(t.Context(), "alice", job.Request{
+		CommandCriteria: tag.New("t"), Deadline: time.Now().Add(-time.Second),
+	}, jobs.WaitNever, "")
+	e, ok := errors.AsType[*errs.Error](err)
+	if !ok || e.Kind != errs.Invalid || len(e.Fields) != 1 || e.Fields[0].Pointer != "/deadline" {
+		t.Errorf("got error %v, want that the deadline is over", err)
+	}
 }
 
 func TestSubmitRecordsTheChoice(t *testing.T) {
@@ -284,6 +355,63 @@ func TestWaitWhileTheStoreIsAway(t *testing.T) {
 			t.Errorf("Wait = %+v, %v", got, err)
 		}
 	})
+}
+
+// A wait for an end that cannot be recorded, and for a job of which nothing is
+// known while the store is away, comes to an end; one for a job that runs here goes
+// on. The answer names the job.
+func TestWaitIsBoundedWhileTheStoreIsAway(t *testing.T) {
+	for name, tt := range map[string]struct {
+		runsHere time.Duration // and then its end is not recorded
+		within   time.Duration
+	}{
+		"it ran elsewhere":                 {0, 32 * time.Second},
+		"it runs here, and ends at once":   {time.Second, 33 * time.Second},
+		"it runs here for another minute":  {time.Minute, 92 * time.Second},
+		"it runs here for another 2 hours": {2 * time.Hour, 2*time.Hour + 32*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{}
+				s := serve(t, w)
+				j, err := s.Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitIfSync, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.mu.Lock()
+				w.away = errs.Errorf(errs.Unavailable, "away")
+				if tt.runsHere > 0 {
+					w.holds = j.ID
+				}
+				w.mu.Unlock()
+				if tt.runsHere > 0 {
+					go func() {
+						time.Sleep(tt.runsHere)
+						for range 4 {
+							s.Delayed(j.ID)
+							time.Sleep(5 * time.Second)
+						}
+					}()
+				}
+				begun := time.Now()
+				_, err = s.Wait(t.Context(), j.ID)
+				e, ok := errors.AsType[*errs.Error](err)
+				if !ok || e.Kind != errs.Unavailable || e.ID != string(j.ID) || e.Retry == 0 {
+					t.Errorf("Wait = %+v, want unavailable with the id and when to come again", err)
+				}
+				if took := time.Since(begun); took < tt.within-4*time.Second || took > tt.within {
+					t.Errorf("Wait took %v, want about %v", took, tt.within)
+				}
+				if tt.runsHere > 0 { // one that comes later waits as long
+					later := time.Now()
+					go func() { time.Sleep(time.Second); s.Delayed(j.ID) }()
+					if _, err := s.Wait(t.Context(), j.ID); !errs.Is(err, errs.Unavailable) || time.Since(later) < 29*time.Second {
+						t.Errorf("Wait once more = %v after %v, want unavailable after half a minute", err, time.Since(later))
+					}
+				}
+			})
+		})
+	}
 }
 
 // However many wait, the store is asked once in a while for all of them.

@@ -81,7 +81,7 @@ func TestStopOfASubmissionUnderWay(t *testing.T) {
 		"by the end of the drain": {func(f *fixture, _ job.ID) {
 			f.cancel()
 			time.Sleep(time.Minute)
-		}, job.Killed},
+		}, job.New}, // it had not begun
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

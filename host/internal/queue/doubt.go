@@ -131,7 +131,7 @@ func (q *Queue) withLease() (begun []*attempt) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, a := range q.running {
-		if a.begun && !a.ending {
+		if a.leased && !a.ending {
 			begun = append(begun, a)
 		}
 	}

@@ -40,6 +40,8 @@ type fixture struct {
 	calls   int          // that work waits
 	cancels []job.ID     // that another host was told of
 	told    []job.ID     // ends that others were told of
+	delayed []job.ID
+	left    []job.ID // of an earlier life, that were recorded
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -55,13 +57,23 @@ func serve(t *testing.T, slots int) *fixture {
 // fixtureOf returns a queue that is not served yet, of a host whose earlier life has
 // just ended.
 func fixtureOf(t *testing.T, slots int) *fixture {
-	begun, way := time.Now(), memstore.New()
+	f := newFixture(t, slots, memstore.New(), epoch)
+	for f.earlier < epoch-1 {
+		f.earlier = f.register()
+	}
+	return f
+}
+
+// next returns the queue of the next life of the host, with the same faults.
+func (f *fixture) next() *fixture {
+	return newFixture(f.t, f.Slots, f.way, f.Epoch+1)
+}
+
+func newFixture(t *testing.T, slots int, way *memstore.Store, epoch int64) *fixture {
+	begun := time.Now()
 	f := &fixture{
 		t: t, store: way.Link(), way: way, runner: &timed{fates: map[job.ID]pluginhost.Fate{}},
 		ended: map[job.ID]*job.Job{}, hurry: make(chan struct{}),
-	}
-	for f.earlier < epoch-1 {
-		f.earlier = f.register()
 	}
 	f.Queue = queue.New(queue.Config{
 		Store: way, Runner: f.runner, Word: f, Host: host, Epoch: epoch, Slots: slots,
@@ -84,6 +96,12 @@ func fixtureOf(t *testing.T, slots int) *fixture {
 		Resumed: func() { f.mu.Lock(); defer f.mu.Unlock(); f.resumed++ },
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
+		Delayed: func(id job.ID) { f.mu.Lock(); defer f.mu.Unlock(); f.delayed = append(f.delayed, id) },
+		Recorded: func(e job.End) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.left = append(f.left, e.JobID)
+		},
 	})
 	return f
 }

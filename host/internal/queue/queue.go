@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
@@ -72,14 +74,23 @@ type Word interface {
 	SayEnded(ids ...job.ID)                // jobs have ended
 }
 
+// Spool keeps on disk what the store cannot take now.
+type Spool interface {
+	Put(r spool.Record) (spool.Ticket, error)
+	Done(t spool.Ticket)
+	// Left returns what an earlier life of this host has put and not done with.
+	Left() []spool.Entry
+}
+
 // Config is what a queue needs.
 type Config struct {
 	Store  Store
 	Runner Runner
+	Spool  Spool         // nil: ends wait in memory only
 	Word   Word          // nil: there are no others
 	Host   string        // id of this host
 	Epoch  int64         // of this life of the host
-	Lease  time.Duration // how long the host may run jobs after each heartbeat
+	Lease  time.Duration // how long the host may run jobs after each heartbeat; 0: 10s
 	// LostAfter is how long jobs that may not run elsewhere wait for a lost host.
 	LostAfter time.Duration
 	// Alone says that no other host can have the store, so that nobody takes jobs away.
@@ -91,13 +102,19 @@ type Config struct {
 	Slots  int             // attempts that run at once
 	Drain  time.Duration   // that running attempts are given when the queue stops
 	Hurry  <-chan struct{} // closed: they are given no more
+	Grace  time.Duration   // for an orderly stop of one attempt
 	// MaxWaiting is how many jobs may wait, of all users together, and
 	// MaxWaitingPerUser how many of each; more are refused. 0: any number.
 	MaxWaiting        int
 	MaxWaitingPerUser int
-	Grace             time.Duration                             // for an orderly stop of one attempt
+	Room              func() error                              // is an error while no more jobs may begin here; nil: there always is
 	Renew             func(epoch int64, validFor time.Duration) // tells the plugins that the host may go on
 	Ended             func(j *job.Job)                          // is called once the end of a job is recorded
+	// Delayed is called when a job has ended here, and the store does not take that
+	// now, and once more each time that is tried in vain. Ended may follow.
+	Delayed func(id job.ID)
+	// Recorded is called once an end is recorded that an earlier life has left.
+	Recorded func(e job.End)
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()
@@ -110,6 +127,7 @@ type Config struct {
 
 // Times of the queue.
 const (
+	defaultLease = 10 * time.Second
 	pollTime     = time.Second            // between looks for waiting jobs that nobody announced
 	startedAfter = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
 	markAgain    = time.Second            // after jobs could not be marked
@@ -120,11 +138,15 @@ const (
 type Queue struct {
 	Config
 	slots    *slots
-	wake     chan struct{} // a waiting job may fit now
-	due      chan struct{} // the time of a job has come
-	backlog  atomic.Bool   // jobs may be waiting
-	lanes    atomic.Bool   // what waits is to be claimed by lanes
-	giveUp   chan struct{} // closed: ends that cannot be recorded now are given up
+	wake     chan struct{}   // a waiting job may fit now
+	due      chan struct{}   // the time of a job has come
+	backlog  atomic.Bool     // jobs may be waiting
+	full     atomic.Bool     // nothing is begun here, for want of room
+	lanes    atomic.Bool     // what waits is to be claimed by lanes
+	late     chan struct{}   // closed: ends that are spooled wait for the store no longer
+	giveUp   chan struct{}   // closed: no end waits for it
+	last     context.Context // is over when what is under way is given up, too
+	cut      context.CancelFunc
 	starts   *marker
 	doubts   doubts
 	right    right
@@ -144,6 +166,7 @@ type Queue struct {
 // New returns a queue. It runs nothing before Serve. The host has been registered a
 // moment ago, for one lease time.
 func New(c Config) *Queue {
+	c.Lease = cmp.Or(c.Lease, defaultLease)
 	if c.Word == nil {
 		c.Word = nobody{}
 	}
@@ -154,6 +177,13 @@ func New(c Config) *Queue {
 	if c.CanRun == nil {
 		c.CanRun = func(*job.Job) bool { return true }
 	}
+	if c.Delayed == nil {
+		c.Delayed = func(job.ID) {}
+	}
+	if c.Recorded == nil {
+		c.Recorded = func(job.End) {}
+	}
+	last, cut := context.WithCancel(context.Background())
 	q := &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
@@ -164,7 +194,10 @@ func New(c Config) *Queue {
 		seen:    make(chan struct{}, 1),
 		astir:   make(chan struct{}, 1),
 		compare: make(chan struct{}, 1),
+		late:    make(chan struct{}),
 		giveUp:  make(chan struct{}),
+		last:    last,
+		cut:     cut,
 		starts:  newMarker(),
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
@@ -192,7 +225,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
 	can := q.CanRun(j)
-	taken := can && j.StartAfter.IsZero() && q.slots.take(1) == 1
+	taken := can && j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
@@ -224,7 +257,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 // waits makes somebody look for a job that waits now, which this host can run, or
 // cannot.
 func (q *Queue) waits(can bool) {
-	if !can || !q.slots.some() {
+	if !can || q.full.Load() || !q.slots.some() {
 		q.Word.SayWorkWaits()
 	}
 	if can {
@@ -337,6 +370,7 @@ func (q *Queue) claim(ctx context.Context) {
 	compare := time.NewTicker(q.Lease / beats)
 	defer compare.Stop()
 	q.lanes.Store(true) // until it is known that there is no need
+	q.measure()
 	q.look()
 	for {
 		select {
@@ -346,6 +380,7 @@ func (q *Queue) claim(ctx context.Context) {
 		case <-q.due:
 			q.turnOver(ctx)
 		case <-poll.C:
+			q.measure()
 			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
@@ -360,6 +395,9 @@ func (q *Queue) claim(ctx context.Context) {
 // claimSome claims as many jobs as there are free slots and reports whether more
 // may be waiting that fit.
 func (q *Queue) claimSome(ctx context.Context) bool {
+	if q.full.Load() {
+		return false
+	}
 	n := q.slots.take(mostClaims)
 	if n == 0 || ctx.Err() != nil || q.left() <= 0 || !q.withdraw(ctx) {
 		q.slots.give(n)
@@ -384,6 +422,23 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.backlog.Store(true)
 	}
 	return full
+}
+
+// measure looks whether there is room for more jobs.
+func (q *Queue) measure() {
+	if q.Room == nil {
+		return
+	}
+	err := q.Room()
+	if full := err != nil; q.full.Swap(full) == full {
+		return
+	}
+	if err != nil {
+		q.Log.Error("no more jobs are begun here until there is room; those that run go on", "error", err)
+		return
+	}
+	q.Log.Info("there is room again, and jobs are begun")
+	q.backlog.Store(true)
 }
 
 // look makes the claim loop look for waiting jobs.

@@ -16,6 +16,9 @@ import (
 // those that a plugin still knows are followed, those that never began wait
 // again, and the others are lost, and resumed where that can be.
 func (q *Queue) resume(ctx context.Context) error {
+	if !q.recordLeft(ctx) {
+		return nil // stopped before it began
+	}
 	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
 	if ctx.Err() != nil {
 		return nil // stopped before it began
@@ -59,7 +62,9 @@ func (q *Queue) resume(ctx context.Context) error {
 // takeUp goes on with an attempt of an earlier life, also beyond the slots.
 func (q *Queue) takeUp(c job.Claimed, run performer) {
 	q.slots.force(1)
-	q.begin(q.hold(c.Job.ID), c, run)
+	a := q.hold(c.Job.ID)
+	a.begun.Store(true)
+	q.begin(a, c, run)
 }
 
 // lose ends an attempt that nobody follows any more. Where another one may go on
@@ -79,7 +84,7 @@ func (q *Queue) lose(ctx context.Context, c job.Claimed) {
 	if c.Job.Status == job.Canceling {
 		cancelOutcome(&outcome, canceledBy(c.Job.CanceledBy, pluginhost.StopUser))
 	}
-	q.finish(c, outcome, done, ctx.Done())
+	q.finish(c, outcome, true, done, ctx.Done())
 }
 
 // cancelOutcome makes the loss of a job that somebody has asked to cancel its

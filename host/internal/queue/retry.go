@@ -1,12 +1,10 @@
 package queue
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
-	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 // retryAt returns when another attempt of a job is to follow; false when none is.
@@ -15,7 +13,7 @@ func retryAt(c job.Claimed, o job.Outcome, now time.Time) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	wait := backoff(c.Job.Retry.Backoff, c.Retries)
-	if o.Error.Class == job.Shutdown {
+	if o.Error.Class == job.Shutdown || o.HostFault {
 		wait = 0 // it is not the job's fault
 	}
 	at := now.Add(max(wait, o.Error.RetryAfter))
@@ -41,20 +39,4 @@ func backoff(base time.Duration, retries int) time.Duration {
 		return 0
 	}
 	return rand.N(most)
-}
-
-// record writes the end of an attempt: another one follows at the time retry, or
-// the job ends. A job that somebody has asked to cancel ends canceled.
-func (q *Queue) record(c job.Claimed, o *job.Outcome, retry *time.Time) error {
-	end := job.End{Lease: c.Lease, Outcome: *o, Unique: c.Job.UniqueKey != ""}
-	if retry == nil {
-		return q.Store.End(context.Background(), end)
-	}
-	by, err := q.Store.Retry(context.Background(), end, *retry)
-	if err != nil || by == "" {
-		return err
-	}
-	cancelOutcome(o, canceledBy(by, pluginhost.StopUser))
-	end.Outcome = *o
-	return q.Store.End(context.Background(), end)
 }

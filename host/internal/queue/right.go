@@ -121,7 +121,7 @@ func (q *Queue) lapse() {
 	defer q.mu.Unlock()
 	stopped := 0
 	for _, a := range q.running {
-		if a.begun && !a.ending && a.ctx.Err() == nil && a.claim.Job.Retry.RunsElsewhere(a.claim.Retries) {
+		if a.leased && !a.ending && a.ctx.Err() == nil && a.claim.Job.Retry.RunsElsewhere(a.claim.Retries) {
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the host could not renew its right to run the job"})
 			stopped++
 		}

@@ -40,7 +40,13 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.running--
 		r.mu.Unlock()
 	}()
-	time.Sleep(r.begins)
+	if !r.begin(ctx) {
+		outcome, done := r.stopped(ctx)
+		if outcome.Error != nil {
+			outcome.Error.RetrySafe = true
+		}
+		return outcome, done
+	}
 	started(time.Now())
 	length, err := time.ParseDuration(c.Job.Description)
 	if err != nil {
@@ -59,23 +65,48 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 			outcome = lostOutcome(c)
 		}
 	case <-ctx.Done():
-		stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
-		if stop.Reason == pluginhost.StopDetach {
-			return job.Outcome{}, func() {}
-		}
-		r.mu.Lock()
-		r.stops = append(r.stops, stop.Reason)
-		r.mu.Unlock()
-		outcome = job.Outcome{Status: job.Canceled, Error: &job.Error{Message: stop.Message}}
-		switch stop.Reason {
-		case pluginhost.StopShutdown:
-			outcome.Status = job.Killed
-		case pluginhost.StopLeaseLost:
-			outcome.Status, outcome.Error.Class = job.Failed, job.Lost
-			time.Sleep(r.slow)
-		}
+		return r.stopped(ctx)
 	}
-	return outcome, func() { r.mu.Lock(); r.acked++; r.mu.Unlock() }
+	return outcome, r.ack
+}
+
+// begin waits until an attempt begins; false when it is stopped before.
+func (r *timed) begin(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case <-time.After(r.begins):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stopped is how an attempt ends that is stopped.
+func (r *timed) stopped(ctx context.Context) (job.Outcome, func()) {
+	stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+	if stop.Reason == pluginhost.StopDetach {
+		return job.Outcome{}, func() {}
+	}
+	r.mu.Lock()
+	r.stops = append(r.stops, stop.Reason)
+	r.mu.Unlock()
+	outcome := job.Outcome{Status: job.Canceled, Error: &job.Error{Class: job.WasCanceled, Message: stop.Message}}
+	switch stop.Reason {
+	case pluginhost.StopShutdown:
+		outcome.Status, outcome.Error.Class = job.Killed, job.Shutdown
+	case pluginhost.StopLeaseLost:
+		outcome.Status, outcome.Error.Class = job.Failed, job.Lost
+		time.Sleep(r.slow)
+	}
+	return outcome, r.ack
+}
+
+func (r *timed) ack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked++
 }
 
 // began returns how many attempts have begun.
@@ -85,8 +116,8 @@ func (r *timed) began() int {
 	return len(r.order)
 }
 
-// stopped returns why attempts were stopped.
-func (r *timed) stopped() []pluginhost.StopReason {
+// stopReasons returns why attempts were stopped.
+func (r *timed) stopReasons() []pluginhost.StopReason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.stops)

@@ -43,6 +43,10 @@ func (r *Runner) Sweep(ctx context.Context, jobs Jobs) {
 	}
 }
 
+// Discard removes the folder of an attempt of an earlier life of this host, whose
+// end is recorded now. It stays where it has logs that are kept nowhere else.
+func (r *Runner) Discard(e job.End) { r.sweepOne(e.JobID, e.Attempt, e.Logs) }
+
 // sweep removes the folders of the attempts of an ended job. Earlier ones have
 // handed their logs on; where they could not, nobody else has them.
 func (r *Runner) sweep(j *job.Job) {

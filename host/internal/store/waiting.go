@@ -68,9 +68,9 @@ func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 		SELECT
 			EXISTS (SELECT 1 FROM host WHERE `+live+`),
 			EXISTS (SELECT 1 FROM host JOIN host_command h ON h.host_id = host.id WHERE h.command_id = t.command_id AND `+live+`),
-			COALESCE(`+commandRoom+`, 1),
-			COALESCE(`+clusterRoom+`, 1),
-			COALESCE(`+userRoom+`, 1),
+			COALESCE(`+roomFor("command", "t.command_id", "command_id")+`, 1),
+			COALESCE(`+roomFor("cluster", "t.cluster_id", "cluster_id")+`, 1),
+			COALESCE(`+roomFor("user", "''", "username")+`, 1),
 			`+countAhead+`
 		FROM job_ready t
 		WHERE t.job_id = $1`, string(id)).Scan(&lives, &can, &command, &cluster, &user, &ahead)
@@ -95,6 +95,13 @@ func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 		w.Reason = job.NoFreeSlot
 	}
 	return w, nil
+}
+
+// roomFor is how many more jobs a cap lets run that are like a row t in a column;
+// null when there is no cap.
+func roomFor(kind, id, column string) string {
+	return "(SELECT k.max_running - (SELECT count(*) FROM job_lease l WHERE l." + column + " = t." + column + ")" +
+		" FROM cap k WHERE k.kind = '" + kind + "' AND k.id = " + id + ")"
 }
 
 // Backlog counts the jobs of each user that wait.

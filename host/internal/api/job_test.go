@@ -1,0 +1,57 @@
+package api_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+func TestJobThatWaits(t *testing.T) {
+	f := newFake()
+	s := serve(t, f)
+	due := time.Date(2026, 12, 24, 17, 0, 0, 0, time.UTC)
+	j := &job.Job{
+		ID: job.NewID(), Status: job.New, Attempt: 1, CreatedAt: clock, UpdatedAt: clock,
+		Request: job.Request{
+			Retry: &job.Retry{Attempts: 3, Backoff: 90 * time.Second, On: []job.Class{job.WorkFailed}}, Priority: 5,
+			StartAfter: due, Deadline: due.Add(time.Hour), UniqueKey: "nightly",
+		},
+	}
+	f.add(j)
+	f.wait = &job.Wait{Reason: job.Retrying, Ahead: 12, Until: due}
+	three := 3
+	f.attempts = []job.Attempt{{
+		Attempt: 1, HostID: "h", CommandID: "c", ClusterID: "k", Build: "ab12", Status: job.Failed,
+		Error:     &job.Error{Class: job.WorkFailed, Message: "exit status 3", ExitCode: &three},
+		StartedAt: clock, EndedAt: clock.Add(time.Minute),
+	}}
+	got := s.do(t, "GET", "/api/v1/job/"+string(j.ID), "").json(t)
+	want := map[string]any{
+		"retry": map[string]any{"attempts": 3.0, "backoff": "1m30s", "on": []any{"failed"}}, "priority": 5.0,
+		"start_after": "2026-12-24T17:00:00Z", "deadline": "2026-12-24T18:00:00Z", "unique_key": "nightly",
+		"waiting": map[string]any{"reason": "retry", "ahead": 12.0, "until": "2026-12-24T17:00:00Z"},
+		"attempts": []any{map[string]any{
+			"attempt": 1.0, "status": "FAILED", "error": "exit status 3", "class": "failed", "exit_code": 3.0, "host_id": "h",
+			"command_id": "c", "cluster_id": "k", "build": "ab12", "started_at": float64(clock.Unix()), "ended_at": float64(clock.Unix() + 60),
+			"started_time": "2026-11-23T07:32:03.93409Z", "ended_time": "2026-11-23T07:33:03.93409Z",
+		}},
+	}
+	for name, value := range want {
+		if diff := cmp.Diff(value, got[name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+
+	// What is not so is not told.
+	plain := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1, CreatedAt: clock}
+	f.add(plain)
+	got = s.do(t, "GET", "/api/v1/job/"+string(plain.ID), "").json(t)
+	for name := range want {
+		if got[name] != nil {
+			t.Errorf("%s of a job in its first attempt: got %v, want none", name, got[name])
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// finish records what became of an attempt, lets go of what was kept until then
+// and tells who waits. While the store is away it tries again, until giveUp is
+// closed: then a later life of the host has it from the spool.
+func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func(), giveUp <-chan struct{}) {
+	r := spool.Record{End: job.End{Lease: c.Lease, Outcome: outcome, Unique: c.Job.UniqueKey != ""}}
+	r.End.Checkpoint, r.End.Resumable = nil, false // it goes with the job, and nobody resumes
+	if e := outcome.Error; !begun && e != nil && e.Class == job.Shutdown && e.RetrySafe {
+		r.Back = true
+	} else if at, again := retryAt(c, outcome, time.Now()); again {
+		r.Retry = at
+	}
+	err := q.commit(&r, q.keeper(r), giveUp)
+	if errors.Is(err, store.ErrLeaseLost) {
+		q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+		done()
+		return
+	}
+	if err != nil {
+		return
+	}
+	done()
+	switch {
+	case r.Back:
+		q.Log.Info("a job that had not begun waits again", "job", c.Job.ID)
+		q.waits(q.CanRun(c.Job))
+	case !r.Retry.IsZero() && r.End.Status != job.Canceled:
+		q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", r.Retry)
+		q.later()
+	default:
+		q.publish(c, r.End.Outcome)
+	}
+	if outcome.Remains != "" {
+		q.Remains()
+	}
+}
+
+// commit records what became of an attempt, and has it kept on disk meanwhile when
+// that takes its time. It returns store.ErrLeaseLost when the attempt is not this
+// host's any more, and any other error when it gave up.
+func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error {
+	id := r.End.JobID
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		slow := time.AfterFunc(slowTime, k.keep)
+		err := q.record(r)
+		slow.Stop()
+		if err == nil || errors.Is(err, store.ErrLeaseLost) {
+			k.drop()
+			return err
+		}
+		if errs.Is(err, errs.Invalid) {
+			// It would be refused for ever: what the plugin brought goes.
+			r.End.Status, r.End.Result, r.End.Outputs = job.Failed, nil, nil
+			r.End.Error = &job.Error{Class: job.Internal, Message: "what the plugin brought cannot be recorded: " + err.Error()}
+		}
+		k.keep()
+		q.Log.Warn("the end of a job could not be recorded yet", "job", id, "error", err, "again_in", wait)
+		var late chan struct{}
+		if k.has() {
+			late = q.late
+		}
+		select {
+		case <-time.After(wait):
+			continue
+		case <-late:
+		case <-giveUp:
+		}
+		if k.has() {
+			q.Log.Warn("the host stops before the end of a job could be recorded; its next start does that", "job", id, "status", r.End.Status)
+		} else {
+			q.Log.Error("the end of a job could not be recorded before the host stopped, and not be spooled", "job", id, "status", r.End.Status, "error", err)
+		}
+		return err
+	}
+}
+
+// record writes what became of an attempt: the job waits again as if it had never
+// been claimed, or until the time of its retry, or it ends. A job that somebody
+// has asked to cancel ends canceled.
+func (q *Queue) record(r *spool.Record) error {
+	if r.Back {
+		return q.Store.GiveBack(q.last, []job.Lease{r.End.Lease})
+	}
+	if r.Retry.IsZero() {
+		return q.Store.End(q.last, r.End)
+	}
+	by, err := q.Store.Retry(q.last, r.End, r.Retry)
+	if err != nil || by == "" {
+		return err
+	}
+	cancelOutcome(&r.End.Outcome, canceledBy(by, pluginhost.StopUser))
+	return q.Store.End(q.last, r.End)
+}
+
+// publish tells who waits that the job has ended.
+func (q *Queue) publish(c job.Claimed, o job.Outcome) {
+	ended := *c.Job
+	ended.Attempt, ended.HostID = c.Lease.Attempt, c.Lease.HostID
+	ended.Status, ended.Error, ended.Result, ended.Outputs, ended.Logs = o.Status, o.Error, o.Result, o.Outputs, o.Logs
+	ended.StartedAt, ended.EndedAt, ended.UpdatedAt = o.StartedAt, o.EndedAt, o.EndedAt
+	q.Ended(&ended)
+	q.Word.SayEnded(c.Job.ID)
+}
+
+// recordLeft records what an earlier life of this host has spooled. Until that is
+// done nothing may be adopted: a job that has ended would be called lost. It
+// reports false when ctx is done before.
+func (q *Queue) recordLeft(ctx context.Context) bool {
+	if q.Spool == nil {
+		return true
+	}
+	left := q.Spool.Left()
+	recorded := 0
+	for _, e := range left {
+		r := e.Record
+		err := q.commit(&r, q.kept(e), ctx.Done())
+		switch {
+		case errors.Is(err, store.ErrLeaseLost):
+			q.Log.Warn("an end that was spooled was refused: the job was ended or given to another meanwhile", "job", r.End.JobID, "attempt", r.End.Attempt, "status", r.End.Status)
+		case err != nil:
+			return false
+		default:
+			recorded++
+			q.Word.SayEnded(r.End.JobID)
+			q.Recorded(r.End)
+		}
+	}
+	if len(left) > 0 {
+		q.Log.Info("what became of jobs before the host stopped is recorded now", "jobs", recorded, "of", len(left))
+	}
+	return true
+}

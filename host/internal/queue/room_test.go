@@ -1,0 +1,48 @@
+package queue_test
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+)
+
+// Without room nothing is begun, by a submission or by a claim; what runs goes on.
+// When there is room again, what waits runs.
+func TestNothingIsBegunWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 3)
+		var full atomic.Bool
+		f.Room = func() error {
+			if full.Load() {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+		f.serve()
+		runs := submit(t, f, "10s")
+		full.Store(true)
+		time.Sleep(2 * time.Second)
+		waits := submit(t, f, "1s")
+		time.Sleep(time.Minute)
+		if got := f.job(runs).Status; got != job.Succeeded {
+			t.Errorf("the running job is %q, want SUCCEEDED", got)
+		}
+		synctest.Wait()
+		if !slices.Equal(f.runner.order, []job.ID{runs}) {
+			t.Errorf("ran %v, want only %v", f.runner.order, runs)
+		}
+		full.Store(false)
+		time.Sleep(5 * time.Second)
+		if got := f.job(waits).Status; got != job.Succeeded {
+			t.Errorf("the waiting job is %q, want SUCCEEDED", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
