@@ -36,6 +36,7 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func
 	switch {
 	case r.Back:
 		q.Log.Info("a job that had not begun waits again", "job", c.Job.ID)
+		q.waits(q.CanRun(c.Job))
 	case !r.Retry.IsZero() && r.End.Status != job.Canceled:
 		q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", r.Retry)
 		q.later()
@@ -133,6 +134,7 @@ func (q *Queue) recordLeft(ctx context.Context) bool {
 			return false
 		default:
 			recorded++
+			q.Word.SayEnded(r.End.JobID)
 			q.Recorded(r.End)
 		}
 	}

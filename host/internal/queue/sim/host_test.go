@@ -74,7 +74,7 @@ func (w *world) begin(m *machine) *life {
 	m.mu.Unlock()
 	resumed := make(chan struct{})
 	l.queue = queue.New(queue.Config{
-		Store: l.way, Runner: l, Spool: l.spooler(), Host: m.name, Epoch: l.epoch, Slots: slots,
+		Store: l.way, Runner: l, Spool: l.spooler(), Host: m.name, Epoch: l.epoch, Lease: leaseTime, LostAfter: 15 * time.Minute, Slots: slots,
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: l.hurry, Log: hclog.NewNullLogger(),
 		Renew:    func(_ int64, validFor time.Duration) { l.renew(validFor) },
 		Ended:    func(*job.Job) {},
@@ -293,4 +293,9 @@ func (l *life) submit(j *job.Job, k store.Key) error {
 		return errs.Errorf(errs.Unavailable, "%w", dead)
 	}
 	return err
+}
+
+// Resume goes on with work that another host has begun.
+func (l *life) Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	return l.Run(ctx, c, started)
 }
