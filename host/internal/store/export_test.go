@@ -9,7 +9,7 @@ import (
 
 // MeagerLimits let a page look at few rows and then end, and take no shortcut for
 // small numbers.
-func MeagerLimits() limits { return limits{slice: 3, maxValues: 2, maxRows: 1, maxSorted: 4} }
+func MeagerLimits() limits { return limits{slice: 7, maxValues: 2, maxRows: 1, maxSorted: 4} }
 
 // UsualLimits are those of Jobs, but that fewer jobs are few.
 func UsualLimits() limits {
