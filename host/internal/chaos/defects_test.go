@@ -46,7 +46,7 @@ var defects = map[string]defect{
 	},
 	"no self-fence": {
 		file:    "sdk/lease.go",
-		texts:   []string{"if expired && a.request.GetRetryable() {", "if expired && !a.request.GetRetryable() {"},
+		texts:   []string{"if expired && (a.request.GetRetryable() ||", "if expired && (false ||"},
 		provoke: func(ctx context.Context, r *rig) error { return r.takenOver(ctx, retried) },
 		finds:   overlap,
 	},
