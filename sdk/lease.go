@@ -161,11 +161,11 @@ func (s *Server) look(now time.Duration) bool {
 }
 
 // lonely returns why an attempt should stop when its host was not heard of for a
-// time, and how; nil when it should go on. One that somebody else may run already
-// has no time for an orderly end.
+// time, and how; nil when it should go on. One that somebody else may run already,
+// anew or from its checkpoint, has no time for an orderly end.
 func (a *attempt) lonely(alone time.Duration, expired bool) (*Error, pluginpb.CancelMode) {
 	mode := a.leave()
-	if expired && a.request.GetRetryable() {
+	if expired && (a.request.GetRetryable() || mode == pluginpb.CancelMode_CANCEL_MODE_ABANDON) {
 		if mode == pluginpb.CancelMode_CANCEL_MODE_GRACEFUL {
 			mode = pluginpb.CancelMode_CANCEL_MODE_FORCED
 		}

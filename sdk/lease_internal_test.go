@@ -44,6 +44,8 @@ func TestLook(t *testing.T) {
 		"retryable, only heard of":      {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, heard: true, after: 61 * time.Second, stops: true},
 		"retryable, right stays":        {request: &pluginpb.StartRequest{Retryable: true}, renewed: time.Minute, heard: true, after: 59 * time.Second},
 		"retryable, never a right":      {request: &pluginpb.StartRequest{Retryable: true}, heard: true, after: time.Hour},
+		"resumable, right passed":       {request: &pluginpb.StartRequest{Checkpoint: &pluginpb.Checkpoint{}}, renewed: time.Minute, after: 61 * time.Second, stops: true},
+		"resumable, right holds":        {request: &pluginpb.StartRequest{Checkpoint: &pluginpb.Checkpoint{}}, renewed: time.Minute, after: 59 * time.Second},
 		"not retryable, right passed":   {request: &pluginpb.StartRequest{}, renewed: time.Minute, after: 61 * time.Second},
 	}
 	for name, test := range tests {

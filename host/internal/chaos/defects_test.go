@@ -34,6 +34,28 @@ var defects = map[string]defect{
 		provoke: loseClaim,
 		finds:   lost,
 	},
+	"no fence": {
+		file: "host/internal/store/postgres_end.go",
+		texts: []string{
+			"WHERE l.job_id = i.job_id AND l.attempt = i.attempt AND l.host_id = i.host_id AND l.epoch = i.epoch", "WHERE l.job_id = i.job_id",
+			// The key of the attempts is a fence as well.
+			"COALESCE(started_at, marked_at), ended_at\n\t\tFROM gone\n", "COALESCE(started_at, marked_at), ended_at\n\t\tFROM gone\n\t\tON CONFLICT DO NOTHING\n",
+		},
+		provoke: endLate,
+		finds:   wentOn,
+	},
+	"no self-fence": {
+		file:    "sdk/lease.go",
+		texts:   []string{"if expired && (a.request.GetRetryable() ||", "if expired && (false ||"},
+		provoke: func(ctx context.Context, r *rig) error { return r.takenOver(ctx, retried) },
+		finds:   overlap,
+	},
+	"requeue everything": {
+		file:    "host/internal/store/reap.go",
+		texts:   []string{"elsewhere := o.retry.RunsElsewhere(o.retries)", "elsewhere := true"},
+		provoke: func(ctx context.Context, r *rig) error { return r.takenOver(ctx, plain) },
+		finds:   double,
+	},
 	"no spool": {
 		file:    "host/internal/queue/keeper.go",
 		texts:   []string{"if k.held || k.queue.Spool == nil {", "if k.held || k.queue.Spool != nil {"},
@@ -254,4 +276,75 @@ func (r *rig) wrote(ctx context.Context, what string, ids []string) error {
 		}
 		return true, nil
 	})
+}
+
+// takenOver freezes a host for so long that another one takes what it may of its
+// jobs, while one of a command runs there.
+func (r *rig) takenOver(ctx context.Context, command string) error {
+	return r.whileFrozen(ctx, command, func(ids []string, gate string) error {
+		// The other one has taken it by then, or will not.
+		if err := pause(ctx, 4*r.lease); err != nil {
+			return err
+		}
+		return os.WriteFile(gate, nil, 0o600)
+	})
+}
+
+// endLate lets the job of a frozen host end, and the host say so once another one
+// runs the job again.
+func endLate(ctx context.Context, r *rig) error {
+	return errors.Join(
+		r.whileFrozen(ctx, retried, func(ids []string, gate string) error {
+			if err := os.WriteFile(gate, nil, 0o600); err != nil {
+				return err
+			}
+			if err := r.wrote(ctx, "end", ids); err != nil {
+				return err
+			}
+			if err := os.Remove(gate); err != nil {
+				return err
+			}
+			return r.ran(ctx, ids[0], 2)
+		}),
+		r.lookFor(ctx, 3*r.lease),
+		os.WriteFile(r.gate(), nil, 0o600),
+	)
+}
+
+// whileFrozen does something while a host is frozen that runs a job of a command,
+// which ends when a file is there.
+func (r *rig) whileFrozen(ctx context.Context, command string, do func(ids []string, gate string) error) error {
+	h := r.hosts[0]
+	ids, err := r.jobs(ctx, h, 1, work{command: command, input: map[string]any{"until": r.gate()}})
+	if err != nil {
+		return err
+	}
+	if err := r.wrote(ctx, "start", ids); err != nil {
+		return err
+	}
+	r.fault("host %s is frozen", h.name)
+	if err := h.freeze(ctx); err != nil {
+		return errors.Join(err, h.thaw())
+	}
+	err = do(ids, r.gate())
+	r.fault("host %s is thawed", h.name)
+	return errors.Join(err, h.thaw())
+}
+
+// ran waits until an attempt of a job has started.
+func (r *rig) ran(ctx context.Context, id string, attempt int) error {
+	return r.wrote(ctx, "start", []string{fmt.Sprintf("%s %d ", id, attempt)})
+}
+
+// lookFor looks at all jobs for a while.
+func (r *rig) lookFor(ctx context.Context, length time.Duration) error {
+	for end := time.Now().Add(length); time.Now().Before(end); {
+		for _, id := range r.pending() {
+			r.look(ctx, r.hosts[1], id)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -124,6 +124,7 @@ const configuration = `
 workers = %d
 shutdown_grace = "2s"
 cancel_grace = "2s"
+lease = %q
 [[commands]]
 name = "work"
 plugin = "faulty"
@@ -154,7 +155,7 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 		return nil, err
 	}
 	file := folder + ".toml"
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots, r.lease.String()), 0o600); err != nil {
 		return nil, err
 	}
 	url := "sqlite"

@@ -30,11 +30,15 @@ func (p plan) schedule() []fault {
 		}
 	}
 	dice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	longest := p.lease
+	if p.hosts == 1 {
+		longest /= 2 // they wait for each other
+	}
 	for i := range all {
 		f := &all[i]
 		f.gap = time.Duration(dice.Int64N(int64(time.Second)))
 		f.host = dice.IntN(p.hosts)
-		f.hold = time.Duration(dice.Int64N(int64(p.lease)))
+		f.hold = time.Duration(dice.Int64N(int64(longest)))
 		f.dice = dice.Uint64()
 	}
 	return all
