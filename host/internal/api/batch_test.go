@@ -67,8 +67,15 @@ func TestBatch(t *testing.T) {
 		status   int
 		sentence string
 	}{
-		{202, ""}, {422, "at least one criterion"}, {400, "the line is not a JSON object"}, {413, "larger than 1000 bytes"},
-		{400, "priority is a string"}, {202, ""}, {422, "name has 963 bytes"}, {422, "visible ASCII"}, {202, ""},
+		{202, ""},
+		{422, "at least one criterion"},
+		{400, "the line is not a JSON object"},
+		{413, "larger than 1000 bytes"},
+		{400, "priority is a string"},
+		{202, ""},
+		{422, "name has 963 bytes"},
+		{422, "visible ASCII"},
+		{202, ""},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d results, want %d: %s", len(got), len(want), a.text)

@@ -125,7 +125,7 @@ func testForeign(t *testing.T, db Store, lanes bool) {
 	}
 	wantLanes(t, h, false)
 	var foreign []*job.Job
-	for i := range 100 {
+	for i := range 40 {
 		foreign = append(foreign, ofCommand(i, "other-1"))
 	}
 	theirs := h.wait(t, foreign...)
@@ -146,7 +146,7 @@ func testForeign(t *testing.T, db Store, lanes bool) {
 	if l := other.submit(t, ofCommand(102, "other-1"), true); l != nil {
 		t.Errorf("submit behind what the host can run: got lease %+v, want none", l)
 	}
-	wantSame(t, "claimed by who can", claimedIDs(other.claim(t, 64)), theirs[:64])
+	wantSame(t, "claimed by who can", claimedIDs(other.claim(t, len(theirs))), theirs)
 }
 
 func wantLanes(t testing.TB, h host, want bool) {
