@@ -16,13 +16,11 @@ const (
 	// pollTime bounds one.
 	pollEnds = time.Second
 	pollTime = 5 * time.Second
-	// mostDelay is how long those who wait for a job go on while the store is away.
-	mostDelay = 30 * time.Second
 	// soonEnds is after how long an end is looked for that may have come just before
 	// others heard that it is awaited.
 	soonEnds = 50 * time.Millisecond
-	// readers is how many jobs are read at once for those who wait.
-	readers = 4
+	// mostDelay is how long those who wait for a job go on while the store is away.
+	mostDelay = 30 * time.Second
 )
 
 // Wait blocks until the job has ended or ctx is done, and returns the job as it
@@ -94,58 +92,6 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 }
 
-// lookSoon makes Serve look once what others were asked has reached them.
-func (s *Service) lookSoon() {
-	select {
-	case s.soon <- struct{}{}:
-	default:
-	}
-}
-
-// Look is what other hosts say of jobs that they were asked about: they have ended.
-func (s *Service) Look(ids []job.ID) {
-	s.mu.Lock()
-	s.said = append(s.said, ids...)
-	s.mu.Unlock()
-	select {
-	case s.heard <- struct{}{}:
-	default:
-	}
-}
-
-// publishSaid publishes the ends that others have told of.
-func (s *Service) publishSaid(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, pollTime)
-	defer cancel()
-	s.mu.Lock()
-	ids := s.said
-	s.said = nil
-	s.mu.Unlock()
-	var group errgroup.Group
-	group.SetLimit(readers)
-	for _, id := range ids {
-		if !s.ends.watched(id) {
-			continue
-		}
-		group.Go(func() error {
-			if j, err := s.Store.Job(ctx, id); err == nil && j.Status.Final() {
-				s.ends.publish(j)
-			}
-			return nil // what cannot be read now is looked for again
-		})
-	}
-	_ = group.Wait()
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // lookForEnds publishes the ends that are recorded. What the store does not
 // answer now is looked for again; then it returns false.
 func (s *Service) lookForEnds(ctx context.Context) bool {
@@ -196,3 +142,56 @@ func (s *Service) Ended(j *job.Job) {
 // Delayed bounds how long those who wait for a job go on: it has ended here, and
 // the store is away.
 func (s *Service) Delayed(id job.ID) { s.ends.delay(id, time.Now().Add(mostDelay)) }
+
+// lookSoon makes Serve look once what others were asked has reached them.
+func (s *Service) lookSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+// Look is what other hosts say of jobs that they were asked about: they have ended.
+func (s *Service) Look(ids []job.ID) {
+	s.mu.Lock()
+	s.said = append(s.said, ids...)
+	s.mu.Unlock()
+	select {
+	case s.heard <- struct{}{}:
+	default:
+	}
+}
+
+// readers is how many jobs are read at once for those who wait.
+const readers = 4
+
+// publishSaid publishes the ends that others have told of.
+func (s *Service) publishSaid(ctx context.Context) {
+	s.mu.Lock()
+	ids := s.said
+	s.said = nil
+	s.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(readers)
+	for _, id := range ids {
+		if !s.ends.watched(id) {
+			continue
+		}
+		group.Go(func() error {
+			if j, err := s.Store.Job(ctx, id); err == nil && j.Status.Final() {
+				s.ends.publish(j)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -17,8 +17,8 @@ type attempt struct {
 	ctx    context.Context // canceled when the attempt is to stop
 	stop   context.CancelCauseFunc
 	done   chan struct{} // closed once nothing of it runs any more
-	begun  atomic.Bool   // a plugin works on it, or an earlier attempt of the job
 	before *attempt      // one of the same job that still runs here, and must not any more; nil: none
+	begun  atomic.Bool   // a plugin works on it, or an earlier attempt of the job
 
 	// Those below are guarded by the lock of the queue.
 	detach bool        // it goes on while the host restarts

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -36,12 +37,12 @@ type fixture struct {
 	resumed int
 	fenced  int
 	remains int
+	delayed []job.ID
+	left    []job.ID     // of an earlier life, that were recorded
 	asleep  atomic.Int64 // that the machine was, nanoseconds
 	calls   int          // that work waits
 	cancels []job.ID     // that another host was told of
 	told    []job.ID     // ends that others were told of
-	delayed []job.ID
-	left    []job.ID // of an earlier life, that were recorded
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -143,6 +144,7 @@ func (f *fixture) serve() {
 	go func() { served <- f.Serve(ctx) }()
 	f.cancel = cancel
 	f.stop = func() error { cancel(); return <-served }
+	synctest.Wait() // it has adopted what was left
 }
 
 // away lets the store be away, or be back.

@@ -3,7 +3,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -67,19 +66,19 @@ type Runner interface {
 	Detaches(j *job.Job) bool
 }
 
-// Word tells other hosts what they would find out by themselves only later.
-type Word interface {
-	SayWorkWaits()                         // a job waits that a free host may claim
-	SayCancelAsked(host string, id job.ID) // the host is to stop a job
-	SayEnded(ids ...job.ID)                // jobs have ended
-}
-
 // Spool keeps on disk what the store cannot take now.
 type Spool interface {
 	Put(r spool.Record) (spool.Ticket, error)
 	Done(t spool.Ticket)
 	// Left returns what an earlier life of this host has put and not done with.
 	Left() []spool.Entry
+}
+
+// Word tells other hosts what they would find out by themselves only later.
+type Word interface {
+	SayWorkWaits()                         // a job waits that a free host may claim
+	SayCancelAsked(host string, id job.ID) // the host is to stop a job
+	SayEnded(ids ...job.ID)                // jobs have ended
 }
 
 // Config is what a queue needs.
@@ -90,7 +89,7 @@ type Config struct {
 	Word   Word          // nil: there are no others
 	Host   string        // id of this host
 	Epoch  int64         // of this life of the host
-	Lease  time.Duration // how long the host may run jobs after each heartbeat; 0: 10s
+	Lease  time.Duration // how long the host may run jobs after each heartbeat
 	// LostAfter is how long jobs that may not run elsewhere wait for a lost host.
 	LostAfter time.Duration
 	// Alone says that no other host can have the store, so that nobody takes jobs away.
@@ -127,7 +126,6 @@ type Config struct {
 
 // Times of the queue.
 const (
-	defaultLease = 10 * time.Second
 	pollTime     = time.Second            // between looks for waiting jobs that nobody announced
 	startedAfter = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
 	markAgain    = time.Second            // after jobs could not be marked
@@ -166,7 +164,12 @@ type Queue struct {
 // New returns a queue. It runs nothing before Serve. The host has been registered a
 // moment ago, for one lease time.
 func New(c Config) *Queue {
-	c.Lease = cmp.Or(c.Lease, defaultLease)
+	if c.Delayed == nil {
+		c.Delayed = func(job.ID) {}
+	}
+	if c.Recorded == nil {
+		c.Recorded = func(job.End) {}
+	}
 	if c.Word == nil {
 		c.Word = nobody{}
 	}
@@ -177,24 +180,18 @@ func New(c Config) *Queue {
 	if c.CanRun == nil {
 		c.CanRun = func(*job.Job) bool { return true }
 	}
-	if c.Delayed == nil {
-		c.Delayed = func(job.ID) {}
-	}
-	if c.Recorded == nil {
-		c.Recorded = func(job.End) {}
-	}
 	last, cut := context.WithCancel(context.Background())
 	q := &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
 		due:     make(chan struct{}, 1),
+		late:    make(chan struct{}),
 		told:    make(chan bool, 1),
 		asked:   make(chan struct{}, 1),
 		seen:    make(chan struct{}, 1),
 		astir:   make(chan struct{}, 1),
 		compare: make(chan struct{}, 1),
-		late:    make(chan struct{}),
 		giveUp:  make(chan struct{}),
 		last:    last,
 		cut:     cut,

@@ -89,12 +89,12 @@ WITH dropped AS (
 	DELETE FROM checkpoint c
 	USING job_end e
 	WHERE c.job_id = ANY ($1::uuid[]) AND e.job_id = c.job_id
-	RETURNING c.job_id, c.format, c.data
+	RETURNING c.job_id, e.attempt, c.format, c.data
 )
 UPDATE cleanup u
 SET format = d.format, data = d.data
 FROM dropped d
-WHERE u.job_id = d.job_id`
+WHERE u.job_id = d.job_id AND u.attempt = d.attempt`
 
 func insertEnds(batch []*call[job.End, bool], work *pgx.Batch) {
 	text := func(get func(job.End) string) []string { return list(batch, get) }

@@ -60,6 +60,7 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 			clock:   liteClock,
 			until:   liteClock + " + $3",
 			idsOf:   "SELECT value FROM json_each($1)",
+			tagsOf:  "SELECT t.value, j.id FROM job j CROSS JOIN json_each(j.tags) t",
 			oneOf:   " = %s",
 			textsOf: "SELECT value FROM json_each($1)",
 		},

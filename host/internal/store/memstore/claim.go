@@ -82,9 +82,13 @@ type rooms map[room]int
 
 type room struct{ kind, id string }
 
+func (t *tables) capped() bool {
+	return len(t.caps.Commands)+len(t.caps.Clusters)+t.caps.User > 0
+}
+
 // rooms counts what runs now.
 func (t *tables) rooms() rooms {
-	if len(t.caps.Commands) == 0 && len(t.caps.Clusters) == 0 && t.caps.User == 0 {
+	if !t.capped() {
 		return nil
 	}
 	left := rooms{}
@@ -154,7 +158,7 @@ func (s *Store) SetCaps(ctx context.Context, c store.Caps) error {
 func (s *Store) MustUseLanes(ctx context.Context, host string) (lanes bool, err error) {
 	err = s.do(ctx, "MustUseLanes", func(t *tables) error {
 		can := t.commands[host]
-		lanes = t.rooms() != nil || slices.ContainsFunc(t.queue, func(r *record) bool { return !slices.Contains(can, r.Pair.CommandID) })
+		lanes = t.capped() || slices.ContainsFunc(t.queue, func(r *record) bool { return !slices.Contains(can, r.Pair.CommandID) })
 		return nil
 	})
 	return lanes, err

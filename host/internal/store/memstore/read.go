@@ -13,7 +13,7 @@ func (r *record) view() *job.Job {
 	switch {
 	case r.end != nil:
 		last := r.attempts[r.end.attempt]
-		j.Status, j.Attempt, j.Error, j.Outputs, j.Result = r.end.status, r.end.attempt, written(r.end.err), copied(r.end.outputs), keptResult(r.end.result)
+		j.Status, j.Attempt, j.Error, j.Outputs, j.Result = r.end.status, r.end.attempt, keptError(r.end.err), copied(r.end.outputs), keptResult(r.end.result)
 		if j.Status == job.Canceled {
 			j.CanceledBy = r.end.cancelBy
 		}
@@ -35,6 +35,14 @@ func (r *record) view() *job.Job {
 		j.Status, j.Attempt, j.Retries, j.DueAt, j.UpdatedAt = job.New, r.due.attempt-1, r.due.retries, r.due.at, r.due.updatedAt
 	}
 	return &j
+}
+
+func keptError(e *job.Error) *job.Error {
+	if e == nil {
+		return nil
+	}
+	kept := *e
+	return &kept
 }
 
 // Job is that of store.DB.

@@ -149,7 +149,9 @@ func request(j *job.Job) job.Job {
 		out.ClusterCriteria = append(out.ClusterCriteria, append(tag.Set{}, set...))
 	}
 	out.StartAfter, out.Deadline = stamp(j.StartAfter), stamp(j.Deadline)
-	out.Retry = written(j.Retry)
+	if j.Retry != nil {
+		out.Retry = &job.Retry{Attempts: j.Retry.Attempts, Backoff: j.Retry.Backoff, On: copied(j.Retry.On)}
+	}
 	return out
 }
 

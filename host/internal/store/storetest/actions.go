@@ -13,7 +13,7 @@ import (
 func (h *history) submission(rt *rapid.T, j *job.Job) store.Submission {
 	host := h.host(rt)
 	s := store.Submission{Job: j, Host: host, Epoch: h.epochs[host], Claim: rapid.Bool().Draw(rt, "free"), Lanes: rapid.Bool().Draw(rt, "lanes")}
-	if rapid.IntRange(0, 9).Draw(rt, "earlier life") == 0 {
+	if rarely(rt, "earlier life", 10) {
 		s.Epoch--
 	}
 	return s
@@ -21,7 +21,7 @@ func (h *history) submission(rt *rapid.T, j *job.Job) store.Submission {
 
 func (h *history) submit(rt *rapid.T) {
 	var j *job.Job
-	if len(h.ids) > 0 && rapid.IntRange(0, 9).Draw(rt, "known") == 0 {
+	if len(h.ids) > 0 && rarely(rt, "known", 20) {
 		j = h.asked[rapid.SampledFrom(h.ids).Draw(rt, "job")]
 	} else {
 		j = h.newJob(rt)
@@ -51,7 +51,7 @@ func (h *history) submitKeyed(rt *rapid.T) {
 func (h *history) claim(rt *rapid.T) {
 	host := h.host(rt)
 	c := store.Claim{Host: host, Epoch: h.epochs[host], Most: rapid.IntRange(1, 4).Draw(rt, "most"), Lanes: rapid.Bool().Draw(rt, "lanes")}
-	if rapid.IntRange(0, 9).Draw(rt, "earlier life") == 0 {
+	if rarely(rt, "earlier life", 10) {
 		c.Epoch--
 	}
 	could := h.model.Could(c)
@@ -140,9 +140,9 @@ func (h *history) retry(rt *rapid.T) {
 	if !some {
 		return
 	}
-	e, due := h.outcome(rt, l), h.moment(rt, "due", 1)
+	e, due := h.outcome(rt, l), moment(rt, "due", 4)
 	if due.IsZero() {
-		due = time.Date(2026, 5, 17, 9, 0, 0, 0, time.UTC)
+		due = past()
 	}
 	got, gotErr := h.db.Retry(h.t.Context(), e, due)
 	want, wantErr := h.model.Retry(h.t.Context(), e, due)
@@ -222,16 +222,21 @@ func (h *history) setCaps(rt *rapid.T) {
 
 func (h *history) setCommands(rt *rapid.T) {
 	host := h.host(rt)
-	can := [][]string{{h.name("ping")}, {h.name("ping"), h.name("shell")}, {h.name("shell")}, {}}
-	some := rapid.SampledFrom(can).Draw(rt, "commands")
+	some := []string{h.name("ping"), h.name("shell")}
+	if rarely(rt, "fewer", 2) {
+		some = some[rapid.IntRange(0, 2).Draw(rt, "commands"):]
+	}
 	h.same(rt, "commands", nil, nil, h.db.SetCommands(h.t.Context(), host, some), h.model.SetCommands(h.t.Context(), host, some))
 }
 
 // beat renews the right of a host to run, or lets it be over.
 func (h *history) beat(rt *rapid.T) {
 	host := h.host(rt)
-	epoch, ttl := h.epochs[host]-int64(rapid.IntRange(0, 1).Draw(rt, "earlier life")), time.Hour
-	if rapid.IntRange(0, 2).Draw(rt, "over") == 0 {
+	epoch, ttl := h.epochs[host], time.Hour
+	if rarely(rt, "earlier life", 4) {
+		epoch--
+	}
+	if rarely(rt, "over", 3) {
 		ttl = -time.Hour
 	}
 	state := rapid.SampledFrom([]store.HostState{store.Live, store.Live, store.Draining}).Draw(rt, "state")
@@ -266,17 +271,16 @@ func (h *history) stopHost(rt *rapid.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// restart starts a host again: it adopts its leases.
+// restart starts a host again, unless it is an earlier life that is late: it adopts
+// its leases.
 func (h *history) restart(rt *rapid.T) {
 	host := h.host(rt)
+	if rarely(rt, "earlier life", 4) {
+		h.adopt(rt, host, h.epochs[host]-1)
+		return
+	}
 	h.register(rt, host)
 	h.adopt(rt, host, h.epochs[host])
-}
-
-// adoptLate has an earlier life adopt.
-func (h *history) adoptLate(rt *rapid.T) {
-	host := h.host(rt)
-	h.adopt(rt, host, h.epochs[host]-1)
 }
 
 func (h *history) adopt(rt *rapid.T, host string, epoch int64) {
@@ -318,12 +322,13 @@ func (h *history) cleanUp(rt *rapid.T) {
 		return
 	}
 	c := rapid.SampledFrom(got).Draw(rt, "cleanup")
-	epoch -= int64(rapid.IntRange(0, 1).Draw(rt, "earlier life"))
+	if rarely(rt, "earlier life", 4) {
+		epoch--
+	}
 	if rapid.Bool().Draw(rt, "done") {
 		h.same(rt, "cleaned", nil, nil, h.db.Cleaned(h.t.Context(), host, epoch, c), h.model.Cleaned(h.t.Context(), host, epoch, c))
 		return
 	}
 	c.Tries++
-	due := time.Date(2026, 5, 17, 9, 0, 0, 0, time.UTC)
-	h.same(rt, "postpone", nil, nil, h.db.Postpone(h.t.Context(), host, epoch, c, due), h.model.Postpone(h.t.Context(), host, epoch, c, due))
+	h.same(rt, "postpone", nil, nil, h.db.Postpone(h.t.Context(), host, epoch, c, past()), h.model.Postpone(h.t.Context(), host, epoch, c, past()))
 }

@@ -228,6 +228,34 @@ func testCleanup(t *testing.T, db Store) {
 	wantSame(t, "cleanup in the next life", cleanups()[bare.JobID], c)
 }
 
+// testCleanupOfEach has two attempts of a job leave something: each is cleaned up
+// after with its own checkpoint.
+func testCleanupOfEach(t *testing.T, db Store) {
+	h := register(t, db, "a")
+	j := newJob(0)
+	first := ended(h.lease(t, j), job.Failed)
+	first.Remains = "it crashed before it saved"
+	if _, err := db.Retry(t.Context(), first, time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Due(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := ended(h.claim(t, 1)[0].Lease, job.Failed)
+	save(t, db, second.Lease, &job.Checkpoint{Format: 3, Data: []byte("table t")})
+	second.Checkpoint, second.Remains = &job.Checkpoint{}, "it crashed later"
+	end(t, db, second)
+	due, err := db.Cleanups(t.Context(), h.id, h.epoch, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[int]*job.Checkpoint{}
+	for _, c := range due {
+		got[c.Attempt] = c.Checkpoint
+	}
+	wantSame(t, "checkpoints", got, map[int]*job.Checkpoint{1: nil, 2: {Format: 3, Data: []byte("table t")}})
+}
+
 // testCheckpointRace adopts a lease while an earlier life saves checkpoints with
 // it: what was adopted is the last of them.
 func testCheckpointRace(t *testing.T, db Store) {

@@ -43,38 +43,49 @@ func testHistories(t *testing.T, db Store) {
 		for _, name := range []string{"a", "b"} {
 			h.register(rt, h.name(name))
 		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"":            h.check,
-			"submit":      h.submit,
-			"submit more": h.submit,
-			"keyed":       h.submitKeyed,
-			"claim":       h.claim,
-			"claim more":  h.claim,
-			"start":       h.start,
-			"end":         h.end,
-			"end again":   h.endAgain,
-			"retry":       h.retry,
-			"give back":   h.giveBack,
-			"save":        h.save,
-			"resume":      h.resume,
-			"cancel":      h.cancel,
-			"due":         h.due,
-			"expire":      h.expire,
-			"caps":        h.setCaps,
-			"commands":    h.setCommands,
-			"beat":        h.beat,
-			"reap":        h.reap,
-			"stop":        h.stopHost,
-			"restart":     h.restart,
-			"adopt late":  h.adoptLate,
-			"clean up":    h.cleanUp,
-			"look":        h.look,
-		})
+		rt.Repeat(h.actions())
 		for range h.hosts {
 			h.look(rt)
 		}
 		fine = true
 	})
+}
+
+// actions are what may happen; what happens often has several names.
+func (h *history) actions() map[string]func(*rapid.T) {
+	all := map[string]func(*rapid.T){"": h.check}
+	for _, a := range []struct {
+		name  string
+		often int
+		do    func(*rapid.T)
+	}{
+		{"submit", 4, h.submit},
+		{"submit keyed", 2, h.submitKeyed},
+		{"claim", 4, h.claim},
+		{"start", 1, h.start},
+		{"end", 2, h.end},
+		{"end again", 1, h.endAgain},
+		{"retry", 2, h.retry},
+		{"give back", 1, h.giveBack},
+		{"save", 2, h.save},
+		{"resume", 1, h.resume},
+		{"cancel", 1, h.cancel},
+		{"due", 2, h.due},
+		{"expire", 1, h.expire},
+		{"caps", 1, h.setCaps},
+		{"commands", 1, h.setCommands},
+		{"beat", 1, h.beat},
+		{"reap", 1, h.reap},
+		{"stop", 1, h.stopHost},
+		{"restart", 1, h.restart},
+		{"clean up", 1, h.cleanUp},
+		{"look", 1, h.look},
+	} {
+		for i := range a.often {
+			all[fmt.Sprintf("%s %d", a.name, i+1)] = a.do
+		}
+	}
+	return all
 }
 
 // history is a random one on two stores.
@@ -111,8 +122,8 @@ func (h *history) newJob(rt *rapid.T) *job.Job {
 	j.Pair.CommandID = h.draw(rt, "command", "ping", "shell")
 	j.Pair.ClusterID = h.draw(rt, "cluster", "small", "large")
 	j.Priority = rapid.SampledFrom([]int{0, 0, 0, 5, -5}).Draw(rt, "priority")
-	j.StartAfter = h.moment(rt, "start after", 4)
-	j.Deadline = h.moment(rt, "deadline", 4)
+	j.StartAfter = moment(rt, "start after", 8)
+	j.Deadline = moment(rt, "deadline", 8)
 	if rapid.Bool().Draw(rt, "retry") {
 		j.Retry = &job.Retry{Attempts: 3, On: []job.Class{job.WorkFailed}}
 	}
@@ -121,13 +132,22 @@ func (h *history) newJob(rt *rapid.T) *job.Job {
 	return j
 }
 
-// moment draws a time that is over or far away; in most cases none.
-func (h *history) moment(rt *rapid.T, what string, rarely int) time.Time {
-	at := rapid.IntRange(-2, rarely).Draw(rt, what)
+// rarely draws true one time in so many.
+func rarely(rt *rapid.T, what string, in int) bool {
+	of := make([]bool, in)
+	of[in-1] = true
+	return rapid.SampledFrom(of).Draw(rt, what)
+}
+
+// past is a time that is over.
+func past() time.Time { return time.Date(2026, 5, 17, 9, 0, 0, 0, time.UTC) }
+
+// moment draws a time that is over or far away, one time in so many each.
+func moment(rt *rapid.T, what string, in int) time.Time {
 	switch {
-	case at < 0:
-		return time.Date(2026, 5, 17, 9, at, 0, 0, time.UTC)
-	case at == 1:
+	case rarely(rt, what+" is over", in):
+		return past().Add(time.Duration(rapid.IntRange(0, 2).Draw(rt, what)) * time.Minute)
+	case rarely(rt, what+" is far away", in):
 		return time.Date(2126, 5, 17, 9, 0, 0, 0, time.UTC)
 	}
 	return time.Time{}
@@ -136,7 +156,7 @@ func (h *history) moment(rt *rapid.T, what string, rarely int) time.Time {
 // lease draws a lease that was once given; most of the time one that is there.
 func (h *history) lease(rt *rapid.T) (job.Lease, bool) {
 	leases := h.leases
-	if rapid.IntRange(0, 3).Draw(rt, "stale") > 0 {
+	if !rarely(rt, "stale", 5) {
 		leases = nil
 		for _, host := range h.hosts {
 			held, _ := h.model.Leases(h.t.Context(), host, h.epochs[host])

@@ -83,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"a lost attempt is followed by one that resumes", testResume},
 		{"a canceled job is not resumed", testResumeCanceled},
 		{"what may be left is known until it is cleaned up", testCleanup},
+		{"each attempt is cleaned up after", testCleanupOfEach},
 		{"cancel is first come first served", testCancel},
 		{"it is known which jobs have ended", testEnded},
 		{"each waiting job is claimed once", testConcurrentClaims},
