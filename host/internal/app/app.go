@@ -256,6 +256,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Jobs:    h.jobs,
 		Auth:    authenticator,
 		Plugins: h.plugins,
+		Hosts:   h.store,
+		Host:    h.dir.host,
 		Ready:   h.check,
 		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:     h.log.Named("api"),
