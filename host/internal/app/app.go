@@ -218,7 +218,6 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.queue = queue.New(queue.Config{
 		Store:             h.store,
 		Runner:            h.runner,
-		Spool:             h.spool,
 		Host:              h.dir.host,
 		Epoch:             epoch,
 		Lease:             c.Queue.Lease,
@@ -231,6 +230,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Drain:             c.Queue.ShutdownGrace,
 		Grace:             c.Queue.CancelGrace,
 		Hurry:             h.Hurry,
+		Spool:             h.spool,
 		MaxWaiting:        c.Queue.MaxWaiting,
 		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
 		Room:              func() error { return room(h.dir.path) },

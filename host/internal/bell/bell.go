@@ -58,6 +58,7 @@ type Bell struct {
 	awaits  []job.ID            // ends that are awaited here
 	ended   map[string][]job.ID // by host that has awaited them
 	awaited map[job.ID]awaiting // ends that others await
+	recent  recent              // ends that came before anybody was known to await them
 }
 
 // awaiting are the hosts that await an end.
@@ -111,12 +112,13 @@ func (b *Bell) Await(id job.ID) bool {
 
 // SayEnded tells those who await them of ends that are recorded.
 func (b *Bell) SayEnded(ids ...job.ID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.awaited) == 0 {
+	if !b.Company() {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, id := range ids {
+		b.recent.add(id)
 		for _, host := range b.awaited[id].hosts {
 			b.ended[host] = append(b.ended[host], id)
 			b.rouse()
@@ -209,6 +211,11 @@ func (b *Bell) note(n store.Notice) {
 		maps.DeleteFunc(b.awaited, func(_ job.ID, a awaiting) bool { return now.After(a.until) })
 	}
 	for _, id := range n.Jobs {
+		if b.recent.has(id) {
+			b.ended[n.From] = append(b.ended[n.From], id)
+			b.rouse()
+			continue
+		}
 		if len(b.awaited) >= mostAwaits {
 			return
 		}

@@ -72,11 +72,14 @@ func TestWordGoesToThoseItIsFor(t *testing.T) {
 		}
 
 		mine, theirs := job.NewID(), job.NewID()
-		b.SayEnded(theirs)
+		b.SayEnded(theirs) // before anybody is known to await it
+		for range 4000 {
+			b.SayEnded(job.NewID())
+		}
 		a.Await(mine)
 		c.Await(theirs)
 		time.Sleep(time.Second)
-		b.SayEnded(mine, theirs)
+		b.SayEnded(mine)
 		b.SayEnded(mine)
 		time.Sleep(time.Second)
 		if _, _, ended := a.heard(); !slices.Equal(ended, []job.ID{mine}) {
@@ -84,6 +87,26 @@ func TestWordGoesToThoseItIsFor(t *testing.T) {
 		}
 		if _, _, ended := c.heard(); !slices.Equal(ended, []job.ID{theirs}) {
 			t.Errorf("c heard of the ends of %v, want %v once", ended, theirs)
+		}
+	})
+}
+
+// What ended long ago is not remembered: whoever waits for that looks by itself.
+func TestOnlyRecentEndsAreRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, stop := ring(t, memstore.New(), true, "a", "b")
+		defer stop()
+		old, last := job.NewID(), job.NewID()
+		hosts[1].SayEnded(old)
+		for range 5000 {
+			hosts[1].SayEnded(job.NewID())
+		}
+		hosts[1].SayEnded(last)
+		hosts[0].Await(old)
+		hosts[0].Await(last)
+		time.Sleep(time.Second)
+		if _, _, ended := hosts[0].heard(); !slices.Equal(ended, []job.ID{last}) {
+			t.Errorf("heard of the ends of %v, want %v", ended, last)
 		}
 	})
 }

@@ -134,7 +134,6 @@ func (q *Queue) recordLeft(ctx context.Context) bool {
 			return false
 		default:
 			recorded++
-			q.Word.SayEnded(r.End.JobID)
 			q.Recorded(r.End)
 		}
 	}

@@ -3,7 +3,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -127,7 +126,6 @@ type Config struct {
 
 // Times of the queue.
 const (
-	defaultLease = 10 * time.Second
 	pollTime     = time.Second            // between looks for waiting jobs that nobody announced
 	startedAfter = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
 	markAgain    = time.Second            // after jobs could not be marked
@@ -164,7 +162,6 @@ type Queue struct {
 // New returns a queue. It runs nothing before Serve. The host has been registered a
 // moment ago, for one lease time.
 func New(c Config) *Queue {
-	c.Lease = cmp.Or(c.Lease, defaultLease)
 	if c.Delayed == nil {
 		c.Delayed = func(job.ID) {}
 	}
