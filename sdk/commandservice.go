@@ -39,6 +39,9 @@ func (s *Server) refuse(id string) error {
 
 // Start implements pluginpb.CommandServiceServer.
 func (s *commandService) Start(request *pluginpb.StartRequest, stream grpc.ServerStreamingServer[pluginpb.StartResponse]) error {
+	if request.GetRetryable() && !s.lease.may(stream.Context()) {
+		return status.Error(codes.FailedPrecondition, "the host's right to run jobs is over: another host may run this one")
+	}
 	a, err := s.begin(request)
 	if err != nil {
 		return err

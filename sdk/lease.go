@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	watchTime = 2 * time.Second // between two looks at the host's right to run
+	watchTime   = 2 * time.Second // between two looks at the host's right to run, at most
+	renewalTime = time.Second     // that a start waits for a renewal of it
 	// idleExit is after how long without a host a process that holds nothing
 	// ends; keptExit, one that only holds ends which nobody has acknowledged.
 	idleExit = time.Minute
@@ -26,6 +27,8 @@ type lease struct {
 	epoch int64
 	seen  time.Duration // when the host was last heard of
 	until time.Duration // when the host's right to run ends; 0: it never said
+
+	sooner chan struct{} // told when the right may end before the next look
 }
 
 func bootTime() time.Duration {
@@ -56,7 +59,14 @@ func (l *lease) renew(epoch int64, validFor time.Duration) (known int64, ok bool
 	l.epoch = epoch
 	l.seen = max(l.seen, now)
 	if validFor != 0 {
+		before := l.until
 		l.until = now + validFor
+		if before == 0 || l.until < before {
+			select {
+			case l.sooner <- struct{}{}:
+			default:
+			}
+		}
 	}
 	return epoch, true
 }
@@ -76,15 +86,45 @@ func (l *lease) state() (seen, until time.Duration) {
 // watch looks after a process without a host until ctx is done. It returns true
 // when the process should end.
 func (s *Server) watch(ctx context.Context) bool {
-	ticker := time.NewTicker(watchTime)
-	defer ticker.Stop()
+	timer := time.NewTimer(watchTime)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 			s.instances.sweep(time.Now().Add(-idleTime))
 			if s.look(bootTime()) {
 				return true
 			}
+		case <-s.lease.sooner:
+		case <-ctx.Done():
+			return false
+		}
+		timer.Reset(s.lease.nextLook(bootTime()))
+	}
+}
+
+// nextLook returns the time to the next look: what somebody else may run is not to
+// run here a moment longer than the host may.
+func (l *lease) nextLook(now time.Duration) time.Duration {
+	_, until := l.state()
+	if until <= now {
+		return watchTime
+	}
+	return min(watchTime, until-now+time.Millisecond)
+}
+
+// may reports whether the host's right to run holds, as far as is known. A renewal
+// that is on its way is waited for.
+func (l *lease) may(ctx context.Context) bool {
+	for deadline := time.Now().Add(renewalTime); ; {
+		if _, until := l.state(); until == 0 || bootTime() <= until {
+			return true
+		}
+		if !time.Now().Before(deadline) {
+			return false
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
 			return false
 		}
@@ -102,8 +142,8 @@ func (s *Server) look(now time.Duration) bool {
 			continue
 		}
 		running++
-		if reason := a.lonely(alone, until != 0 && now > until); reason != nil {
-			a.stop(a.leave(), 0, reason)
+		if reason, mode := a.lonely(alone, until != 0 && now > until); reason != nil {
+			a.stop(mode, 0, reason)
 		}
 	}
 
@@ -121,17 +161,22 @@ func (s *Server) look(now time.Duration) bool {
 }
 
 // lonely returns why an attempt should stop when its host was not heard of for a
-// time; nil when it should go on.
-func (a *attempt) lonely(alone time.Duration, expired bool) *Error {
+// time, and how; nil when it should go on. One that somebody else may run already
+// has no time for an orderly end.
+func (a *attempt) lonely(alone time.Duration, expired bool) (*Error, pluginpb.CancelMode) {
+	mode := a.leave()
 	if expired && a.request.GetRetryable() {
-		return stopError(pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, "")
+		if mode == pluginpb.CancelMode_CANCEL_MODE_GRACEFUL {
+			mode = pluginpb.CancelMode_CANCEL_MODE_FORCED
+		}
+		return stopError(pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, ""), mode
 	}
 
 	orphan := a.request.GetOrphanTimeout()
 	if orphan != nil && alone > orphan.AsDuration() {
-		return stopError(pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, "no host followed the job for "+orphan.AsDuration().String())
+		return stopError(pluginpb.CancelReason_CANCEL_REASON_LEASE_LOST, "no host followed the job for "+orphan.AsDuration().String()), mode
 	}
-	return nil
+	return nil, mode
 }
 
 // leave is how an attempt without host stops: work that another one can follow

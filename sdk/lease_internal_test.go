@@ -90,6 +90,42 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// What somebody else may run stops when the host's right is over, and not at the
+// next of the looks that come now and then.
+func TestRetryableWorkStopsWithTheRight(t *testing.T) {
+	t.Parallel()
+
+	s, err := New("test", func() *waiting { return &waiting{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch(ctx)
+	}()
+	a, err := s.begin(&pluginpb.StartRequest{AttemptId: "a", Retryable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	s.lease.renew(1, 200*time.Millisecond)
+	<-a.ctx.Done()
+	if took := time.Since(begun); took < 200*time.Millisecond || took > watchTime-200*time.Millisecond {
+		t.Errorf("stopped after %v, want soon after 200ms", took)
+	}
+	if s.lease.may(t.Context()) {
+		t.Error("a start may begin after the right is over")
+	}
+	s.lease.renew(1, time.Minute)
+	if !s.lease.may(t.Context()) {
+		t.Error("a start may not begin after the right was renewed")
+	}
+	cancel()
+	<-watched
+}
+
 func TestSweepClosesIdleInstances(t *testing.T) {
 	t.Parallel()
 

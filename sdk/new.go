@@ -58,6 +58,7 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 		forgotten:   map[string]struct{}{},
 		early:       map[string]*pluginpb.CancelRequest{},
 	}
+	s.lease.sooner = make(chan struct{}, 1)
 	s.lease.touch()
 	if err := bind[P, Input](s, create); err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", name, err)

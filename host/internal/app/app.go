@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,9 +21,11 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/api"
 	"github.com/heimdall-run/heimdall/host/internal/artifacts"
 	"github.com/heimdall-run/heimdall/host/internal/auth"
+	"github.com/heimdall-run/heimdall/host/internal/bell"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
@@ -75,6 +78,7 @@ type host struct {
 	spool     *spool.Spool
 	catalog   *watch.Catalog
 	presence  *presence.Presence
+	bell      *bell.Bell
 	jobs      *jobs.Service
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
@@ -134,7 +138,12 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	epoch, err := h.store.RegisterHost(ctx, store.Host{ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: h.Config.Queue.Workers}, 10*time.Second)
+	if err := h.checkClock(ctx); err != nil {
+		return err
+	}
+	epoch, err := h.store.RegisterHost(ctx, store.Host{
+		ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: c.Queue.Workers,
+	}, c.Queue.Lease)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
@@ -148,7 +157,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		File:    h.File,
 		Load:    h.loadCatalog,
 		Store:   h.store,
-		Plugins: h.plugins.Available,
+		Plugins: h.usable,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -159,7 +168,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.presence, err = presence.New(ctx, presence.Config{
 		Store:   h.store,
 		Catalog: h.catalog,
-		Plugins: h.plugins.Available,
+		Plugins: h.usable,
+		Builds:  h.builds,
 		Host:    h.dir.host,
 		Log:     h.log.Named("presence"),
 	})
@@ -170,7 +180,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	h.jobs = jobs.New(jobs.Config{
 		Store:     h.store,
 		Catalog:   h.catalog,
-		Plugins:   h.plugins.Available,
+		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
 	})
@@ -182,6 +192,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
+		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Log:            h.log.Named("runner"),
@@ -192,17 +203,34 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Host:   h.dir.host,
 		Epoch:  epoch,
 		Log:    h.log.Named("cleanup"),
+
+		LostAfter: c.Queue.LostAfter,
+	})
+	h.bell = bell.New(bell.Config{
+		Store:       h.store,
+		Host:        h.dir.host,
+		Company:     h.presence.Company,
+		WorkWaits:   func() { h.queue.WorkWaits() },
+		CancelAsked: func() { h.queue.CancelAsked() },
+		Ended:       h.jobs.Look,
+		Log:         h.log.Named("bell"),
 	})
 	h.queue = queue.New(queue.Config{
 		Store:             h.store,
 		Runner:            h.runner,
-		Spool:             h.spool,
 		Host:              h.dir.host,
 		Epoch:             epoch,
+		Lease:             c.Queue.Lease,
+		LostAfter:         c.Queue.LostAfter,
+		Alone:             h.store.Kind() == "sqlite",
+		Clock:             boottime,
+		Word:              h.bell,
+		CanRun:            func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
 		Slots:             c.Queue.Workers,
 		Drain:             c.Queue.ShutdownGrace,
 		Grace:             c.Queue.CancelGrace,
 		Hurry:             h.Hurry,
+		Spool:             h.spool,
 		MaxWaiting:        c.Queue.MaxWaiting,
 		MaxWaitingPerUser: c.Queue.MaxWaitingPerUser,
 		Room:              func() error { return room(h.dir.path) },
@@ -223,7 +251,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		Host:      h.dir.host,
 		Log:       h.log.Named("retention"),
 	})
-	h.jobs.Use(h.queue)
+	h.jobs.Use(h.queue, h.bell)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
 		Jobs:    h.jobs,
 		Auth:    authenticator,
@@ -235,6 +263,25 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil
+}
+
+// usable returns why the plugin of a command cannot be used here; nil when it can.
+func (h *host) usable(c *catalog.Command) error {
+	return h.plugins.Available(c.Plugin, c.PluginVersion)
+}
+
+// builds returns the plugins that can be used here, with their versions.
+func (h *host) builds() map[string][]string {
+	can := map[string][]string{}
+	for _, s := range h.plugins.Plugins() {
+		if s.Serves && s.State == pluginhost.Active && !slices.Contains(can[s.Name], s.Version) {
+			can[s.Name] = append(can[s.Name], s.Version)
+		}
+	}
+	for _, versions := range can {
+		slices.Sort(versions)
+	}
+	return can
 }
 
 // policies returns what the configuration says of single plugins.

@@ -37,6 +37,7 @@ func (h *host) serve(ctx context.Context) error {
 	group.Go(func() error { return h.jobs.Serve(waiting) })
 	group.Go(func() error { return h.catalog.Serve(working) })
 	group.Go(func() error { return h.presence.Serve(working) })
+	group.Go(func() error { return h.bell.Serve(waiting) })
 	group.Go(func() error { return h.cleaner.Serve(working) })
 	group.Go(func() error { return h.retention.Serve(working) })
 	group.Go(func() error {
@@ -96,6 +97,9 @@ func (h *host) check(ctx context.Context) error {
 		return errs.Errorf(errs.Unavailable, "the host is stopping")
 	}
 	if err := room(h.dir.path); err != nil {
+		return err
+	}
+	if err := h.skewed(); err != nil {
 		return err
 	}
 	return h.store.Check(ctx)

@@ -149,6 +149,6 @@ func singleCommits(ctx context.Context, db *store.DB, length time.Duration) (loa
 	return drive(ctx, hosts, length, func(ctx context.Context) error {
 		h := <-free
 		defer func() { free <- h }()
-		return db.Heartbeat(ctx, h.id, h.epoch, time.Minute)
+		return db.SetPlugins(ctx, h.id, "", nil)
 	})
 }

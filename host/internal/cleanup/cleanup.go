@@ -20,6 +20,7 @@ type Store interface {
 	Cleanups(ctx context.Context, host string, epoch int64, n int) ([]job.Cleanup, error)
 	Postpone(ctx context.Context, host string, epoch int64, c job.Cleanup, due time.Time) error
 	Cleaned(ctx context.Context, host string, epoch int64, c job.Cleanup) error
+	TakeCleanups(ctx context.Context, host string, epoch int64, lostAfter time.Duration) (int64, error)
 }
 
 // Runner removes what an attempt has left.
@@ -33,7 +34,9 @@ type Config struct {
 	Runner Runner
 	Host   string // id of this host
 	Epoch  int64  // of this life of the host
-	Log    hclog.Logger
+	// LostAfter is after how long this host cleans up for one that is lost.
+	LostAfter time.Duration
+	Log       hclog.Logger
 }
 
 // Cleaner cleans up after the attempts of one host.
@@ -51,6 +54,7 @@ const (
 	longest  = 10 * time.Minute // between two tries
 	giveUp   = 24 * time.Hour   // after the end of the attempt, and
 	leastTry = 20               // tries: the host may have been off for most of that
+	takeTime = time.Minute      // between two looks for what lost hosts have left
 	slowly   = time.Hour        // between two looks at a process that outlives giveUp
 )
 
@@ -80,6 +84,8 @@ func (c *Cleaner) Serve(ctx context.Context) error {
 	defer context.AfterFunc(c.life, cancel)()
 	tick := time.NewTicker(lookTime)
 	defer tick.Stop()
+	take := time.NewTicker(takeTime)
+	defer take.Stop()
 	for {
 		for ctx.Err() == nil && c.clean(ctx) {
 		}
@@ -88,6 +94,10 @@ func (c *Cleaner) Serve(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		case <-tick.C:
+		case <-take.C:
+			if n, err := c.Store.TakeCleanups(ctx, c.Host, c.Epoch, c.LostAfter); err == nil && n > 0 {
+				c.Log.Info("this host cleans up after one that is lost", "attempts", n)
+			}
 		}
 	}
 }

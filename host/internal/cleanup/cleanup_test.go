@@ -71,6 +71,10 @@ func (m *memory) Postpone(_ context.Context, _ string, _ int64, c job.Cleanup, d
 	return m.away
 }
 
+func (m *memory) TakeCleanups(context.Context, string, int64, time.Duration) (int64, error) {
+	return 0, nil
+}
+
 func (m *memory) Cleaned(_ context.Context, _ string, _ int64, c job.Cleanup) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -62,6 +62,12 @@ func (c *Config) checkSettings(found *faults) {
 	checkNotNegative(found, "queue.timeout", c.Queue.Timeout)
 	checkNotNegative(found, "queue.shutdown_grace", c.Queue.ShutdownGrace)
 	checkNotNegative(found, "queue.cancel_grace", c.Queue.CancelGrace)
+	if c.Queue.Lease < time.Second {
+		found.add("queue.lease", "%v is too small; it must be 1s or more", c.Queue.Lease)
+	}
+	if c.Queue.LostAfter <= c.Queue.Lease {
+		found.add("queue.lost_after", "%v is too small; it must be more than queue.lease, which is %v", c.Queue.LostAfter, c.Queue.Lease)
+	}
 	checkNotNegative(found, "queue.max_log_bytes", c.Queue.MaxLogBytes)
 	checkNotNegative(found, "queue.max_result_bytes", c.Queue.MaxResultBytes)
 	checkNotNegative(found, "queue.max_running_per_user", c.Queue.MaxRunningPerUser)

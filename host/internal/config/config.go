@@ -113,6 +113,13 @@ type Queue struct {
 	// CancelGrace is how long a job that is told to stop may take before it is
 	// forced. Default: 10s.
 	CancelGrace time.Duration `toml:"cancel_grace"`
+	// Lease is how long this host may run jobs after each sign of life that it gives
+	// to the store, five times in that time; then other hosts may take its jobs.
+	// At least 1s; the same on all hosts of a store. Default: 10s.
+	Lease time.Duration `toml:"lease"`
+	// LostAfter is how long jobs that may not run twice wait for a host that is
+	// lost; then they end as lost. Default: 15m.
+	LostAfter time.Duration `toml:"lost_after"`
 	// MaxLogBytes is how much a job may write to each of stdout and stderr;
 	// what writes more is ended. 0 is no limit. Default: 2147483648.
 	MaxLogBytes int64 `toml:"max_log_bytes"`
@@ -131,6 +138,15 @@ type Queue struct {
 	// Keep is how long ended jobs are kept with their logs and results. Default:
 	// 0s, for ever.
 	Keep time.Duration `toml:"keep"`
+}
+
+// OrphanTimeout returns how long a job that may not run twice goes on while no host
+// follows it: not quite as long as others wait for its host.
+func (q Queue) OrphanTimeout() time.Duration {
+	if q.LostAfter < 2*time.Minute {
+		return q.LostAfter / 2
+	}
+	return q.LostAfter - time.Minute
 }
 
 // Auth says who callers are and what they may do.
@@ -255,6 +271,8 @@ func Default() *Config {
 			Workers:       64,
 			ShutdownGrace: 30 * time.Second,
 			CancelGrace:   10 * time.Second,
+			Lease:         10 * time.Second,
+			LostAfter:     15 * time.Minute,
 
 			MaxLogBytes:    2 << 30,
 			MaxResultBytes: 16 << 30,

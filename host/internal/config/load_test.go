@@ -77,6 +77,8 @@ workers = 8
 timeout = "1h"
 shutdown_grace = "0s"
 cancel_grace = "500ms"
+lease = "3s"
+lost_after = "1m"
 max_log_bytes = 1_000
 max_result_bytes = 0
 max_running_per_user = 5
@@ -108,6 +110,7 @@ path = "${env:P}"
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},
 		Queue: config.Queue{
 			Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000,
+			Lease: 3 * time.Second, LostAfter: time.Minute,
 			MaxRunningPerUser: 5, MaxWaitingPerUser: 7, Keep: 720 * time.Hour,
 		},
 		Auth:   config.Auth{TrustedHeaders: []string{"X-User"}, TrustedProxies: []string{}, Operators: []string{"ann", "bob"}},

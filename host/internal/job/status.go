@@ -53,6 +53,9 @@ const (
 	HasLease  Guard = "a lease of the job exists"
 	OwnsLease Guard = "the lease has this attempt, host and epoch"
 
+	HostLost  Guard = "the host's right to run is over, and nobody can run this attempt any more"
+	OwnerGone Guard = "the host is lost for longer than its jobs wait for it"
+
 	DeadlinePassed Guard = "the job's waiting row is taken away, its deadline being over"
 )
 
@@ -72,6 +75,8 @@ func Transitions() []Transition {
 		{New, Killed, DeadlinePassed},
 		{Accepted, New, OwnsLease},
 		{Running, New, OwnsLease},
+		{Accepted, New, HostLost},
+		{Running, New, HostLost},
 		{Accepted, Running, OwnsLease},
 		{Accepted, Canceling, HasLease},
 		{Running, Canceling, HasLease},
@@ -81,7 +86,11 @@ func Transitions() []Transition {
 		{Running, Succeeded, OwnsLease},
 		{Running, Failed, OwnsLease},
 		{Running, Killed, OwnsLease},
+		{Accepted, Failed, OwnerGone},
+		{Running, Failed, OwnerGone},
 		{Canceling, Canceled, OwnsLease},
+		{Canceling, Canceled, HostLost},
+		{Canceling, Canceled, OwnerGone},
 		{Canceling, Succeeded, OwnsLease},
 		{Canceling, Failed, OwnsLease},
 		{Canceling, Killed, OwnsLease},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -27,6 +28,12 @@ type Queue interface {
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
 	// Holds reports whether the job runs here, or its end waits here for the store.
 	Holds(id job.ID) bool
+}
+
+// Word asks other hosts.
+type Word interface {
+	// Await asks them to say when a job has ended. It reports whether there are any.
+	Await(id job.ID) bool
 }
 
 // Store reads jobs.
@@ -54,6 +61,7 @@ type Artifacts interface {
 // Config is what the service needs.
 type Config struct {
 	Queue     Queue // may be given later, by Use
+	Word      Word  // likewise
 	Store     Store
 	Catalog   Catalog
 	Plugins   selector.Plugins
@@ -66,17 +74,22 @@ type Service struct {
 	Config
 	ends    *ends
 	stopped chan struct{} // closed when Serve has returned
+	soon    chan struct{} // others were asked of an end
+	heard   chan struct{} // others have said something
+
+	mu   sync.Mutex
+	said []job.ID // jobs that others say have ended
 }
 
 // New returns the service. Its method Ended is to be told of every end that this
 // host brings about.
 func New(c Config) *Service {
-	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{})}
+	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{}), soon: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
 }
 
-// Use gives the service the queue that it submits to; it is called once, before
-// anything else.
-func (s *Service) Use(q Queue) { s.Queue = q }
+// Use gives the service the queue that it submits to, and its word to other hosts;
+// it is called once, before anything else.
+func (s *Service) Use(q Queue, w Word) { s.Queue, s.Word = q, w }
 
 // Waiting says whether a caller goes on to Wait for what it submits.
 type Waiting int

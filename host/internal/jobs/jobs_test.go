@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,8 @@ type world struct {
 	away     error
 	holds    job.ID
 	onSubmit func(*job.Job)
+	company  bool     // there are other hosts
+	awaited  []job.ID // what they were asked of
 	keyed    map[string]keyed
 	selected int // how often a pair was chosen
 }
@@ -72,6 +75,14 @@ func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) 
 
 func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
 func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
+
+// Await notes what other hosts are asked of.
+func (w *world) Await(id job.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaited = append(w.awaited, id)
+	return w.company
+}
 
 func (w *world) Cancel(_ context.Context, id job.ID, by string, _ pluginhost.StopReason) (job.Status, error) {
 	w.mu.Lock()
@@ -132,8 +143,8 @@ func (w *world) Selector() *selector.Selector {
 }
 
 func service(w *world) *jobs.Service {
-	s := jobs.New(jobs.Config{Store: w, Catalog: w, Plugins: func(string, string) error { return nil }})
-	s.Use(w)
+	s := jobs.New(jobs.Config{Store: w, Catalog: w, Plugins: func(*catalog.Command) error { return nil }})
+	s.Use(w, w)
 	return s
 }
 
@@ -292,6 +303,42 @@ func TestWaitForWhatOthersDo(t *testing.T) {
 }
 
 // A wait outlasts the time that the store is away.
+// Who waits for a job that does not run here has other hosts asked, and is answered
+// as soon as they say that it has ended, or it is seen that it had before they knew.
+func TestWaitAsksOtherHosts(t *testing.T) {
+	for name, said := range map[string]bool{"they say so": true, "they did not know in time": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{company: true}
+				s := serve(t, w)
+				j := &job.Job{ID: job.NewID(), Status: job.New}
+				w.put(j)
+				waited := make(chan *job.Job)
+				go func() {
+					got, _ := s.Wait(t.Context(), j.ID)
+					waited <- got
+				}()
+				if said {
+					time.Sleep(300 * time.Millisecond)
+				}
+				synctest.Wait()
+				begun := time.Now()
+				w.put(ended(j))
+				if said {
+					s.Look([]job.ID{j.ID})
+				}
+				got := <-waited
+				if took := time.Since(begun); got.Status != job.Succeeded || said && took > 0 || took > 50*time.Millisecond {
+					t.Errorf("%s after %v, want SUCCEEDED soon", got.Status, took)
+				}
+				if !slices.Equal(w.awaited, []job.ID{j.ID}) {
+					t.Errorf("others were asked of %v, want %v", w.awaited, j.ID)
+				}
+			})
+		})
+	}
+}
+
 func TestWaitWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{away: errs.Errorf(errs.Unavailable, "away")}
@@ -492,7 +539,7 @@ func TestLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := &world{}
 			s := jobs.New(jobs.Config{Store: w, Catalog: w, Artifacts: kept, Folder: filepath.Join(data, "jobs")})
-			s.Use(w)
+			s.Use(w, w)
 			j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
 			w.put(j)
 			log, err := s.Log(t.Context(), j.ID, job.Stdout)
@@ -550,6 +597,7 @@ func TestLogFollowsNoLink(t *testing.T) {
 	}
 	w := &world{}
 	s := jobs.New(jobs.Config{Store: w, Catalog: w, Folder: filepath.Join(data, "jobs")})
+	s.Use(w, w)
 	j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
 	w.put(j)
 	folder := filepath.Join(data, "jobs", string(j.ID), "1", "logs")

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
@@ -14,6 +16,9 @@ const (
 	// pollTime bounds one.
 	pollEnds = time.Second
 	pollTime = 5 * time.Second
+	// soonEnds is after how long an end is looked for that may have come just before
+	// others heard that it is awaited.
+	soonEnds = 50 * time.Millisecond
 	// mostDelay is how long those who wait for a job go on while the store is away.
 	mostDelay = 30 * time.Second
 )
@@ -26,6 +31,9 @@ const (
 func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	end, expected := s.ends.watch(id)
 	defer s.ends.release(id, end)
+	if !s.Queue.Holds(id) && !closed(end.done) && s.Word.Await(id) {
+		s.lookSoon()
+	}
 	if !expected { // it may have ended before anybody watched
 		j, err := s.Store.Job(ctx, id)
 		switch {
@@ -61,6 +69,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	tick := time.NewTicker(pollEnds)
 	defer tick.Stop()
 	heard := time.Now() // from the store
+	var soon <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,6 +79,15 @@ func (s *Service) Serve(ctx context.Context) error {
 				heard = time.Now()
 			}
 			s.stopWaits(heard)
+		case <-s.soon:
+			if soon == nil {
+				soon = time.After(soonEnds)
+			}
+		case <-soon:
+			soon = nil
+			s.lookForEnds(ctx)
+		case <-s.heard:
+			s.publishSaid(ctx)
 		}
 	}
 }
@@ -124,3 +142,56 @@ func (s *Service) Ended(j *job.Job) {
 // Delayed bounds how long those who wait for a job go on: it has ended here, and
 // the store is away.
 func (s *Service) Delayed(id job.ID) { s.ends.delay(id, time.Now().Add(mostDelay)) }
+
+// lookSoon makes Serve look once what others were asked has reached them.
+func (s *Service) lookSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+// Look is what other hosts say of jobs that they were asked about: they have ended.
+func (s *Service) Look(ids []job.ID) {
+	s.mu.Lock()
+	s.said = append(s.said, ids...)
+	s.mu.Unlock()
+	select {
+	case s.heard <- struct{}{}:
+	default:
+	}
+}
+
+// readers is how many jobs are read at once for those who wait.
+const readers = 4
+
+// publishSaid publishes the ends that others have told of.
+func (s *Service) publishSaid(ctx context.Context) {
+	s.mu.Lock()
+	ids := s.said
+	s.said = nil
+	s.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(readers)
+	for _, id := range ids {
+		if !s.ends.watched(id) {
+			continue
+		}
+		group.Go(func() error {
+			if j, err := s.Store.Job(ctx, id); err == nil && j.Status.Final() {
+				s.ends.publish(j)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -21,6 +21,9 @@ type Ended struct {
 	Left   bool       // it has not ended: it goes on in its process without this life of the host
 	Result *Result    // nil when there is none
 
+	// Unstarted says that no plugin has seen it, because the host had no right to
+	// run it when its turn came.
+	Unstarted bool
 	// Resumable says that nobody follows its outside work any more, and that nobody
 	// asked it to stop: another attempt may go on with that work.
 	Resumable bool

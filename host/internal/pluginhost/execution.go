@@ -80,6 +80,7 @@ func newExecution(p *process, r *Request, sink Sink) *execution {
 // Run runs an attempt to its end and reports what happens to the sink. How it
 // ended is in what it returns; there is no other error. Canceling ctx with a
 // *Stop as its cause stops the attempt; Run still returns only when it is over.
+// Nothing is begun while the host's right to run is over.
 func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 	p, err := h.enter(ctx, &request)
 	if err == nil {
@@ -87,8 +88,12 @@ func (h *Host) Run(ctx context.Context, request Request, sink Sink) *Ended {
 		if request.Resume {
 			err = p.resumes(request.Checkpoint.Format)
 		}
-		if err != nil || ctx.Err() != nil {
+		unstarted := !h.right.holds() // it may be over by now: the wait can be long
+		if err != nil || ctx.Err() != nil || unstarted {
 			p.release()
+		}
+		if unstarted && err == nil && ctx.Err() == nil {
+			return &Ended{Unstarted: true}
 		}
 	}
 	over, tooMuch := errors.AsType[*overLimit](err)

@@ -57,6 +57,13 @@ func (h *Host) Renew(epoch int64, validFor time.Duration) {
 	wait.Wait()
 }
 
+// holds reports whether the host may run jobs, which it may before it ever renewed.
+func (r *right) holds() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.until == 0 || boottime() < r.until
+}
+
 // judge ends a process that has not answered for too long: it hangs, and what
 // runs in it will never end by itself.
 func (h *Host) judge(p *process) {

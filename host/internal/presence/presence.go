@@ -1,20 +1,26 @@
-// Package presence makes a host known to the others of its store: what it can run.
+// Package presence makes a host known to the others of its store, and them to it:
+// what each can run.
 package presence
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/selector"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
 // Store keeps what hosts say of themselves.
 type Store interface {
 	SetCommands(ctx context.Context, host string, commands []string) error
+	SetPlugins(ctx context.Context, host, revision string, plugins map[string][]string) error
+	Peers(ctx context.Context, self string) ([]store.Peer, error)
 }
 
 // Catalog gives the current snapshot.
@@ -26,27 +32,50 @@ type Catalog interface {
 type Config struct {
 	Store   Store
 	Catalog Catalog
-	Plugins selector.Plugins // says why a plugin cannot be used here
+	Plugins selector.Plugins           // says why the plugin of a command cannot be used here
+	Builds  func() map[string][]string // names to versions, of the plugins that can be used here
 	Host    string
 	Log     hclog.Logger
 }
 
-// Presence says what its host can run.
+// Presence says what its host can run, and knows what others can.
 type Presence struct {
 	Config
-	said []string // the commands that were announced last
+	commands []string               // that were announced last
+	plugins  announced              // likewise
+	others   atomic.Pointer[others] // as they were last seen
+	differ   bool                   // the operator knows that catalogs differ
+}
+
+// announced is what the row of a host says.
+type announced struct {
+	revision string
+	plugins  map[string][]string
+	said     bool
+}
+
+// others are the other hosts that take jobs.
+type others struct {
+	hosts    int
+	commands map[string]bool // that one of them can run
+	differs  string          // the name of one that has another catalog; "": none
 }
 
 // New returns the presence of a host, once the store knows of it.
 func New(ctx context.Context, c Config) (*Presence, error) {
 	p := &Presence{Config: c}
-	return p, p.announce(ctx)
+	p.others.Store(&others{})
+	if err := p.announce(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.meet(ctx)
 }
 
-// lookTime is the time between looks at what the host can run.
+// lookTime is the time between looks at what the host can run, and the others.
 const lookTime = 500 * time.Millisecond
 
-// Serve announces what the host can run whenever that changes, until ctx is done.
+// Serve announces what the host can run whenever that changes, and looks at the
+// others, until ctx is done.
 func (p *Presence) Serve(ctx context.Context) error {
 	tick := time.NewTicker(lookTime)
 	defer tick.Stop()
@@ -59,30 +88,91 @@ func (p *Presence) Serve(ctx context.Context) error {
 		if err := p.announce(ctx); err != nil && ctx.Err() == nil {
 			p.Log.Warn("what this host can run could not be recorded yet", "error", err)
 		}
+		if err := p.meet(ctx); err != nil && ctx.Err() == nil {
+			p.Log.Debug("the other hosts could not be looked at", "error", err)
+		}
 	}
 }
 
+// Company reports whether there are other hosts.
+func (p *Presence) Company() bool { return p.others.Load().hosts > 0 }
+
+// CatalogsDiffer reports whether another host has another catalog.
+func (p *Presence) CatalogsDiffer() bool { return p.others.Load().differs != "" }
+
+// Somewhere returns why no host can use the plugin of a command; nil when one can.
+func (p *Presence) Somewhere(c *catalog.Command) error {
+	err := p.Plugins(c)
+	if err != nil && p.others.Load().commands[c.ID] {
+		return nil
+	}
+	return err
+}
+
+// Here reports whether this host can run jobs of a command. The catalog that it
+// was chosen from may be older than that in force.
+func (p *Presence) Here(command string) bool {
+	c := p.Catalog.Snapshot().Command(command)
+	return c != nil && p.Plugins(c) == nil
+}
+
 func (p *Presence) announce(ctx context.Context) error {
-	can := p.commands()
-	if p.said != nil && slices.Equal(can, p.said) {
+	snapshot := p.Catalog.Snapshot()
+	plugins := p.Builds()
+	if !p.plugins.said || p.plugins.revision != snapshot.Revision || !maps.EqualFunc(plugins, p.plugins.plugins, slices.Equal) {
+		if err := p.Store.SetPlugins(ctx, p.Host, snapshot.Revision, plugins); err != nil {
+			return err
+		}
+		p.plugins = announced{snapshot.Revision, plugins, true}
+	}
+	can := p.can(snapshot)
+	if p.commands != nil && slices.Equal(can, p.commands) {
 		return nil
 	}
 	if err := p.Store.SetCommands(ctx, p.Host, can); err != nil {
 		return err
 	}
-	p.said = can
+	p.commands = can
 	return nil
 }
 
-// commands returns the ids of the commands that this host can run. One that is not
+// can returns the ids of the commands that this host can run. One that is not
 // active has no new jobs, but those that wait may run.
-func (p *Presence) commands() []string {
+func (p *Presence) can(s *catalog.Snapshot) []string {
 	can := []string{}
-	for _, c := range p.Catalog.Snapshot().Commands {
-		if c.Status == catalog.Active && p.Plugins(c.Plugin, c.PluginVersion) == nil {
+	for _, c := range s.Commands {
+		if c.Status == catalog.Active && p.Plugins(c) == nil {
 			can = append(can, c.ID)
 		}
 	}
 	slices.Sort(can)
 	return can
+}
+
+// meet looks at the other hosts.
+func (p *Presence) meet(ctx context.Context) error {
+	peers, err := p.Store.Peers(ctx, p.Host)
+	if err != nil {
+		return err
+	}
+	seen := &others{hosts: len(peers), commands: map[string]bool{}}
+	for _, peer := range peers {
+		for _, id := range peer.Commands {
+			seen.commands[id] = true
+		}
+		if peer.Revision != "" && peer.Revision != p.plugins.revision {
+			seen.differs = peer.Name
+		}
+	}
+	p.others.Store(seen)
+	if differ := seen.differs != ""; differ != p.differ {
+		p.differ = differ
+		if differ {
+			p.Log.Warn("the catalogs of two hosts differ: the same request may be answered otherwise elsewhere, and jobs may wait for the one that knows their command; give all hosts of a store the same commands and clusters",
+				"other", seen.differs)
+		} else {
+			p.Log.Info("the catalogs of all hosts agree again")
+		}
+	}
+	return nil
 }

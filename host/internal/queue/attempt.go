@@ -15,8 +15,15 @@ import (
 type attempt struct {
 	ctx    context.Context // canceled when the attempt is to stop
 	stop   context.CancelCauseFunc
+	done   chan struct{} // closed once nothing of it runs any more
+	before *attempt      // one of the same job that still runs here, and must not any more; nil: none
+	begun  atomic.Bool   // a plugin works on it, or an earlier attempt of the job
+
+	// Those below are guarded by the lock of the queue.
 	detach bool        // it goes on while the host restarts
-	begun  atomic.Bool // a plugin works on it, or an earlier attempt of the job
+	leased bool        // its lease is known
+	ending bool        // its lease is being consumed
+	claim  job.Claimed // that it runs by
 }
 
 // hold makes an attempt known; release is to follow. It returns nil once the
@@ -28,7 +35,10 @@ func (q *Queue) hold(id job.ID) *attempt {
 		return nil
 	}
 	q.attempts.Add(1)
-	a := &attempt{}
+	a := &attempt{done: make(chan struct{})}
+	if old := q.running[id]; old != nil && old.leased {
+		a.before = old
+	}
 	a.ctx, a.stop = context.WithCancelCause(context.Background())
 	q.running[id] = a
 	return a
@@ -38,6 +48,7 @@ func (q *Queue) hold(id job.ID) *attempt {
 // can be claimed before its submission is answered.
 func (q *Queue) release(id job.ID, a *attempt) {
 	a.stop(nil)
+	close(a.done)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.running[id] == a {
@@ -54,18 +65,21 @@ func (q *Queue) Holds(id job.ID) bool {
 	return q.running[id] != nil
 }
 
-// launch runs a leased job in a slot that was taken for it.
-func (q *Queue) launch(a *attempt, c job.Claimed) { q.begin(a, c, q.Runner.Run) }
-
 // performer runs an attempt to its end.
 type performer func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 
+// begin runs a leased job in a slot that was taken for it.
 func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 	q.mu.Lock()
 	a.detach = q.Runner.Detaches(c.Job)
+	a.leased, a.claim = true, c
 	q.mu.Unlock()
 	go func() { // drain waits for its release
 		defer q.release(c.Job.ID, a)
+		if a.before != nil { // the job was lost here, and is back
+			a.before.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job is not this attempt's any more"})
+			<-a.before.done
+		}
 		q.perform(a, c, run)
 	}()
 }
@@ -73,17 +87,36 @@ func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 // perform runs an attempt, and those that resume its work, to the end of the job.
 func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 	outcome, done := q.attempt(a, c, run)
-	for outcome.Resumable {
+	for outcome.Resumable || outcome.Unstarted && c.Resume {
+		if outcome.Unstarted { // what it follows goes on outside
+			q.awaitRight(a.ctx)
+			if a.ctx.Err() != nil {
+				run = q.Runner.Run // it begins nothing any more, and says how it ended
+			}
+			outcome, done = q.attempt(a, c, run)
+			continue
+		}
 		next, resumed := q.next(a.ctx, c, &outcome)
 		if !resumed {
 			break
 		}
 		done()
 		c = next
-		outcome, done = q.attempt(a, c, q.Runner.Run)
+		q.mu.Lock()
+		a.claim = c
+		q.mu.Unlock()
+		run = q.start
+		outcome, done = q.attempt(a, c, run)
 	}
 	q.slots.give(1)
-	if outcome.Status == "" {
+	q.mu.Lock()
+	a.ending = true
+	q.mu.Unlock()
+	switch {
+	case outcome.Unstarted:
+		q.giveBack(c)
+		return
+	case outcome.Status == "":
 		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
 		return
 	}
@@ -91,6 +124,23 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		q.look()
 	}
 	q.finish(c, outcome, a.begun.Load(), done, q.giveUp)
+}
+
+// giveBackTime bounds how long a job that was never begun is given back. What comes
+// later comes by comparison.
+const giveBackTime = 2 * time.Second
+
+// giveBack gives back a job that was never begun, because the host has no right to
+// run just now.
+func (q *Queue) giveBack(c job.Claimed) {
+	q.Log.Warn("a job was not begun, because this host could not renew its right to run: it waits again", "job", c.Job.ID)
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
+	defer cancel()
+	if err := q.Store.GiveBack(ctx, []job.Lease{c.Lease}); err != nil {
+		signal(q.compare)
+		return
+	}
+	q.waits(q.CanRun(c.Job))
 }
 
 // attempt runs one attempt. The job is marked as running when that takes a while.

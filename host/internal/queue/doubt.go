@@ -7,6 +7,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
 const (
@@ -88,11 +89,16 @@ func (q *Queue) withdraw(ctx context.Context) bool {
 // it came of such a submission, whose job is canceled first and ends thereby.
 // Only who claims may call it: what a claim has just leased, nobody runs yet.
 func (q *Queue) settle(ctx context.Context) {
+	begun := q.withLease()
 	leases, err := q.Store.Leases(ctx, q.Host, q.Epoch)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		q.Log.Warn("leases could not be compared with what runs", "error", err)
 		return
 	}
+	q.stopLost(begun, leases)
 	// This comes before the doubts: a submission is in doubt before it is not
 	// held any more.
 	orphans := q.withoutAttempt(leases)
@@ -118,4 +124,33 @@ func (q *Queue) withoutAttempt(leases []job.Lease) (orphans []job.Lease) {
 		}
 	}
 	return orphans
+}
+
+// withLease returns the attempts whose leases are known and not being consumed.
+func (q *Queue) withLease() (begun []*attempt) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range q.running {
+		if a.leased && !a.ending {
+			begun = append(begun, a)
+		}
+	}
+	return begun
+}
+
+// stopLost stops attempts that had a lease before the leases were read, and have
+// none: while this host was lost, another one has taken it.
+func (q *Queue) stopLost(begun []*attempt, leases []job.Lease) {
+	has := make(map[job.ID]bool, len(leases))
+	for _, l := range leases {
+		has[l.JobID] = true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range begun {
+		if !a.ending && !has[a.claim.Job.ID] && a.ctx.Err() == nil {
+			q.Log.Warn("an attempt is stopped: its lease was taken while this host was lost", "job", a.claim.Job.ID, "attempt", a.claim.Lease.Attempt)
+			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job was taken from this host while that was lost", Grace: q.Grace})
+		}
+	}
 }

@@ -26,6 +26,7 @@ func (q *Queue) drain(ctx context.Context) {
 	defer q.cut()
 	q.mu.Lock()
 	q.draining = true
+	signal(q.astir)
 	for _, a := range q.running {
 		if a.detach {
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopDetach})

@@ -111,6 +111,7 @@ func (q *Queue) publish(c job.Claimed, o job.Outcome) {
 	ended.Status, ended.Error, ended.Result, ended.Outputs, ended.Logs = o.Status, o.Error, o.Result, o.Outputs, o.Logs
 	ended.StartedAt, ended.EndedAt, ended.UpdatedAt = o.StartedAt, o.EndedAt, o.EndedAt
 	q.Ended(&ended)
+	q.Word.SayEnded(c.Job.ID)
 }
 
 // recordLeft records what an earlier life of this host has spooled. Until that is

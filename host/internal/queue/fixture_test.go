@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,11 @@ type fixture struct {
 	fenced  int
 	remains int
 	delayed []job.ID
-	left    []job.ID // of an earlier life, that were recorded
+	left    []job.ID     // of an earlier life, that were recorded
+	asleep  atomic.Int64 // that the machine was, nanoseconds
+	calls   int          // that work waits
+	cancels []job.ID     // that another host was told of
+	told    []job.ID     // ends that others were told of
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -66,12 +71,15 @@ func (f *fixture) next() *fixture {
 }
 
 func newFixture(t *testing.T, slots int, way *memstore.Store, epoch int64) *fixture {
+	begun := time.Now()
 	f := &fixture{
 		t: t, store: way.Link(), way: way, runner: &timed{fates: map[job.ID]pluginhost.Fate{}},
 		ended: map[job.ID]*job.Job{}, hurry: make(chan struct{}),
 	}
 	f.Queue = queue.New(queue.Config{
-		Store: way, Runner: f.runner, Host: host, Epoch: epoch, Slots: slots,
+		Store: way, Runner: f.runner, Word: f, Host: host, Epoch: epoch, Slots: slots,
+		Lease: 10 * time.Second, LostAfter: 15 * time.Minute,
+		Clock: func() time.Duration { return time.Since(begun) + time.Duration(f.asleep.Load()) },
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: f.hurry, Log: hclog.NewNullLogger(),
 		Renew: func(of int64, validFor time.Duration) {
 			f.mu.Lock()
@@ -97,6 +105,23 @@ func newFixture(t *testing.T, slots int, way *memstore.Store, epoch int64) *fixt
 		},
 	})
 	return f
+}
+
+// SayWorkWaits counts.
+func (f *fixture) SayWorkWaits() { f.mu.Lock(); defer f.mu.Unlock(); f.calls++ }
+
+// SayCancelAsked notes which job is to stop elsewhere.
+func (f *fixture) SayCancelAsked(_ string, id job.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cancels = append(f.cancels, id)
+}
+
+// SayEnded notes which jobs have ended.
+func (f *fixture) SayEnded(ids ...job.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, ids...)
 }
 
 // register starts the host once more, as far as the store knows.

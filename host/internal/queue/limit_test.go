@@ -38,7 +38,7 @@ func TestLimits(t *testing.T) {
 			hurry := make(chan struct{})
 			q := queue.New(queue.Config{
 				Store: db, Runner: &timed{}, Host: host, Epoch: epoch, Slots: 2, MaxWaiting: 5, MaxWaitingPerUser: 3,
-				Drain: time.Second, Grace: time.Second, Hurry: hurry, Log: hclog.NewNullLogger(),
+				Lease: 10 * time.Second, LostAfter: 15 * time.Minute, Drain: time.Second, Grace: time.Second, Hurry: hurry, Log: hclog.NewNullLogger(),
 				Renew: func(int64, time.Duration) {}, Fenced: func() {}, Resumed: func() {}, Ended: func(*job.Job) {}, Remains: func() {},
 			})
 			ctx, cancel := context.WithCancel(context.Background())

@@ -29,7 +29,11 @@ type Store interface {
 	GiveBack(ctx context.Context, leases []job.Lease) error
 	Cancel(ctx context.Context, id job.ID, by string) (store.Cancellation, error)
 	Canceling(ctx context.Context, host string, epoch int64) ([]store.CancelWish, error)
-	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration) error
+	Heartbeat(ctx context.Context, host string, epoch int64, ttl time.Duration, state store.HostState) (clock time.Time, err error)
+	StopHost(ctx context.Context, host string, epoch int64) error
+	Lapsed(ctx context.Context, self string) ([]string, error)
+	Reap(ctx context.Context, self, host string, after job.ID, lostAfter time.Duration) (store.Reaped, error)
+	ForgetHosts(ctx context.Context) (int64, error)
 	SubmitKeyed(ctx context.Context, s store.Submission, k store.Key) (job.ID, error)
 	MustUseLanes(ctx context.Context, host string) (bool, error)
 	Backlog(ctx context.Context) (map[string]int, error)
@@ -45,8 +49,11 @@ type Store interface {
 type Runner interface {
 	// Run calls started before it returns, at most once, when the work begins. An
 	// outcome without a status is none: the attempt, or the next one, goes on
-	// without this host.
+	// without this host, or was not begun.
 	Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
+	// Resume goes on with the work of an attempt of another host, as Run does, where
+	// this one can; else the outcome says that it is lost.
+	Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 	// Recall says what became of an attempt of an earlier life of this host.
 	Recall(c job.Claimed) pluginhost.Fate
 	// Follow goes on with an attempt that was recalled as known, as Run does.
@@ -67,13 +74,30 @@ type Spool interface {
 	Left() []spool.Entry
 }
 
+// Word tells other hosts what they would find out by themselves only later.
+type Word interface {
+	SayWorkWaits()                         // a job waits that a free host may claim
+	SayCancelAsked(host string, id job.ID) // the host is to stop a job
+	SayEnded(ids ...job.ID)                // jobs have ended
+}
+
 // Config is what a queue needs.
 type Config struct {
 	Store  Store
 	Runner Runner
-	Spool  Spool           // nil: ends wait in memory only
-	Host   string          // id of this host
-	Epoch  int64           // of this life of the host
+	Spool  Spool         // nil: ends wait in memory only
+	Word   Word          // nil: there are no others
+	Host   string        // id of this host
+	Epoch  int64         // of this life of the host
+	Lease  time.Duration // how long the host may run jobs after each heartbeat
+	// LostAfter is how long jobs that may not run elsewhere wait for a lost host.
+	LostAfter time.Duration
+	// Alone says that no other host can have the store, so that nobody takes jobs away.
+	Alone bool
+	// Clock goes on while the machine sleeps; nil: one that does not.
+	Clock func() time.Duration
+	// CanRun reports whether this host can run a job; nil: any.
+	CanRun func(j *job.Job) bool
 	Slots  int             // attempts that run at once
 	Drain  time.Duration   // that running attempts are given when the queue stops
 	Hurry  <-chan struct{} // closed: they are given no more
@@ -100,15 +124,12 @@ type Config struct {
 	Log    hclog.Logger
 }
 
-// Times of the queue. A lease is good for leaseTime after each heartbeat.
+// Times of the queue.
 const (
-	leaseTime     = 10 * time.Second
-	heartbeatTime = 2 * time.Second
-	pollTime      = time.Second            // between looks for waiting jobs that nobody announced
-	compareTime   = 2 * time.Second        // between comparisons of the leases with what runs
-	startedAfter  = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
-	markAgain     = time.Second            // after jobs could not be marked
-	mostClaims    = 256                    // in one statement
+	pollTime     = time.Second            // between looks for waiting jobs that nobody announced
+	startedAfter = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
+	markAgain    = time.Second            // after jobs could not be marked
+	mostClaims   = 256                    // in one statement
 )
 
 // Queue runs jobs in the slots of this host.
@@ -126,6 +147,12 @@ type Queue struct {
 	cut      context.CancelFunc
 	starts   *marker
 	doubts   doubts
+	right    right
+	told     chan bool     // plugins are to hear of the last heartbeat, and whether it succeeded
+	asked    chan struct{} // somebody has asked to cancel jobs of this host
+	seen     chan struct{} // a heartbeat succeeded
+	astir    chan struct{} // what this host says of itself has changed
+	compare  chan struct{} // leases and attempts may disagree
 	limit    *limit
 	attempts sync.WaitGroup // those that are held
 
@@ -134,7 +161,8 @@ type Queue struct {
 	draining bool
 }
 
-// New returns a queue. It runs nothing before Serve.
+// New returns a queue. It runs nothing before Serve. The host has been registered a
+// moment ago, for one lease time.
 func New(c Config) *Queue {
 	if c.Delayed == nil {
 		c.Delayed = func(job.ID) {}
@@ -142,13 +170,28 @@ func New(c Config) *Queue {
 	if c.Recorded == nil {
 		c.Recorded = func(job.End) {}
 	}
+	if c.Word == nil {
+		c.Word = nobody{}
+	}
+	if c.Clock == nil {
+		begun := time.Now()
+		c.Clock = func() time.Duration { return time.Since(begun) }
+	}
+	if c.CanRun == nil {
+		c.CanRun = func(*job.Job) bool { return true }
+	}
 	last, cut := context.WithCancel(context.Background())
-	return &Queue{
+	q := &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
 		wake:    make(chan struct{}, 1),
 		due:     make(chan struct{}, 1),
 		late:    make(chan struct{}),
+		told:    make(chan bool, 1),
+		asked:   make(chan struct{}, 1),
+		seen:    make(chan struct{}, 1),
+		astir:   make(chan struct{}, 1),
+		compare: make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
 		last:    last,
 		cut:     cut,
@@ -156,7 +199,16 @@ func New(c Config) *Queue {
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
 	}
+	q.right.renewed = make(chan struct{}, 1)
+	return q
 }
+
+// nobody is the word of a host without others.
+type nobody struct{}
+
+func (nobody) SayWorkWaits()                 {}
+func (nobody) SayCancelAsked(string, job.ID) {}
+func (nobody) SayEnded(...job.ID)            {}
 
 // Submit records a job. It runs at once when a slot is free and nothing older
 // waits; else it waits. When Submit returns without an error, the job is
@@ -169,14 +221,15 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if a == nil {
 		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
 	}
-	taken := j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
+	can := q.CanRun(j)
+	taken := can && j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
 	// The caller may leave, but a record that was begun is seen through, so that
 	// a lease which came of it is never without its runner.
 	lease, err := q.Store.Submit(context.WithoutCancel(ctx), store.Submission{
 		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken, Lanes: q.lanes.Load(),
 	})
 	if lease != nil {
-		q.launch(a, job.Claimed{Job: j, Lease: *lease})
+		q.begin(a, job.Claimed{Job: j, Lease: *lease}, q.start)
 		return nil
 	}
 	if taken {
@@ -194,9 +247,28 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 		q.later()
 		return nil
 	}
-	q.backlog.Store(true)
-	q.look()
+	q.waits(can)
 	return nil
+}
+
+// waits makes somebody look for a job that waits now, which this host can run, or
+// cannot.
+func (q *Queue) waits(can bool) {
+	if !can || !q.slots.some() {
+		q.Word.SayWorkWaits()
+	}
+	if can {
+		q.backlog.Store(true)
+		q.look()
+	}
+}
+
+// WorkWaits is what another host says when a job waits that this one may have.
+func (q *Queue) WorkWaits() {
+	q.backlog.Store(true)
+	if q.slots.some() {
+		q.look()
+	}
 }
 
 // SubmitKeyed records a job whose submission has an idempotency key, or which has a
@@ -220,8 +292,7 @@ func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.I
 		q.later()
 		return id, nil
 	}
-	q.backlog.Store(true)
-	q.look()
+	q.waits(q.CanRun(j))
 	return id, nil
 }
 
@@ -232,8 +303,13 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID, by string, reason pluginh
 	if err != nil {
 		return "", err
 	}
-	if c.Host == q.Host && c.Status == job.Canceling {
+	switch {
+	case c.Status != job.Canceling:
+		q.Word.SayEnded(id) // it may be by this
+	case c.Host == q.Host:
 		q.stop(id, &pluginhost.Stop{Reason: reason, Message: canceledBy(by, reason), Grace: q.Grace})
+	default:
+		q.Word.SayCancelAsked(c.Host, id)
 	}
 	return c.Status, nil
 }
@@ -255,6 +331,12 @@ func (q *Queue) Serve(ctx context.Context) error {
 		return err
 	})
 	group.Go(func() error { return q.starts.serve(working, q.Store, q.Log) })
+	for _, serve := range []func(context.Context){q.tell, q.guard, q.heed, q.reap} {
+		group.Go(func() error {
+			serve(working)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		q.count(working)
 		return nil
@@ -274,6 +356,7 @@ func (q *Queue) Serve(ctx context.Context) error {
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	q.leave(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -281,7 +364,7 @@ func (q *Queue) Serve(ctx context.Context) error {
 func (q *Queue) claim(ctx context.Context) {
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
-	compare := time.NewTicker(compareTime)
+	compare := time.NewTicker(q.Lease / beats)
 	defer compare.Stop()
 	q.lanes.Store(true) // until it is known that there is no need
 	q.measure()
@@ -298,6 +381,8 @@ func (q *Queue) claim(ctx context.Context) {
 			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
+		case <-q.compare:
+			q.settle(ctx)
 		}
 		for q.claimSome(ctx) {
 		}
@@ -311,7 +396,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		return false
 	}
 	n := q.slots.take(mostClaims)
-	if n == 0 || ctx.Err() != nil || !q.withdraw(ctx) {
+	if n == 0 || ctx.Err() != nil || q.left() <= 0 || !q.withdraw(ctx) {
 		q.slots.give(n)
 		return false
 	}
@@ -323,7 +408,11 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 	q.slots.give(n - len(claimed))
 	q.limit.claimed(claimed)
 	for _, c := range claimed {
-		q.launch(q.hold(c.Job.ID), c) // the queue drains only after the last claim
+		run := q.start
+		if c.Resume {
+			run = q.takeOver
+		}
+		q.begin(q.hold(c.Job.ID), c, run) // the queue drains only after the last claim
 	}
 	full := len(claimed) == n || q.lanes.Load() && len(claimed) > 0
 	if full {

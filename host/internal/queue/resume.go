@@ -36,7 +36,7 @@ func (q *Queue) resume(ctx context.Context) error {
 		case fate == pluginhost.Unbegun && c.Resume:
 			followed++
 			q.Runner.Carry(c)
-			q.takeUp(c, q.Runner.Run)
+			q.takeUp(c, q.start)
 		case fate == pluginhost.Unbegun:
 			unbegun++
 			back = append(back, c.Lease)

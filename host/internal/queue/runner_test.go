@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type timed struct {
 	carried []int         // attempts
 	fates   map[job.ID]pluginhost.Fate
 	stops   []pluginhost.StopReason
+	slow    time.Duration // that an attempt takes to stop whose lease is lost
 }
 
 func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
@@ -91,8 +93,12 @@ func (r *timed) stopped(ctx context.Context) (job.Outcome, func()) {
 	r.stops = append(r.stops, stop.Reason)
 	r.mu.Unlock()
 	outcome := job.Outcome{Status: job.Canceled, Error: &job.Error{Class: job.WasCanceled, Message: stop.Message}}
-	if stop.Reason == pluginhost.StopShutdown {
+	switch stop.Reason {
+	case pluginhost.StopShutdown:
 		outcome.Status, outcome.Error.Class = job.Killed, job.Shutdown
+	case pluginhost.StopLeaseLost:
+		outcome.Status, outcome.Error.Class = job.Failed, job.Lost
+		time.Sleep(r.slow)
 	}
 	return outcome, r.ack
 }
@@ -101,6 +107,24 @@ func (r *timed) ack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked++
+}
+
+// began returns how many attempts have begun.
+func (r *timed) began() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.order)
+}
+
+// reasons returns why attempts were stopped.
+func (r *timed) reasons() []pluginhost.StopReason {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.stops)
+}
+
+func (r *timed) Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	return r.Run(ctx, c, started)
 }
 
 func (r *timed) Recall(c job.Claimed) pluginhost.Fate { return r.fates[c.Job.ID] }

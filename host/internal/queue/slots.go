@@ -31,3 +31,10 @@ func (s *slots) force(n int) {
 	defer s.mu.Unlock()
 	s.free -= n
 }
+
+// some reports whether slots are free.
+func (s *slots) some() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free > 0
+}

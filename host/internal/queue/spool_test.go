@@ -62,6 +62,7 @@ func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 				f := fixtureOf(t, 1)
 				f.Spool = s
 				f.serve()
+				synctest.Wait()
 				id := submit(t, f, "1s")
 				back := tt.away(f)
 				time.Sleep(time.Second + tt.spools - time.Millisecond)
@@ -117,7 +118,7 @@ func TestNextLifeRecordsTheSpool(t *testing.T) {
 		unbegun := submit(t, f, "1h")
 		synctest.Wait()
 		f.away(true)
-		time.Sleep(10 * time.Second)
+		time.Sleep(5 * time.Second) // its right to run is not over yet
 		close(f.hurry)
 		begun := time.Now()
 		if err := f.stop(); err != nil || time.Since(begun) > time.Minute {

@@ -25,6 +25,7 @@ func (q *Queue) turnOver(ctx context.Context) {
 		return
 	}
 	if len(expired) > 0 {
+		q.Word.SayEnded(expired...)
 		q.Log.Info("jobs were ended because their deadline passed while they waited", "jobs", len(expired))
 	}
 	lanes, err := q.Store.MustUseLanes(ctx, q.Host)

@@ -155,7 +155,7 @@ func testRetention(t *testing.T, c store.Config) {
 func (f *fixture) serve(goes map[string]job.ID) {
 	ctx, stop := context.WithTimeout(f.Context(), 30*time.Second)
 	defer stop()
-	if err := f.db.Heartbeat(ctx, "gone", f.epochs["gone"], time.Microsecond); err != nil {
+	if _, err := f.db.Heartbeat(ctx, "gone", f.epochs["gone"], time.Microsecond, store.Live); err != nil {
 		f.Fatal(err)
 	}
 	for gone, err := f.db.Away(ctx, []string{"gone"}); !gone["gone"]; gone, err = f.db.Away(ctx, []string{"gone"}) {

@@ -49,16 +49,7 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 		})
 		defer cancel()
 	}
-	var err error
-	switch inRow := c.Lease.Attempt - o.Checkpoint.Attempt; {
-	case command == nil:
-		err = fmt.Errorf("command %q is not in force any more", c.Job.Pair.CommandID)
-	case inRow >= job.MaxResumes:
-		err = fmt.Errorf("%d attempts in a row went on from its last checkpoint and came no further", job.MaxResumes)
-	default:
-		pause(ctx, inRow)
-		err = r.Plugins.CanResume(ctx, command.Plugin, command.PluginVersion, o.Checkpoint.Format)
-	}
+	err := r.canResume(ctx, c.Job, o.Checkpoint, c.Lease.Attempt)
 
 	stop, stopped := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
 	switch {
@@ -75,6 +66,38 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 		o.Checkpoint.Outputs = o.Outputs // some may have come since
 	}
 	return true
+}
+
+// canResume returns why no attempt can go on with the work of a lost one; nil when
+// one can.
+func (r *Runner) canResume(ctx context.Context, j *job.Job, from *job.Checkpoint, lost int) error {
+	command := r.Catalog.Snapshot().Command(j.Pair.CommandID)
+	inRow := lost - from.Attempt
+	switch {
+	case command == nil:
+		return fmt.Errorf("command %q is not in force any more", j.Pair.CommandID)
+	case inRow >= job.MaxResumes:
+		return fmt.Errorf("%d attempts in a row went on from its last checkpoint and came no further", job.MaxResumes)
+	}
+	pause(ctx, inRow)
+	return r.Plugins.CanResume(ctx, command.Plugin, command.PluginVersion, from.Format)
+}
+
+// Resume goes on with the work of an attempt whose host was lost, as Run does, when
+// it can; else the outcome says that it is lost.
+func (r *Runner) Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
+	err := errors.New("its checkpoint is gone")
+	if c.Checkpoint != nil {
+		err = r.canResume(ctx, c.Job, c.Checkpoint, c.Lease.Attempt-1)
+	}
+	if err == nil || ctx.Err() != nil { // Run says how it was stopped
+		return r.Run(ctx, c, started)
+	}
+	lost := &pluginhost.Ended{
+		Error:   &job.Error{Class: job.Lost, Message: fmt.Sprintf("the host that had the job was lost; it cannot be resumed: %v", err)},
+		Remains: true,
+	}
+	return r.outcome(ctx, c, begunAt(c.Job), lost, r.sink(c, nil))
 }
 
 // pause lets a random time pass that grows with the attempts that came no

@@ -50,6 +50,7 @@ type Config struct {
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
+	OrphanTimeout  time.Duration // how long a job goes on that no host follows any more; 0: for ever
 	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
 	MaxResultBytes int64         // 0: any
 	Log            hclog.Logger
@@ -65,13 +66,10 @@ func New(c Config) *Runner { return &Runner{c} }
 // ends its job, bytes.
 const inlineResult = 64 << 10
 
-// orphanTimeout is how long a job goes on that no host follows any more.
-const orphanTimeout = 10 * time.Minute
-
 // Run performs an attempt. It calls started once the plugin has begun. The
 // outcome is to be recorded; then done is to be called, which lets go of what
 // was kept until then. An outcome without a status is none: the attempt was left
-// to go on without this life of the host.
+// to go on without this life of the host, or never begun.
 func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func()) {
 	begun := time.Now()
 	if c.Resume {
@@ -144,8 +142,8 @@ func (r *Runner) Detaches(j *job.Job) bool {
 
 // outcome makes an outcome of how an attempt ended, and keeps what it has left.
 func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, ended *pluginhost.Ended, sink *sink) (o job.Outcome, done func()) {
-	if ended.Left {
-		return job.Outcome{}, func() {}
+	if ended.Left || ended.Unstarted {
+		return job.Outcome{Unstarted: ended.Unstarted}, func() {}
 	}
 	o = job.Outcome{
 		Outputs:   sink.outputs,
@@ -208,7 +206,8 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		User:          j.User,
 		Folders:       r.folders(c),
 		Limits:        r.limits(command),
-		OrphanTimeout: orphanTimeout,
+		OrphanTimeout: r.OrphanTimeout,
+		Retryable:     c.Job.Retry.RunsElsewhere(c.Retries),
 		Timeout:       r.timeout(j, command),
 		Deadline:      j.Deadline,
 		Grace:         r.CancelGrace,

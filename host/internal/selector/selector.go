@@ -37,8 +37,8 @@ type Request struct {
 	Clusters []tag.Set // ordered preference of tags that the cluster must have; empty: any
 }
 
-// Plugins says why a plugin cannot be used now; nil when it can.
-type Plugins func(plugin, version string) error
+// Plugins says why the plugin of a command cannot be used now; nil when it can.
+type Plugins func(c *catalog.Command) error
 
 // Choice is a command and a cluster that fit a request and each other.
 type Choice struct {
@@ -98,7 +98,7 @@ func (s *Selector) fitting(tags tag.Set, plugins Plugins, record *Record) (fit [
 			record.Commands[NotActive]++
 			continue
 		}
-		if err := plugins(c.Plugin, c.PluginVersion); err != nil {
+		if err := plugins(c); err != nil {
 			record.Commands[NoPlugin]++
 			if unusable == nil {
 				unusable = map[string]error{}

@@ -52,7 +52,7 @@ func snapshot(t testing.TB, objects ...any) *catalog.Snapshot {
 	return s
 }
 
-func usable(string, string) error { return nil }
+func usable(*catalog.Command) error { return nil }
 
 func request(command string, clusters ...string) selector.Request {
 	r := selector.Request{Command: tag.New(strings.Fields(command)...)}
@@ -125,8 +125,8 @@ func TestNoPair(t *testing.T) {
 		"cluster lacks tag": {[]any{command("c", "a", "x"), cluster("k", "x")}, request("a", "y"), `no active cluster has x, y; the nearest, "k", lacks y`},
 		"inactive cluster":  {[]any{command("c", "a"), inactive(off, &off.Object)}, request("a", "x"), `the nearest cluster, "off", is inactive`},
 	}
-	plugins := func(plugin, _ string) error {
-		if plugin == "p-broken" {
+	plugins := func(c *catalog.Command) error {
+		if c.Plugin == "p-broken" {
 			return errors.New("it hangs")
 		}
 		return nil
@@ -186,7 +186,7 @@ func BenchmarkSelectAllMatch(b *testing.B) {
 // said of that moment.
 func TestPluginsAreAskedOnce(t *testing.T) {
 	asked := 0
-	plugins := func(string, string) error {
+	plugins := func(*catalog.Command) error {
 		if asked++; asked == 1 {
 			return errs.Errorf(errs.Unavailable, "it starts")
 		}

@@ -50,6 +50,34 @@ func (db *DB) cleanups(ctx context.Context, host string, epoch int64, n int) ([]
 	return due, rows.Err()
 }
 
+// TakeCleanups gives a host what others have left to clean up that are lost for
+// longer than lostAfter, where it can run the command of the job. It returns how many
+// it got; there may be more. It gets none once its epoch is over.
+func (db *DB) TakeCleanups(ctx context.Context, host string, epoch int64, lostAfter time.Duration) (int64, error) {
+	var n int64
+	err := db.write(ctx, func(ctx context.Context, tx transaction) (err error) {
+		n, err = affected(ctx, tx, `
+			UPDATE cleanup
+			SET host_id = $1
+			WHERE host_id <> $1
+				AND EXISTS (SELECT 1 FROM host h WHERE h.id = $1 AND h.epoch = $2)
+				AND NOT EXISTS (
+					SELECT 1
+					FROM host h
+					WHERE h.id = cleanup.host_id AND (h.lost_at IS NULL OR h.lost_at > `+db.text.until+`))
+				AND EXISTS (
+					SELECT 1
+					FROM job j
+					JOIN host_command k ON k.host_id = $1 AND k.command_id = j.command_id
+					WHERE j.id = cleanup.job_id)`, host, epoch, -lostAfter.Microseconds())
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("take over what others have left to clean up: %w", err)
+	}
+	return n, nil
+}
+
 // Postpone notes how many tries to clean up have failed, and when the next is due.
 // It returns ErrFenced, and has changed nothing, when the epoch of the host is over.
 func (db *DB) Postpone(ctx context.Context, host string, epoch int64, c job.Cleanup, due time.Time) error {

@@ -62,25 +62,6 @@ func (db *DB) RegisterHost(ctx context.Context, h Host, ttl time.Duration) (int6
 	return epoch, nil
 }
 
-// Heartbeat lets a host run for ttl more, by the clock of the database. It
-// returns ErrFenced when the epoch is over.
-func (db *DB) Heartbeat(ctx context.Context, id string, epoch int64, ttl time.Duration) error {
-	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		n, err := affected(ctx, tx, `
-			UPDATE host
-			SET lease_until = `+db.text.until+`
-			WHERE id = $1 AND epoch = $2`, id, epoch, ttl.Microseconds())
-		if err == nil && n == 0 {
-			return ErrFenced
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("renew the lease of host %s: %w", id, err)
-	}
-	return nil
-}
-
 // SetCommands records which commands a host can run.
 func (db *DB) SetCommands(ctx context.Context, host string, commands []string) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -83,7 +84,19 @@ func (db *DB) Claim(ctx context.Context, c Claim) ([]job.Claimed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
+	if slices.ContainsFunc(claimed, func(c job.Claimed) bool { return c.Resume }) {
+		if err := db.readCheckpoints(ctx, claimed); err != nil {
+			return nil, fmt.Errorf("read the checkpoints of claimed jobs: %w", err)
+		}
+	}
 	return claimed, nil
+}
+
+// readCheckpoints gives claimed jobs that are to be resumed their checkpoints.
+func (db *DB) readCheckpoints(ctx context.Context, claimed []job.Claimed) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return db.fault(db.addCheckpoints(ctx, db.read, claimed))
 }
 
 // laneClaims is how many jobs are claimed at once by lanes: as many are read of

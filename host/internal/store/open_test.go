@@ -162,7 +162,7 @@ func TestReopenedStoreHasItsJobs(t *testing.T) {
 				"submit":    second(db.Submit(t.Context(), store.Submission{Job: &job.Job{ID: job.NewID()}})),
 				"read":      second(db.Job(t.Context(), j.ID)),
 				"check":     db.Check(t.Context()),
-				"heartbeat": db.Heartbeat(t.Context(), "h", 1, time.Second),
+				"heartbeat": second(db.Heartbeat(t.Context(), "h", 1, time.Second, store.Live)),
 			} {
 				if got := errs.KindOf(err); got != errs.Unavailable {
 					t.Errorf("%s of a closed store: got error %v of kind %q, want %q", what, err, got, errs.Unavailable)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,6 +27,10 @@ const poolSize = 16
 // jobs takes them from nobody who runs one.
 const listPool = 4
 
+// sidePool is how many it has besides: one listens, one is for heartbeats, one for
+// notices.
+const sidePool = 3
+
 // minPool is how many it needs: one holds the lock while another migrates.
 const minPool = 2
 
@@ -41,10 +46,13 @@ const (
 // postgres is the backend on PostgreSQL.
 type postgres struct {
 	target  string // host:port/database, for messages
+	log     hclog.Logger
 	pool    *pgxpool.Pool
 	db      *sql.DB
 	lists   *pgxpool.Pool
 	listDB  *sql.DB
+	side    *pgxpool.Pool // for what must not wait for other work: heartbeats and notices
+	sideDB  *sql.DB
 	submits combiner[Submission, bool]
 	ends    combiner[job.End, bool]
 }
@@ -78,13 +86,23 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		pool.Close()
 		return nil, parseError(c.URL, err)
 	}
+	beside := config.Copy()
+	beside.MaxConns, beside.MinConns = sidePool, 0
+	side, err := pgxpool.NewWithConfig(ctx, beside)
+	if err != nil {
+		pool.Close()
+		return nil, parseError(c.URL, err)
+	}
 	at := config.ConnConfig
 	p := &postgres{
 		target: fmt.Sprintf("PostgreSQL at %s:%d/%s", at.Host, at.Port, at.Database),
+		log:    c.Log,
 		pool:   pool,
 		db:     stdlib.OpenDBFromPool(pool),
 		lists:  listing,
 		listDB: stdlib.OpenDBFromPool(listing),
+		side:   side,
+		sideDB: stdlib.OpenDBFromPool(side),
 	}
 	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize}
 	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
@@ -176,29 +194,38 @@ func (p *postgres) Kind() string { return "postgres" }
 func (p *postgres) close() error {
 	p.submits.close()
 	p.ends.close()
-	err := errors.Join(p.db.Close(), p.listDB.Close())
+	err := errors.Join(p.db.Close(), p.listDB.Close(), p.sideDB.Close())
 	p.pool.Close()
 	p.lists.Close()
+	p.side.Close()
 	return err
 }
 
 // write runs fn in a transaction in which each statement sees what was committed
 // before it.
 func (p *postgres) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return p.writeTo(ctx, p.db, fn)
+}
+
+func (p *postgres) aside(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return p.writeTo(ctx, p.sideDB, fn)
+}
+
+func (p *postgres) writeTo(ctx context.Context, db *sql.DB, fn func(context.Context, transaction) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	const tries = 3
 	var err error
 	for range tries {
-		if err = p.transaction(ctx, fn); !deadlocked(err) {
+		if err = transact(ctx, db, fn); !deadlocked(err) {
 			break
 		}
 	}
 	return p.fault(err)
 }
 
-func (p *postgres) transaction(ctx context.Context, fn func(context.Context, transaction) error) error {
-	t, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+func transact(ctx context.Context, db *sql.DB, fn func(context.Context, transaction) error) error {
+	t, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
 	}

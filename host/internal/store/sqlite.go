@@ -124,6 +124,19 @@ func (s *lite) write(ctx context.Context, fn func(context.Context, transaction) 
 	return s.do(ctx, func(t transaction) error { return fn(context.Background(), t) })
 }
 
+// aside is write: one connection writes, and group commits are short.
+func (s *lite) aside(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return s.write(ctx, fn)
+}
+
+// listen hears nothing: there is no other host.
+func (s *lite) listen(ctx context.Context, _ func(), _ func(string)) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (s *lite) notify(context.Context, []string) error { return nil }
+
 // do runs fn in the next group commit.
 func (s *lite) do(ctx context.Context, fn func(transaction) error) error {
 	_, err := s.writes.do(ctx, fn)

@@ -71,6 +71,11 @@ type backend interface {
 	started(ctx context.Context, leases []job.Lease, at time.Time) error
 	// write runs fn in one transaction. It may run fn more than once.
 	write(ctx context.Context, fn func(context.Context, transaction) error) error
+	// aside does what write does, beside all other work: it waits for none of that.
+	aside(ctx context.Context, fn func(context.Context, transaction) error) error
+	// listen calls heard with what hosts notify each other of, until ctx is done.
+	listen(ctx context.Context, ready func(), heard func(text string)) error
+	notify(ctx context.Context, texts []string) error
 	fault(err error) error
 	close() error
 }

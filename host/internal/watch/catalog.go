@@ -158,7 +158,7 @@ func (w *Catalog) warn(s *catalog.Snapshot) {
 		if c.Status != catalog.Active {
 			continue
 		}
-		if err := w.Plugins(c.Plugin, c.PluginVersion); err != nil && !errs.Is(err, errs.Unavailable) {
+		if err := w.Plugins(c); err != nil && !errs.Is(err, errs.Unavailable) {
 			w.Log.Warn("a command cannot be run", "command", c.ID, "reason", err)
 		}
 	}

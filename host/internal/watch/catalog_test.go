@@ -123,8 +123,8 @@ func TestCommandsWithoutAPlugin(t *testing.T) {
 			}, nil)
 		},
 		Store: &revisions{stored: map[string]bool{}},
-		Plugins: func(plugin, _ string) error {
-			switch plugin {
+		Plugins: func(c *catalog.Command) error {
+			switch c.Plugin {
 			case "works":
 				return nil
 			case "starts":

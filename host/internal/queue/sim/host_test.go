@@ -74,7 +74,8 @@ func (w *world) begin(m *machine) *life {
 	m.mu.Unlock()
 	resumed := make(chan struct{})
 	l.queue = queue.New(queue.Config{
-		Store: l.way, Runner: l, Spool: l.spooler(), Host: m.name, Epoch: l.epoch, Slots: slots,
+		Store: l.way, Runner: l, Spool: l.spooler(), Word: word{w}, Host: m.name, Epoch: l.epoch, Slots: slots,
+		Lease: leaseTime, LostAfter: lostAfter,
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: l.hurry, Log: hclog.NewNullLogger(),
 		Renew:    func(_ int64, validFor time.Duration) { l.renew(validFor) },
 		Ended:    func(*job.Job) {},
@@ -173,6 +174,11 @@ func (l *life) befall(call string) memstore.Fault {
 // nothing is what becomes of an attempt that goes on without this life.
 func nothing() (job.Outcome, func()) { return job.Outcome{}, func() {} }
 
+// Resume goes on with the work of an attempt of another host.
+func (l *life) Resume(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	return l.Run(ctx, c, started)
+}
+
 // Run begins an attempt in a plugin and waits for its end.
 func (l *life) Run(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
 	if l.awake() != nil {
@@ -184,6 +190,9 @@ func (l *life) Run(ctx context.Context, c job.Claimed, started func(time.Time)) 
 			return nothing()
 		}
 		return o, func() {}
+	}
+	if !l.mayBegin() {
+		return job.Outcome{Unstarted: true}, func() {}
 	}
 	return l.follow(ctx, l.begin(c), started)
 }

@@ -30,6 +30,11 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (claimed []job.Claimed
 		}
 		if t.mayRun(c.Host, c.Epoch) {
 			claimed = t.lease(t.pick(c.Host, most, c.Lanes), c)
+			for i := range claimed {
+				if claimed[i].Resume {
+					claimed[i].Checkpoint = keptCheckpoint(t.jobs[claimed[i].Job.ID].checkpoint)
+				}
+			}
 		}
 		return nil
 	})

@@ -40,17 +40,6 @@ func (t *tables) mayRun(host string, epoch int64) bool {
 	return t.current(host, epoch) && t.hosts[host].State == store.Live && t.hosts[host].LeaseUntil.After(now())
 }
 
-// Heartbeat is that of store.DB.
-func (s *Store) Heartbeat(ctx context.Context, id string, epoch int64, ttl time.Duration) error {
-	return s.do(ctx, "Heartbeat", func(t *tables) error {
-		if !t.current(id, epoch) {
-			return store.ErrFenced
-		}
-		t.hosts[id].LeaseUntil = now().Add(ttl)
-		return nil
-	})
-}
-
 // SetCommands is that of store.DB.
 func (s *Store) SetCommands(ctx context.Context, host string, commands []string) error {
 	return s.do(ctx, "SetCommands", func(t *tables) error {

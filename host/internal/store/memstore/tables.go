@@ -23,6 +23,8 @@ type tables struct {
 	keys     map[[2]string]keyed  // by user and idempotency key
 	uniques  map[[2]string]job.ID // by user and unique key
 	cleanups map[tried]*cleanup
+
+	listeners map[*listener]bool
 }
 
 // record is a job. It is in exactly one of the four places.
@@ -98,6 +100,8 @@ func newTables() *tables {
 		keys:     map[[2]string]keyed{},
 		uniques:  map[[2]string]job.ID{},
 		cleanups: map[tried]*cleanup{},
+
+		listeners: map[*listener]bool{},
 	}
 }
 

@@ -239,8 +239,41 @@ func (h *history) beat(rt *rapid.T) {
 	if rarely(rt, "over", 3) {
 		ttl = -time.Hour
 	}
-	h.same(rt, "heartbeat", nil, nil, h.db.Heartbeat(h.t.Context(), host, epoch, ttl), h.model.Heartbeat(h.t.Context(), host, epoch, ttl))
+	state := rapid.SampledFrom([]store.HostState{store.Live, store.Live, store.Draining}).Draw(rt, "state")
+	_, gotErr := h.db.Heartbeat(h.t.Context(), host, epoch, ttl, state)
+	_, wantErr := h.model.Heartbeat(h.t.Context(), host, epoch, ttl, state)
+	h.same(rt, "heartbeat", nil, nil, gotErr, wantErr)
 }
+
+// reap has a host reap another one, or itself, for which jobs may have waited long
+// enough.
+func (h *history) reap(rt *rapid.T) {
+	by, host := h.host(rt), h.host(rt)
+	if rapid.Bool().Draw(rt, "its right is over") {
+		h.same(rt, "heartbeat", nil, nil, second(h.db.Heartbeat(h.t.Context(), host, h.epochs[host], -time.Hour, store.Live)),
+			second(h.model.Heartbeat(h.t.Context(), host, h.epochs[host], -time.Hour, store.Live)))
+	}
+	lostAfter := rapid.SampledFrom([]time.Duration{time.Hour, -time.Hour}).Draw(rt, "lost after")
+	got, gotErr := h.db.Reap(h.t.Context(), by, host, "", lostAfter)
+	want, wantErr := h.model.Reap(h.t.Context(), by, host, "", lostAfter)
+	h.same(rt, "reap", got, want, gotErr, wantErr)
+	taken, gotErr := h.db.TakeCleanups(h.t.Context(), by, h.epochs[by], lostAfter)
+	wantTaken, wantErr := h.model.TakeCleanups(h.t.Context(), by, h.epochs[by], lostAfter)
+	h.same(rt, "cleanups taken over", taken, wantTaken, gotErr, wantErr)
+}
+
+// stopHost ends a host in good order.
+func (h *history) stopHost(rt *rapid.T) {
+	host := h.host(rt)
+	epoch := h.epochs[host]
+	if rarely(rt, "this life", 3) {
+		epoch++
+	}
+	epoch--
+	h.same(rt, "stop", nil, nil, h.db.StopHost(h.t.Context(), host, epoch), h.model.StopHost(h.t.Context(), host, epoch))
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // restart starts a host again, unless it is an earlier life that is late: it adopts
 // its leases.
@@ -279,9 +312,12 @@ func (h *history) cleanUp(rt *rapid.T) {
 	want, wantErr := h.model.Cleanups(h.t.Context(), host, epoch, 100)
 	for _, all := range [][]job.Cleanup{got, want} {
 		slices.SortFunc(all, byJob)
-		for _, c := range all {
+		for i, c := range all {
 			if c.Checkpoint != nil && len(c.Checkpoint.Data) == 0 {
 				c.Checkpoint.Data = nil
+			}
+			if time.Since(c.Since) < time.Hour { // it was reaped, on each store at a time of its own
+				all[i].Since = time.Time{}
 			}
 		}
 	}

@@ -23,6 +23,9 @@ func testTransitions(t *testing.T, db Store) {
 		t.Run(string(tr.From)+" to "+string(tr.To), func(t *testing.T) {
 			h := register(t, db, "transitions")
 			j := newJob(0)
+			if tr.Guard == job.HostLost {
+				j.Retry = &job.Retry{Attempts: 2, On: []job.Class{job.Lost}}
+			}
 			var l job.Lease
 			switch tr.From {
 			case "":
@@ -40,7 +43,7 @@ func testTransitions(t *testing.T, db Store) {
 			}
 			if tr.From != "" {
 				wantStatus(t, db, j.ID, tr.From)
-				move(t, h, j.ID, l, tr.To)
+				move(t, h, j.ID, l, tr)
 			}
 			wantStatus(t, db, j.ID, tr.To)
 			if _, err := db.Cancel(t.Context(), j.ID, "cleaner"); err != nil { // nothing is to wait for the next case
@@ -64,9 +67,16 @@ func reach(t *testing.T, db Store, l job.Lease, state job.Status) {
 	}
 }
 
-func move(t *testing.T, h host, id job.ID, l job.Lease, to job.Status) {
+func move(t *testing.T, h host, id job.ID, l job.Lease, tr job.Transition) {
 	t.Helper()
+	to := tr.To
 	switch {
+	case tr.Guard == job.HostLost:
+		h.lapse(t)
+		h.reap(t, time.Hour)
+	case tr.Guard == job.OwnerGone:
+		h.lapse(t)
+		h.reap(t, -time.Second)
 	case l.JobID == "" && to == job.Killed:
 		expired, err := h.db.Expire(t.Context())
 		if err != nil {

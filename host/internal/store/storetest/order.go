@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
 // change returns a new job with something changed.
@@ -159,7 +160,7 @@ func wantLanes(t testing.TB, h host, want bool) {
 func testNotLive(t *testing.T, db Store, lanes bool) {
 	h := register(t, db, "a")
 	h.lanes = lanes
-	if err := db.Heartbeat(t.Context(), h.id, h.epoch, -time.Second); err != nil {
+	if _, err := db.Heartbeat(t.Context(), h.id, h.epoch, -time.Second, store.Live); err != nil {
 		t.Fatal(err)
 	}
 	j := newJob(0)
@@ -169,7 +170,7 @@ func testNotLive(t *testing.T, db Store, lanes bool) {
 	if got := h.claim(t, 1); len(got) > 0 {
 		t.Errorf("claim by a host whose lease is over: got %d jobs, want none", len(got))
 	}
-	if err := db.Heartbeat(t.Context(), h.id, h.epoch, time.Minute); err != nil {
+	if _, err := db.Heartbeat(t.Context(), h.id, h.epoch, time.Minute, store.Live); err != nil {
 		t.Fatal(err)
 	}
 	wantSame(t, "claimed with a new lease", claimedIDs(h.claim(t, 1)), []job.ID{j.ID})

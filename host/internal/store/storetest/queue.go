@@ -140,15 +140,19 @@ func testRepeatedEnd(t *testing.T, db Store) {
 
 func testFenced(t *testing.T, db Store) {
 	old := register(t, db, "a")
-	if err := db.Heartbeat(t.Context(), old.id, old.epoch, time.Second); err != nil {
+	beat := func(id string, epoch int64) error {
+		_, err := db.Heartbeat(t.Context(), id, epoch, time.Second, store.Live)
+		return err
+	}
+	if err := beat(old.id, old.epoch); err != nil {
 		t.Errorf("heartbeat: %v", err)
 	}
 	now := register(t, db, "a")
 	if now.epoch <= old.epoch {
 		t.Errorf("epoch of the second start: got %d, want more than %d", now.epoch, old.epoch)
 	}
-	wantError(t, "heartbeat", db.Heartbeat(t.Context(), old.id, old.epoch, time.Second), store.ErrFenced)
-	wantError(t, "heartbeat of nobody", db.Heartbeat(t.Context(), "nobody", 1, time.Second), store.ErrFenced)
+	wantError(t, "heartbeat", beat(old.id, old.epoch), store.ErrFenced)
+	wantError(t, "heartbeat of nobody", beat("nobody", 1), store.ErrFenced)
 
 	j := newJob(0)
 	if l := old.submit(t, j, true); l != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/heimdall-run/heimdall/host/internal/bell"
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -40,6 +41,9 @@ type Store interface {
 	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
 	RegisterHost(ctx context.Context, h store.Host, ttl time.Duration) (epoch int64, err error)
 	Check(ctx context.Context) error
+	Hosts(ctx context.Context) ([]store.Host, time.Time, error)
+	Clock(ctx context.Context) (time.Time, error)
+	bell.Store
 }
 
 // Run runs the suite. Each call of open gives an empty store, closed by the
@@ -63,6 +67,17 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"a superseded epoch gets nothing", testFenced},
 		{"the leases of earlier epochs are adopted", testAdopt},
 		{"the leases of a host are known", testLeases},
+		{"a heartbeat keeps the right to run", testHeartbeat},
+		{"the jobs of a lost host are settled", testReap},
+		{"a lost job resumes elsewhere", testReapResume},
+		{"jobs wait for their owner for a time", testOwnerGone},
+		{"a host that is back keeps what is left", testBack},
+		{"many jobs are reaped in steps", testReapSteps},
+		{"two reapers and a host that is back agree", testReapRace},
+		{"a host that has stopped is reaped later", testStopped},
+		{"the hosts of a store are known", testHosts},
+		{"what a lost host left is cleaned up by others", testTakeCleanups},
+		{"hosts tell each other", testNotices},
 		{"a checkpoint is replaced, fenced and adopted", testCheckpoint},
 		{"no checkpoint comes after its lease was adopted", testCheckpointRace},
 		{"a lost attempt is followed by one that resumes", testResume},

@@ -61,7 +61,7 @@ func testWaiting(t *testing.T, db Store) {
 		t.Fatal(err)
 	}
 	reason("without a host that can", job.NoPlugin)
-	if err := db.Heartbeat(t.Context(), h.id, h.epoch, -time.Second); err != nil {
+	if _, err := db.Heartbeat(t.Context(), h.id, h.epoch, -time.Second, store.Live); err != nil {
 		t.Fatal(err)
 	}
 	reason("without a host that runs", job.NoHost)

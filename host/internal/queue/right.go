@@ -1,0 +1,162 @@
+package queue
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+)
+
+// right is the host's right to run jobs, which lasts as long as its lease without
+// the last beat. After it others may take the jobs. Its times are those of the
+// queue's clock.
+type right struct {
+	renewed chan struct{}
+
+	mu    sync.Mutex
+	until time.Duration // 0: it was never renewed; the host was registered a moment ago
+	last  time.Duration // when the renewal was asked for
+	since time.Duration // since when the store was seen without interruption
+	sees  bool          // it is seen
+	skew  time.Duration // what the clock of the store is ahead of this host's
+}
+
+// renew extends the right by a renewal that was asked for at that time: the store
+// counts from later on.
+func (r *right) renew(asked, lease time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.sees || asked-r.last > lease/2 { // nobody looked in between
+		r.sees, r.since = true, asked
+	}
+	r.last = asked
+	r.until = max(r.until, asked+lease-lease/beats)
+	signal(r.renewed)
+}
+
+// interrupted notes that the store does not answer.
+func (r *right) interrupted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sees = false
+}
+
+// compare notes what the clock of the store said between two times.
+func (r *right) compare(clock, sent, came time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.skew = Skew(clock, sent, came)
+}
+
+// Skew returns by how much a clock is ahead of this host's at least, when it was
+// read between two times; less than 0 when it is behind.
+func Skew(clock, sent, came time.Time) time.Duration {
+	sent, came = sent.Round(0), came.Round(0) // the clocks on the wall
+	switch {
+	case clock.Before(sent):
+		return clock.Sub(sent)
+	case clock.After(came):
+		return clock.Sub(came)
+	}
+	return 0
+}
+
+// Skew returns by how much the clock of the store was ahead of this host's when
+// it was last heard of.
+func (q *Queue) Skew() time.Duration {
+	q.right.mu.Lock()
+	defer q.right.mu.Unlock()
+	return q.right.skew
+}
+
+// left returns how long the host may still run jobs.
+func (q *Queue) left() time.Duration {
+	if q.Alone {
+		return q.LostAfter
+	}
+	q.right.mu.Lock()
+	defer q.right.mu.Unlock()
+	if q.right.until == 0 {
+		return q.Lease - q.Lease/beats
+	}
+	return q.right.until - q.Clock()
+}
+
+// watchful reports whether the host has seen the store without interruption for a
+// lease time: a host that did not renew its right in that time is lost, and the
+// store was not away for it and everybody else.
+func (q *Queue) watchful() bool {
+	q.right.mu.Lock()
+	defer q.right.mu.Unlock()
+	return q.right.sees && q.Clock()-q.right.since >= q.Lease
+}
+
+// guard stops what others may run as soon as the right to run is over.
+func (q *Queue) guard(ctx context.Context) {
+	timer := time.NewTimer(q.left())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-q.right.renewed:
+		case <-timer.C:
+		}
+		left := q.left()
+		if left <= 0 {
+			q.lapse()
+			left = math.MaxInt64 // until it is renewed
+		}
+		timer.Reset(left)
+	}
+}
+
+// lapse stops the attempts that another host may run: their time is over. What may
+// not run elsewhere goes on.
+func (q *Queue) lapse() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	stopped := 0
+	for _, a := range q.running {
+		if a.leased && !a.ending && a.ctx.Err() == nil && a.claim.Job.Retry.RunsElsewhere(a.claim.Retries) {
+			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the host could not renew its right to run the job"})
+			stopped++
+		}
+	}
+	if stopped > 0 {
+		q.Log.Warn("this host could not renew its right to run: attempts that another host may run are stopped", "attempts", stopped)
+	}
+}
+
+// awaitRight waits until the host may run jobs, at most until ctx is done.
+func (q *Queue) awaitRight(ctx context.Context) {
+	tick := time.NewTicker(q.Lease / beats)
+	defer tick.Stop()
+	for q.left() <= 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// start begins an attempt, unless the right to run is over by now.
+func (q *Queue) start(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	if q.left() <= 0 {
+		return job.Outcome{Unstarted: true}, func() {}
+	}
+	return q.Runner.Run(ctx, c, started)
+}
+
+// takeOver goes on with the work of an attempt of another host, unless the right to
+// run is over by now.
+func (q *Queue) takeOver(ctx context.Context, c job.Claimed, started func(time.Time)) (job.Outcome, func()) {
+	if q.left() <= 0 {
+		return job.Outcome{Unstarted: true}, func() {}
+	}
+	return q.Runner.Resume(ctx, c, started)
+}
