@@ -71,16 +71,16 @@ func TestSubmit(t *testing.T) {
 		"a sync job that was shut": {-1, "", 503, `{"id":"1","status":"KILLED"}`, client.StatusKilled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var prefer, body string
+			var prefer, key, body string
 			cl := scripted(t, map[string]http.HandlerFunc{"POST /api/v1/job": func(w http.ResponseWriter, r *http.Request) {
-				prefer = r.Header.Get("Prefer")
+				prefer, key = r.Header.Get("Prefer"), r.Header.Get("Idempotency-Key")
 				text, _ := io.ReadAll(r.Body)
 				body = string(text)
 				says(c.status, "application/json", c.body)(w, r)
 			}})
 			j, err := cl.Submit(t.Context(), client.Submission{
 				Name: "n", CommandCriteria: []string{"a"}, ClusterCriteria: [][]string{{"b"}, {"c"}},
-				Context: json.RawMessage(`{"x":1}`), Timeout: "30s", Wait: c.wait,
+				Context: json.RawMessage(`{"x":1}`), Timeout: "30s", Wait: c.wait, IdempotencyKey: "order-17",
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -88,8 +88,8 @@ func TestSubmit(t *testing.T) {
 			if j.Status != c.want || j.ID != "1" || string(j.Raw) != c.body {
 				t.Errorf("job = %+v, want %s and the answer as it came", j, c.want)
 			}
-			if prefer != c.prefer {
-				t.Errorf("Prefer = %q, want %q", prefer, c.prefer)
+			if prefer != c.prefer || key != "order-17" {
+				t.Errorf("Prefer = %q and Idempotency-Key = %q, want %q and order-17", prefer, key, c.prefer)
 			}
 			if want := `{"name":"n","context":{"x":1},"command_criteria":["a"],"cluster_criteria":[["b"],["c"]],"timeout":"30s"}`; body != want {
 				t.Errorf("body = %s, want %s", body, want)

@@ -55,6 +55,11 @@ type Job struct {
 	ClusterID       string               `json:"cluster_id"`
 	ClusterName     string               `json:"cluster_name"`
 	Timeout         string               `json:"timeout"`
+	Retry           *Retry               `json:"retry"` // nil: it is tried once
+	Priority        int                  `json:"priority"`
+	StartAfter      time.Time            `json:"start_after"` // zero: at once
+	Deadline        time.Time            `json:"deadline"`    // zero: none
+	UniqueKey       string               `json:"unique_key"`
 	Attempt         int                  `json:"attempt"`
 	CanceledBy      string               `json:"canceled_by"`
 	CreatedAt       int64                `json:"created_at"` // unix seconds
@@ -63,12 +68,46 @@ type Job struct {
 	StartedTime     time.Time            `json:"started_time"` // zero before
 	EndedTime       time.Time            `json:"ended_time"`   // zero before
 
+	// Waiting and Attempts are there where one job was asked for.
+	Waiting  *Waiting  `json:"waiting"`  // nil when it does not wait
+	Attempts []Attempt `json:"attempts"` // that have ended, the first one first
+
 	// Result is there in the answer to a submit that waited: a table, or the
 	// description of what is too large or no table.
 	Result json.RawMessage `json:"result"`
 
 	// Raw is the answer that the job was read from, as it came; nil in a list.
 	Raw json.RawMessage `json:"-"`
+}
+
+// Retry says when another attempt follows one that did not succeed.
+type Retry struct {
+	Attempts int      `json:"attempts"`          // in all, the first one too
+	Backoff  string   `json:"backoff,omitempty"` // such as 30s; the most time before the second one, which doubles
+	On       []string `json:"on,omitempty"`      // classes of errors; none: as the host has it
+}
+
+// Waiting is why a job waits.
+type Waiting struct {
+	Reason string    `json:"reason"`
+	Ahead  int       `json:"ahead"` // jobs that come before it, at most 10000
+	Until  time.Time `json:"until"` // when it is due; zero when it does not wait for a time
+}
+
+// Attempt is one that has ended.
+type Attempt struct {
+	Attempt     int       `json:"attempt"` // its ordinal, from 1
+	Status      Status    `json:"status"`
+	Error       string    `json:"error"`
+	Class       string    `json:"class"` // of the error
+	ExitCode    *int      `json:"exit_code"`
+	Signal      string    `json:"signal"`
+	HostID      string    `json:"host_id"`
+	CommandID   string    `json:"command_id"`
+	ClusterID   string    `json:"cluster_id"`
+	Build       string    `json:"build"`        // sha256 of the plugin's binary
+	StartedTime time.Time `json:"started_time"` // zero when it never began
+	EndedTime   time.Time `json:"ended_time"`
 }
 
 // Attribute is a named value shown with a job.
@@ -88,6 +127,15 @@ type Submission struct {
 	Tags            []string        `json:"tags,omitempty"`
 	Timeout         string          `json:"timeout,omitempty"`       // such as 30s
 	OnDisconnect    string          `json:"on_disconnect,omitempty"` // cancel or continue
+	Retry           *Retry          `json:"retry,omitempty"`         // nil: as the command has it
+	Priority        int             `json:"priority,omitempty"`      // -100 to 100; higher runs first
+	StartAfter      time.Time       `json:"start_after,omitzero"`
+	Deadline        time.Time       `json:"deadline,omitzero"`    // when it must have ended
+	UniqueKey       string          `json:"unique_key,omitempty"` // no two jobs of yours with the same one wait or run at once
+
+	// IdempotencyKey makes the repeat of a submission known: for a day it stands for
+	// the job that came of the first.
+	IdempotencyKey string `json:"-"`
 
 	// Wait is how long the host may hold the answer for the job to end; 0: not
 	// at all; negative: as the command has it.
@@ -98,6 +146,9 @@ type Submission struct {
 // it did not succeed is no error.
 func (c *Client) Submit(ctx context.Context, s Submission) (*Job, error) {
 	header := make(http.Header)
+	if s.IdempotencyKey != "" {
+		header.Set("Idempotency-Key", s.IdempotencyKey)
+	}
 	switch {
 	case s.Wait > 0:
 		seconds := int64((s.Wait + time.Second - 1) / time.Second)

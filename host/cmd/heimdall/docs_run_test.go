@@ -117,9 +117,11 @@ func curl(t *testing.T, command, address, id string) (status int, answer []byte)
 		case "-H":
 			name, value, _ := strings.Cut(next(), ":")
 			header.Set(name, strings.TrimSpace(value))
-		case "-d":
+		case "-d", "--data-binary":
 			body = next()
-			header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if header.Get("Content-Type") == "" {
+				header.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
 		case "-r":
 			header.Set("Range", "bytes="+next())
 		case "-N":

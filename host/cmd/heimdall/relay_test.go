@@ -5,11 +5,12 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// relay stands between a host and its database, and can cut the way.
+// relay stands between a host and its database, and can cut the way, or make it long.
 type relay struct {
 	server   string
 	listener net.Listener
@@ -17,6 +18,7 @@ type relay struct {
 
 	mu    sync.Mutex
 	cut   bool
+	delay time.Duration // of each answer
 	conns map[net.Conn]bool
 }
 
@@ -64,7 +66,7 @@ func (r *relay) pass(client net.Conn) {
 		_, _ = io.Copy(server, client)
 		server.Close()
 	}()
-	_, _ = io.Copy(client, server)
+	_, _ = io.Copy(delayed{client, r}, server)
 	client.Close()
 	<-asked
 }
@@ -77,11 +79,25 @@ func (r *relay) forget(conns ...net.Conn) {
 	}
 }
 
-// set cuts the way, or mends it.
-func (r *relay) set(cut bool) {
+// delayed is the way back to a client.
+type delayed struct {
+	io.Writer
+	relay *relay
+}
+
+func (d delayed) Write(p []byte) (int, error) {
+	d.relay.mu.Lock()
+	delay := d.relay.delay
+	d.relay.mu.Unlock()
+	time.Sleep(delay)
+	return d.Writer.Write(p)
+}
+
+// set cuts the way, or mends it, or makes it long.
+func (r *relay) set(cut bool, delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cut = cut
+	r.cut, r.delay = cut, delay
 	if cut {
 		for c := range r.conns {
 			c.Close()
@@ -91,7 +107,7 @@ func (r *relay) set(cut bool) {
 
 func (r *relay) close() {
 	r.listener.Close()
-	r.set(true)
+	r.set(true, 0)
 	r.work.Wait()
 }
 
@@ -105,5 +121,9 @@ func cutStore(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Defer(r.close)
 		ts.Setenv("HEIMDALL_STORE_URL", through)
 	}
-	h.relay.set(args[0] == "away")
+	delay := time.Duration(0)
+	if args[0] == "slow" {
+		delay = 2 * time.Second
+	}
+	h.relay.set(args[0] == "away", delay)
 }

@@ -26,7 +26,8 @@ import (
 // FAULTY the folder of a plugin that does what jobs tell it to, mostly something
 // bad.
 //
-//	host [flags]            starts a host with the story's heimdall.toml and waits until it is ready
+//	on NAME                 makes another host of the story, with data of its own, the one that the following is about
+//	host [flags]            starts the host with the story's heimdall.toml and waits until it is ready
 //	! host [flags]          expects that it refuses to start
 //	signal NAME             sends TERM, INT, HUP or KILL to the host
 //	ended [code]            waits until the host has ended, with exit code 0 or the one given
@@ -35,7 +36,7 @@ import (
 //	eventually COMMAND…     repeats a command until it succeeds
 //	gone PIDFILE            waits until the process whose id is in the file is gone
 //	disk small|full|free    makes a small disk for the host's data, and fills it
-//	store here|away         puts a relay before the database, which lets through or cuts
+//	store here|away|slow    puts a relay before the database, which lets through, cuts or delays
 func TestStories(t *testing.T) { run(t, "sqlite", "script") }
 
 // The same stories hold on PostgreSQL.
@@ -74,10 +75,10 @@ func run(t *testing.T, store, folder string) {
 			if store == "postgres" {
 				e.Setenv("HEIMDALL_STORE_URL", pgtest.URL(e.T().(testing.TB)))
 			}
-			h := &host{}
-			e.Values[hostKey{}] = h
+			c := &cast{hosts: map[string]*host{}, at: "data"}
+			e.Values[castKey{}] = c
 			e.Defer(func() { os.RemoveAll(scratch) })
-			e.Defer(h.end)
+			e.Defer(c.end)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -90,6 +91,7 @@ func run(t *testing.T, store, folder string) {
 			return false, fmt.Errorf("unknown condition %s", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"on":         switchHost,
 			"host":       startHost,
 			"signal":     signalHost,
 			"ended":      waitHost,
@@ -116,12 +118,25 @@ func buildFaulty(t *testing.T) string {
 	return folder
 }
 
-type hostKey struct{}
+type castKey struct{}
 
-// host is the host of one story, and the last answer of it.
+// cast are the hosts of one story.
+type cast struct {
+	hosts map[string]*host
+	at    string // the name of the one that the story is about now
+}
+
+func (c *cast) end() {
+	for _, h := range c.hosts {
+		h.end()
+	}
+}
+
+// host is one of them, and the last answer of it.
 type host struct {
 	command *exec.Cmd
 	exited  chan struct{} // closed after the host has ended
+	server  string
 	answer  int
 	relay   *relay // nil: there is none
 }
@@ -144,7 +159,20 @@ func (h *host) end() {
 	<-h.exited
 }
 
-func of(ts *testscript.TestScript) *host { return ts.Value(hostKey{}).(*host) }
+// of returns the host that the story is about.
+func of(ts *testscript.TestScript) *host {
+	c := ts.Value(castKey{}).(*cast)
+	if c.hosts[c.at] == nil {
+		c.hosts[c.at] = &host{}
+	}
+	return c.hosts[c.at]
+}
+
+func switchHost(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value(castKey{}).(*cast).at = args[0]
+	ts.Setenv("HEIMDALL_DATA_DIR", filepath.Join(ts.Getenv("SCRATCH"), args[0]))
+	ts.Setenv("HEIMDALL_SERVER", of(ts).server)
+}
 
 const patience = 20 * time.Second
 
@@ -199,8 +227,9 @@ func startHost(ts *testscript.TestScript, neg bool, args []string) {
 		if err != nil {
 			return false
 		}
-		ts.Setenv("HEIMDALL_SERVER", strings.TrimSpace(string(content)))
-		answer, err := http.Get(ts.Getenv("HEIMDALL_SERVER") + "/readyz")
+		h.server = strings.TrimSpace(string(content))
+		ts.Setenv("HEIMDALL_SERVER", h.server)
+		answer, err := http.Get(h.server + "/readyz")
 		if err != nil {
 			return false
 		}

@@ -24,11 +24,13 @@ type Auth interface {
 	Authenticate(*http.Request) (auth.User, error)
 }
 
-// Config is what a Handler needs. Jobs, Auth and Plugins are required.
+// Config is what a Handler needs. Jobs, Auth, Plugins and Hosts are required.
 type Config struct {
 	Jobs    Jobs
 	Auth    Auth
 	Plugins Plugins
+	Hosts   Hosts
+	Host    string                      // id of this one
 	Ready   func(context.Context) error // nil: always ready
 	Limits  Limits
 	Log     hclog.Logger // nil: none
@@ -47,6 +49,8 @@ type Handler struct {
 	jobs   Jobs
 	auth   Auth
 	builds Plugins
+	hosts  Hosts
+	host   string
 	ready  func(context.Context) error
 	limits Limits
 	log    hclog.Logger
@@ -64,6 +68,8 @@ func New(c Config) *Handler {
 		jobs:    c.Jobs,
 		auth:    c.Auth,
 		builds:  c.Plugins,
+		hosts:   c.Hosts,
+		host:    c.Host,
 		ready:   c.Ready,
 		limits:  c.Limits,
 		log:     c.Log,
@@ -130,6 +136,7 @@ func endpoints() []endpoint {
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
 		{"GET", base + "/jobs", (*Handler).listJobs},
 		{"POST", base + "/jobs", (*Handler).submitBatch},
+		{"GET", base + "/hosts", (*Handler).listHosts},
 		{"GET", base + "/plugins", (*Handler).listPlugins},
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
 		{"GET", "/healthz", (*Handler).healthz},

@@ -20,6 +20,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
 // clock is when everything happens in these tests.
@@ -27,11 +28,12 @@ var clock = time.Date(2026, 11, 23, 7, 32, 3, 934090000, time.UTC)
 
 // fake is a service that holds jobs in memory. Tests end them.
 type fake struct {
-	sync bool  // its command is sync
-	err  error // of Submit
-	boom bool  // List panics
-	page job.Page
-	auto func(*job.Job) // ends a job as soon as it is submitted
+	sync  bool  // its command is sync
+	err   error // of Submit
+	hosts []store.Host
+	boom  bool // List panics
+	page  job.Page
+	auto  func(*job.Job) // ends a job as soon as it is submitted
 
 	mu        sync.Mutex
 	jobs      map[job.ID]*job.Job
@@ -261,7 +263,7 @@ type server struct {
 
 func serve(t *testing.T, f *fake, change ...func(*api.Config)) *server {
 	t.Helper()
-	c := api.Config{Jobs: f, Auth: believer{}, Plugins: f, Version: "1.2.3"}
+	c := api.Config{Jobs: f, Auth: believer{}, Plugins: f, Hosts: f, Host: "h-1", Version: "1.2.3"}
 	for _, do := range change {
 		do(&c)
 	}

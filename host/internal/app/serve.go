@@ -91,6 +91,9 @@ type readiness struct {
 	stopping atomic.Bool
 }
 
+// slowStore is how long the store may take for a question that costs nothing.
+const slowStore = time.Second
+
 // check returns nil when the host can take jobs.
 func (h *host) check(ctx context.Context) error {
 	if h.ready.stopping.Load() {
@@ -102,5 +105,12 @@ func (h *host) check(ctx context.Context) error {
 	if err := h.skewed(); err != nil {
 		return err
 	}
-	return h.store.Check(ctx)
+	begun := time.Now()
+	if err := h.store.Check(ctx); err != nil {
+		return err
+	}
+	if took := time.Since(begun); took > slowStore { // it was not cut off: that would cost a connection
+		return errs.Errorf(errs.Unavailable, "the store is slow: its answer took %v", took.Round(time.Millisecond))
+	}
+	return nil
 }

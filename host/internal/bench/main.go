@@ -109,6 +109,8 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"cap", b.capped},
 		{"cancel elsewhere", b.cancelElsewhere},
 		{"host lost", b.hostLost},
+		{"lists on sqlite", func() error { return b.lists("sqlite") }},
+		{"lists on postgres", func() error { return b.lists("postgres") }},
 	}
 	missing := 0
 	for _, s := range sections {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// moduleRoot is where the sources of the host lie, seen from here.
-const moduleRoot = "../.."
+// repository is where all sources lie, seen from here.
+const repository = "../../.."
 
 // shortTime is the most that the short form may take.
 const shortTime = 90 * time.Second
@@ -90,7 +90,7 @@ func table(rep *report) string {
 // shipped returns the binary of the host that make build has made.
 func shipped(t *testing.T) string {
 	t.Helper()
-	file, err := filepath.Abs(filepath.Join(moduleRoot, "..", "bin", "heimdall"))
+	file, err := filepath.Abs(filepath.Join(repository, "bin", "heimdall"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func shipped(t *testing.T) string {
 func buildFaulty(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "heimdall-plugin-faulty")
-	build(t, filepath.Join(moduleRoot, "..", "plugins", "faulty"), file, ".")
+	build(t, filepath.Join(repository, "plugins", "faulty"), file, ".")
 	return file
 }
 

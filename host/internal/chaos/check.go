@@ -171,6 +171,8 @@ func checkOutcome(h *history, j *record, all []execution, add adder) {
 	}
 	for _, x := range all {
 		switch {
+		case x.attempt > end.attempt:
+			add(wentOn, "attempt %d began, and it ended with attempt %d", x.attempt, end.attempt)
 		case x.at.After(end.told):
 			add(wentOn, "attempt %d began at %s, after it was seen %s", x.attempt, clock(x.at), end.status)
 		case x.ended && x.last.After(end.told) && end.class != "lost":

@@ -249,6 +249,12 @@ func TestCheck(t *testing.T) {
 			h.well("a")
 			h.well("b")
 		}, []string{overCap}},
+		"an end of an attempt before the last one": {func(h *told) {
+			h.ack(0, "a", 2)
+			h.ran(1, 2, "a", 1, 100, "ok")
+			h.ran(3, 4, "a", 2, 101, "error")
+			h.says(5, "a", client.StatusSucceeded, 1, "", "")
+		}, []string{wentOn}},
 		"as many at once as allowed": {func(h *told) {
 			h.caps["work"] = 1
 			h.well("a")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -73,7 +72,7 @@ func (r *rig) submitTo(ctx context.Context, h *host, w work) (id string, acked b
 	call, done := context.WithTimeout(context.WithoutCancel(ctx), 2*callTime)
 	defer done()
 	asked := time.Now()
-	j, err := h.reach().Submit(call, client.Submission{
+	j, err := h.client.Submit(call, client.Submission{
 		Name: "chaos", Context: content, CommandCriteria: []string{"type:" + w.command}, Timeout: w.timeout, Wait: -1,
 	})
 	if err != nil {
@@ -92,7 +91,7 @@ func (r *rig) cancel(dice *rand.Rand, id string) {
 	for {
 		h := r.hosts[dice.IntN(len(r.hosts))]
 		call, done := context.WithTimeout(ctx, callTime)
-		status, err := h.reach().Cancel(call, id)
+		status, err := h.client.Cancel(call, id)
 		done()
 		if err == nil {
 			r.canceled(id, h.name, status)
@@ -122,7 +121,7 @@ func (r *rig) look(ctx context.Context, h *host, id string) {
 	call, done := context.WithTimeout(ctx, callTime)
 	defer done()
 	asked := time.Now()
-	j, err := h.reach().Job(call, id)
+	j, err := h.client.Job(call, id)
 	if err == nil {
 		r.saw(asked, h.name, j)
 	} else if client.IsNotFound(err) {
@@ -149,19 +148,23 @@ func (r *rig) finish(ctx context.Context) error {
 // list reads all jobs once more, from each host.
 func (r *rig) list(ctx context.Context) error {
 	for _, h := range r.hosts {
-		for f := (client.Filter{Limit: 100}); ; {
+		filter, more := client.Filter{Limit: 100}, true
+		for more {
 			asked := time.Now()
-			page, err := h.reach().Jobs(ctx, f)
-			if err != nil {
-				return fmt.Errorf("list the jobs at host %s: %w", h.name, err)
+			var page *client.Page
+			if err := until(ctx, "host "+h.name+" lists the jobs", func() (bool, error) {
+				call, done := context.WithTimeout(ctx, callTime)
+				defer done()
+				var err error
+				page, err = h.client.Jobs(call, filter)
+				return err == nil, nil // it may have ended by itself, and is started again
+			}); err != nil {
+				return err
 			}
 			for i := range page.Jobs {
 				r.saw(asked, h.name, &page.Jobs[i])
 			}
-			if !page.HasMore {
-				break
-			}
-			f.Cursor = page.NextCursor
+			filter.Cursor, more = page.NextCursor, page.HasMore
 		}
 	}
 	return nil

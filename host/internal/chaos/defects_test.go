@@ -3,31 +3,48 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 )
 
-// defect is a fault of the code that the checker must find: in one file of the
-// host one text is replaced by another.
+// defect is a fault of the code that the checker must find: in one file texts are
+// replaced by others.
 type defect struct {
-	file     string // below the module of the host
-	old, new string
-	provoke  func(ctx context.Context, r *rig) error // does what makes it show
-	finds    string                                  // a rule
+	file    string                                  // below the repository: of the host, or of the sdk that the plugin is built with
+	texts   []string                                // the old, the new, and so on
+	provoke func(ctx context.Context, r *rig) error // does what makes it show
+	finds   string                                  // a rule
 }
 
 var defects = map[string]defect{
 	"no give-back": {
-		file:    "internal/queue/doubt.go",
-		old:     "if !q.withdraw(ctx) || len(orphans) == 0 {",
-		new:     "if !q.withdraw(ctx) || len(orphans) >= 0 {",
+		file:    "host/internal/queue/doubt.go",
+		texts:   []string{"if !q.withdraw(ctx) || len(orphans) == 0 {", "if !q.withdraw(ctx) || len(orphans) >= 0 {"},
 		provoke: loseClaim,
 		finds:   lost,
+	},
+	"no spool": {
+		file:    "host/internal/queue/keeper.go",
+		texts:   []string{"if k.held || k.queue.Spool == nil {", "if k.held || k.queue.Spool != nil {"},
+		provoke: loseStore,
+		finds:   forgotten,
+	},
+	"claim without lock": {
+		file:    "host/internal/store/postgres_lanes.go",
+		texts:   []string{`"SELECT pg_advisory_xact_lock(hashtextextended('heimdall caps', 0))"`, `"SELECT 1"`},
+		provoke: crowd,
+		finds:   overCap,
 	},
 }
 
@@ -40,8 +57,11 @@ func TestDefects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var both sync.WaitGroup // beside each other: they mostly wait
-			for what, heimdall := range map[string]string{"seeded": d.build(t), "not seeded": shipped(t)} {
-				p := testPlan(t, "postgres", heimdall, faulty)
+			seeded, with := d.build(t, faulty)
+			for what, p := range map[string]plan{
+				"seeded":     testPlan(t, "postgres", seeded, with),
+				"not seeded": testPlan(t, "postgres", shipped(t), faulty),
+			} {
 				p.hosts, p.settle = 2, 10*time.Second
 				both.Go(func() {
 					rep, err := try(t.Context(), p, d.provoke)
@@ -63,11 +83,11 @@ func TestDefects(t *testing.T) {
 	}
 }
 
-// build builds the host with the defect. It fails when the text that is to be
-// replaced is not there, once, any more.
-func (d defect) build(t *testing.T) string {
+// build builds the host, or the plugin, with the defect, and returns both. It fails
+// when the text that is to be replaced is not there, once, any more.
+func (d defect) build(t *testing.T, good string) (heimdall, faulty string) {
 	t.Helper()
-	source, err := filepath.Abs(filepath.Join(moduleRoot, d.file))
+	source, err := filepath.Abs(filepath.Join(repository, d.file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +95,12 @@ func (d defect) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(content), d.old); n != 1 {
-		t.Fatalf("%s has the text %q %d times, want once: say where the defect is to be seeded now", d.file, d.old, n)
+	text := string(content)
+	for pair := range slices.Chunk(d.texts, 2) {
+		if n := strings.Count(text, pair[0]); n != 1 {
+			t.Fatalf("%s has the text %q %d times, want once: say where the defect is to be seeded now", d.file, pair[0], n)
+		}
+		text = strings.Replace(text, pair[0], pair[1], 1)
 	}
 	folder := t.TempDir()
 	replaced, overlay := filepath.Join(folder, "defect.go"), filepath.Join(folder, "overlay.json")
@@ -84,17 +108,19 @@ func (d defect) build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, text := range map[string]string{
-		replaced: strings.Replace(string(content), d.old, d.new, 1),
-		overlay:  string(replacements),
-	} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	for file, content := range map[string]string{replaced: text, overlay: string(replacements)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file := filepath.Join(folder, "heimdall")
-	build(t, moduleRoot, file, "-overlay", overlay, "./cmd/heimdall")
-	return file
+	if strings.HasPrefix(d.file, "sdk/") {
+		faulty = filepath.Join(folder, filepath.Base(good))
+		build(t, filepath.Join(repository, "plugins", "faulty"), faulty, "-overlay", overlay, ".")
+		return shipped(t), faulty
+	}
+	heimdall = filepath.Join(folder, "heimdall")
+	build(t, filepath.Join(repository, "host"), heimdall, "-overlay", overlay, "./cmd/heimdall")
+	return heimdall, good
 }
 
 // jobs submits jobs of a kind to a host, one after the other.
@@ -115,13 +141,117 @@ func loseClaim(ctx context.Context, r *rig) error {
 	if err := r.hosts[1].stop(); err != nil { // it would take them
 		return err
 	}
-	if _, err := r.jobs(ctx, h, slots+8, work{command: plain, input: map[string]any{"sleep": "1s"}}); err != nil {
+	ids, err := r.jobs(ctx, h, slots+8, work{command: plain, input: map[string]any{"until": r.gate()}})
+	if err != nil {
 		return err
 	}
-	wrote, err := r.proxies[0].cut(ctx, true, "FROM job_ready", cutTime)
+	if err := r.wrote(ctx, "start", ids[:slots]); err != nil {
+		return err
+	}
+	wish := r.proxies[0].wish(true, "FROM job_ready")
+	if err := os.WriteFile(r.gate(), nil, 0o600); err != nil {
+		return err
+	}
+	wrote, err := r.proxies[0].wait(ctx, wish, cutTime)
 	r.fault("the answer to a claim was lost: %.60q", wrote)
 	if err != nil {
 		return err
 	}
 	return r.hosts[1].start(ctx)
+}
+
+// gate is the file that some jobs wait for.
+func (r *rig) gate() string { return filepath.Join(r.scratch, "gate") }
+
+// crowd has two hosts claim jobs of a command with a cap in the same moment, a few
+// times: until both are about to, neither can.
+func crowd(ctx context.Context, r *rig) error {
+	conn, err := pgx.Connect(ctx, r.postgres.url(r.postgres.address.String()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for range 5 {
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "LOCK TABLE job_lease IN SHARE MODE"); err != nil {
+			return err
+		}
+		var submits errgroup.Group
+		for n := range 2 * caps[capped] {
+			submits.Go(func() error {
+				_, err := r.jobs(ctx, r.hosts[n%2], 1, work{command: capped, input: map[string]any{"sleep": "300ms"}})
+				return err
+			})
+		}
+		if err := until(ctx, "both hosts wait for the lock", func() (bool, error) {
+			// A transaction goes on to see the activity that it has seen first.
+			if _, err := tx.Exec(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil {
+				return false, err
+			}
+			var waiting int
+			err := tx.QueryRow(ctx, `
+				SELECT count(*)
+				FROM pg_stat_activity
+				WHERE wait_event_type = 'Lock' AND query !~ 'UPDATE job_lease'`).Scan(&waiting)
+			return waiting >= 2, err
+		}); err != nil {
+			return err
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			return err
+		}
+		if err := submits.Wait(); err != nil {
+			return err
+		}
+		if err := r.finish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loseStore takes the database away while jobs end, and then the host and its
+// plugin, so that only what the host has written down is left of their ends.
+func loseStore(ctx context.Context, r *rig) error {
+	h := r.hosts[0]
+	ids, err := r.jobs(ctx, h, 5, work{command: plain, input: map[string]any{"sleep": "1s"}})
+	if err != nil {
+		return err
+	}
+	if err := r.wrote(ctx, "start", ids); err != nil {
+		return err
+	}
+	if err := r.postgres.end(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	if err := r.wrote(ctx, "end", ids); err != nil {
+		return err
+	}
+	// The checker asks a host no more than that.
+	if err := pause(ctx, wellBefore+wellBefore/2); err != nil {
+		return err
+	}
+	if err := errors.Join(h.kill(), r.killPlugin(ctx, h, fault{})); err != nil {
+		return err
+	}
+	return errors.Join(r.postgres.start(ctx), h.start(ctx))
+}
+
+// wrote waits until the ledger has an entry of each job.
+func (r *rig) wrote(ctx context.Context, what string, ids []string) error {
+	return until(ctx, fmt.Sprintf("the ledger has an entry %q of each of %d jobs", what, len(ids)), func() (bool, error) {
+		content, err := os.ReadFile(r.ledger)
+		if err != nil && !os.IsNotExist(err) {
+			return false, err
+		}
+		for _, id := range ids {
+			if !strings.Contains(string(content), what+" "+id) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 }

@@ -111,14 +111,12 @@ func (r *rig) keepUp(ctx context.Context) error {
 
 func (r *rig) freeze(ctx context.Context, h *host, length time.Duration) error {
 	r.fault("host %s is frozen for %v", h.name, length)
-	if err := h.signal(syscall.SIGSTOP); err != nil {
-		return err
+	if err := h.freeze(ctx); err != nil {
+		return errors.Join(err, h.thaw())
 	}
 	paused := pause(ctx, length)
 	r.fault("host %s is thawed", h.name)
-	err := h.signal(syscall.SIGCONT)
-	h.hears()
-	return errors.Join(err, paused)
+	return errors.Join(h.thaw(), paused)
 }
 
 func (r *rig) killPlugin(ctx context.Context, h *host, f fault) error {

@@ -124,6 +124,9 @@ func (r *recorder) saw(asked time.Time, host string, j *client.Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	of := r.job(j.ID)
+	if of.command == "" && j.CommandName != "" { // nobody has acknowledged it yet
+		of.command, of.attempts = j.CommandName, attempts[j.CommandName]
+	}
 	if n := len(of.looks); n > 0 && of.looks[n-1].same(l) {
 		return
 	}

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +32,8 @@ type host struct {
 	args    []string
 	log     *os.File
 	http    *http.Client
+	client  *client.Client
+	address *address
 	busy    sync.Mutex // held by the fault that is done to it
 	starts  sync.Mutex // held while it is started
 	waiting sync.WaitGroup
@@ -42,10 +42,8 @@ type host struct {
 	wanted  bool // it is to run
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended
-	client  *client.Client
-	address string
-	kills   int       // of its plugin, since it was started
-	since   time.Time // when it was ready, or thawed
+	kills   int           // of its plugin, since it was started
+	since   time.Time     // when it was ready, or thawed
 }
 
 // start starts the process unless it runs, and waits until it is ready. While its
@@ -74,7 +72,6 @@ func (h *host) launch() (exited chan struct{}, err error) {
 	if exited := h.runs(); exited != nil {
 		return exited, nil
 	}
-	_ = os.Remove(filepath.Join(h.folder, "address"))
 	command := exec.Command(h.binary, h.args...)
 	command.Stdout, command.Stderr = h.log, h.log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for this program only
@@ -125,11 +122,9 @@ func (h *host) ready(ctx context.Context, exited chan struct{}) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if content, err := os.ReadFile(filepath.Join(h.folder, "address")); err == nil {
-			address := strings.TrimSpace(string(content))
-			if h.answers(ctx, address+"/readyz") {
-				return h.use(address)
-			}
+		if h.answers(ctx, "http://"+h.address.String()+"/readyz") {
+			h.hears()
+			return nil
 		}
 		select {
 		case <-exited:
@@ -161,26 +156,7 @@ func (h *host) answers(ctx context.Context, url string) bool {
 	return answer.StatusCode == http.StatusOK
 }
 
-func (h *host) use(address string) error {
-	c, err := client.New(address, "chaos")
-	if err != nil {
-		return err
-	}
-	c.HTTP = h.http
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.client, h.address, h.since = c, address, time.Now()
-	return nil
-}
-
-// reach returns a client of the host, also while it is down.
-func (h *host) reach() *client.Client {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.client
-}
-
-// hears notes that the host goes on.
+// hears notes that the host can hear of its plugins from now on.
 func (h *host) hears() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -198,6 +174,23 @@ func (h *host) signal(s syscall.Signal) error {
 		return fmt.Errorf("send %v to host %s: %w", s, h.name, err)
 	}
 	return nil
+}
+
+// freeze stops the process where it is, and returns when all of it stands still.
+func (h *host) freeze(ctx context.Context) error {
+	if err := h.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	pid := h.process.Pid
+	h.mu.Unlock()
+	return until(ctx, "host "+h.name+" is frozen", func() (bool, error) { return h.runs() == nil || still(pid), nil })
+}
+
+// thaw lets it go on.
+func (h *host) thaw() error {
+	defer h.hears()
+	return h.signal(syscall.SIGCONT)
 }
 
 // kill ends the process as a fault of the machine would.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,17 +48,33 @@ func programs() (map[int]string, error) {
 
 // parentOf returns the parent of a process, 0 when there is none.
 func parentOf(pid int) int {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	// The second field is a name in parentheses, which may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	fields := statOf(fmt.Sprintf("/proc/%d/stat", pid))
 	if len(fields) < 2 {
 		return 0
 	}
 	parent, _ := strconv.Atoi(fields[1])
 	return parent
+}
+
+// still reports whether all threads of a process are stopped.
+func still(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is good
+	for _, t := range threads {
+		if fields := statOf(t); len(fields) > 0 && fields[0] != "T" {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
+
+// statOf returns the fields of a stat file from the third on, none when it is gone.
+func statOf(file string) []string {
+	stat, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	// The second field is a name in parentheses, which may hold anything.
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
 // lookTime is between two looks at which plugins live.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -21,7 +20,7 @@ import (
 type postgres struct {
 	binaries string // folder
 	folder   string
-	address  string // host:port
+	address  *address
 	as       *syscall.Credential
 	log      *os.File
 	busy     sync.Mutex // held by the fault that is done to it
@@ -51,7 +50,7 @@ func newPostgres(ctx context.Context, folder string) (_ *postgres, err error) {
 	if p.log, err = os.Create(folder + ".log"); err != nil {
 		return nil, err
 	}
-	if p.address, err = freeAddress(); err != nil {
+	if p.address, err = reserve(); err != nil {
 		return nil, err
 	}
 	initdb := p.command(ctx, "initdb", "-D", p.data(), "-U", "heimdall", "-A", "trust", "--locale=C", "--encoding=UTF8", "--no-sync")
@@ -97,14 +96,6 @@ func plainUser() (*syscall.Credential, error) {
 	}
 	gid, err := strconv.ParseUint(u.Gid, 10, 32)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func (p *postgres) data() string { return filepath.Join(p.folder, "data") }
@@ -176,7 +167,7 @@ func (p *postgres) launch() error {
 }
 
 func (p *postgres) port() string {
-	_, port, _ := strings.Cut(p.address, ":")
+	_, port, _ := strings.Cut(p.address.String(), ":")
 	return port
 }
 
@@ -208,7 +199,9 @@ func (p *postgres) end(s syscall.Signal) error {
 }
 
 // close ends the server for good.
-func (p *postgres) close() error { return errors.Join(p.end(syscall.SIGQUIT), p.log.Close()) }
+func (p *postgres) close() error {
+	return errors.Join(p.end(syscall.SIGQUIT), p.log.Close(), p.address.release())
+}
 
 // killWorker kills one of the server's processes that serve connections; the
 // server ends the others, and begins anew.

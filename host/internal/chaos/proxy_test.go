@@ -30,7 +30,7 @@ func TestCut(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	between, err := newProxy(server.address)
+	between, err := newProxy(server.address.String())
 	if err != nil {
 		t.Fatal(err)
 	}

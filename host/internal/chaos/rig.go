@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/heimdall-run/heimdall/sdk/client"
 )
 
 // plan says what a run is made of.
@@ -92,6 +94,10 @@ func copyProgram(file, folder string) error {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return err
 	}
+	// A process that is forked meanwhile would have it open for writing: nobody may
+	// execute it then.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(filepath.Join(folder, filepath.Base(file)), content, 0o755)
 }
 
@@ -118,7 +124,6 @@ const configuration = `
 workers = %d
 shutdown_grace = "2s"
 cancel_grace = "2s"
-%s
 [[commands]]
 name = "work"
 plugin = "faulty"
@@ -149,40 +154,50 @@ func (r *rig) newHost(i int, plugins string) (*host, error) {
 		return nil, err
 	}
 	file := folder + ".toml"
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots, ""), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, slots), 0o600); err != nil {
 		return nil, err
 	}
 	url := "sqlite"
 	if r.postgres != nil {
-		p, err := newProxy(r.postgres.address)
+		p, err := newProxy(r.postgres.address.String())
 		if err != nil {
 			return nil, err
 		}
 		r.proxies = append(r.proxies, p)
 		url = r.postgres.url(p.address())
 	}
+	address, err := reserve()
+	if err != nil {
+		return nil, err
+	}
 	log, err := os.OpenFile(folder+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &host{
+	h := &host{
 		name: name, binary: filepath.Join(r.scratch, "bin", filepath.Base(r.heimdall)), folder: folder, log: log,
 		args: []string{
-			"server", "--config", file, "--listen", "127.0.0.1:0",
+			"server", "--config", file, "--listen", address.String(),
 			"--store", url, "--data-dir", folder, "--plugin-dir", plugins,
 		},
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
-	}, nil
+		http:    &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}},
+		address: address,
+	}
+	if h.client, err = client.New("http://"+address.String(), "chaos"); err != nil {
+		return nil, err
+	}
+	h.client.HTTP = h.http
+	return h, nil
 }
 
 // close stops everything; nothing stays running.
 func (r *rig) close() error {
 	var err error
 	for _, h := range r.hosts {
-		err = errors.Join(err, h.signal(syscall.SIGCONT), h.stop())
+		err = errors.Join(err, h.thaw(), h.stop())
 		h.waiting.Wait()
 		h.http.CloseIdleConnections()
-		_ = h.log.Close()
+		err = errors.Join(err, h.log.Close(), h.address.release())
 	}
 	pids, perr := pluginsOf(r.scratch)
 	err = errors.Join(err, perr)

@@ -65,6 +65,16 @@ func fieldsOf(j *client.Job) [][]string {
 	add("cluster_criteria", criteriaText(j.ClusterCriteria))
 	add("context", string(j.Context))
 	add("timeout", j.Timeout)
+	if j.Priority != 0 {
+		add("priority", strconv.Itoa(j.Priority))
+	}
+	add("unique_key", j.UniqueKey)
+	add("start_after", timeText(j.StartAfter))
+	add("deadline", timeText(j.Deadline))
+	if r := j.Retry; r != nil {
+		add("retry", fmt.Sprintf("%d attempts, %s, on %s", r.Attempts, r.Backoff, strings.Join(r.On, ",")))
+	}
+	add("waiting", waitingText(j.Waiting))
 	if j.Attempt > 0 {
 		add("attempt", strconv.Itoa(j.Attempt))
 	}
@@ -93,6 +103,19 @@ func criteriaText(criteria json.RawMessage) string {
 		texts[i] = strings.Join(list, ",")
 	}
 	return strings.Join(texts, "; ")
+}
+
+// waitingText says on one line why a job waits.
+func waitingText(w *client.Waiting) string {
+	switch {
+	case w == nil:
+		return ""
+	case !w.Until.IsZero():
+		return w.Reason + ", until " + timeText(w.Until)
+	case w.Ahead > 0:
+		return fmt.Sprintf("%s, %d before it", w.Reason, w.Ahead)
+	}
+	return w.Reason
 }
 
 func timeText(t time.Time) string {

@@ -49,6 +49,14 @@ func TestSubmitSendsWhatTheFlagsSay(t *testing.T) {
 			"",
 			`{"name":"n","version":"1","description":"d","context":{"x":1},"command_criteria":["a","b","c"],"cluster_criteria":["d","e"],"tags":["t","u"],"timeout":"30s"}`,
 		},
+		"what is asked of the queue": {
+			[]string{
+				"--priority", "-5", "--start-after", "2026-12-24T18:00:00+01:00", "--deadline", "2026-12-25T00:00:00Z",
+				"--retry", "3", "--retry-backoff", "30s", "--retry-on", "failed,lost", "--unique-key", "nightly", "--idempotency-key", "k",
+			},
+			"",
+			`{"command_criteria":null,"retry":{"attempts":3,"backoff":"30s","on":["failed","lost"]},"priority":-5,"start_after":"2026-12-24T18:00:00+01:00","deadline":"2026-12-25T00:00:00Z","unique_key":"nightly"}`,
+		},
 		"next to nothing":       {nil, "", `{"command_criteria":null}`},
 		"a file":                {[]string{"--context", "@" + file}, "", `{"context":{"from":"file"},"command_criteria":null}`},
 		"stdin":                 {[]string{"--context", "-"}, ` {"from":"stdin"} `, `{"context":{"from":"stdin"},"command_criteria":null}`},

@@ -18,6 +18,7 @@ type submitFlags struct {
 	clusterCriteria []string
 	context         string
 	set             []string
+	retry           client.Retry
 	wait            waitFlag
 	follow          bool
 }
@@ -54,6 +55,12 @@ Exit codes:
 			if len(f.clusterCriteria) > 0 {
 				s.ClusterCriteria = f.clusterCriteria
 			}
+			switch {
+			case f.retry.Attempts != 0:
+				s.Retry = &f.retry
+			case f.retry.Backoff != "" || len(f.retry.On) > 0:
+				return usagef("--retry-backoff and --retry-on are for --retry")
+			}
 			return a.submit(ctx, c, s, f)
 		}),
 	}
@@ -67,6 +74,14 @@ Exit codes:
 	flags.StringVar(&f.context, "context", "", "input of the job: a JSON object, @FILE, or - for stdin")
 	flags.StringArrayVar(&f.set, "set", nil, "one value of the input, path=value; JSON or else text")
 	flags.StringVar(&s.Timeout, "timeout", "", "how long it may run, such as 30s")
+	flags.IntVar(&s.Priority, "priority", 0, "-100 to 100; higher runs first")
+	flags.Var((*timeFlag)(&s.StartAfter), "start-after", "when it may start: a time such as 2026-12-31T23:59:59Z, or in how long, such as 10m")
+	flags.Var((*timeFlag)(&s.Deadline), "deadline", "when it must have ended, likewise")
+	flags.IntVar(&f.retry.Attempts, "retry", 0, "how often it may be tried in all")
+	flags.StringVar(&f.retry.Backoff, "retry-backoff", "", "the most time before the second attempt, such as 30s; it doubles")
+	flags.StringSliceVar(&f.retry.On, "retry-on", nil, "classes of errors that are retried")
+	flags.StringVar(&s.UniqueKey, "unique-key", "", "refuse it while another job of yours with this key waits or runs")
+	flags.StringVar(&s.IdempotencyKey, "idempotency-key", "", "submit it once, however often this is repeated within a day")
 	flags.BoolVar(&f.follow, "follow", false, "print its stdout and stderr while it runs")
 	f.wait.add(c)
 	return c
@@ -198,6 +213,34 @@ func (w *waitFlag) String() string {
 
 // Type names what the flag takes.
 func (w *waitFlag) Type() string { return "duration" }
+
+// timeFlag is a time, or a duration from now.
+type timeFlag time.Time
+
+// Set reads the flag.
+func (f *timeFlag) Set(text string) error {
+	if d, err := time.ParseDuration(text); err == nil {
+		*f = timeFlag(time.Now().Add(d).UTC().Truncate(time.Millisecond))
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf("%q is neither a time such as 2026-12-31T23:59:59Z nor a duration such as 10m", text)
+	}
+	*f = timeFlag(at)
+	return nil
+}
+
+// String returns the flag as it is written.
+func (f *timeFlag) String() string {
+	if at := time.Time(*f); !at.IsZero() {
+		return at.Format(time.RFC3339)
+	}
+	return ""
+}
+
+// Type names what the flag takes.
+func (f *timeFlag) Type() string { return "time" }
 
 // readText reads an argument that may name a file or stdin.
 func (a *app) readText(argument string) ([]byte, error) {

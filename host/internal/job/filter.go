@@ -12,7 +12,7 @@ type Order string
 // Orders of a list of jobs. Jobs that are equal in it are ordered by id.
 const (
 	ByID        Order = "id"
-	ByCreatedAt Order = "created_at"
+	ByCreatedAt Order = "created_at" // which is the order of ids, see ID.Time
 	ByUpdatedAt Order = "updated_at"
 )
 
@@ -32,10 +32,11 @@ type Filter struct {
 // Cursor is a place in an ordered list: after the job it names.
 type Cursor struct {
 	ID   ID
-	Time time.Time // of the field that the list is ordered by; zero when that is ByID
+	Time time.Time // of the latest change, when the list is ordered by that
 }
 
-// Page is a part of a list of jobs.
+// Page is a part of a list of jobs. It may hold fewer than were asked for, or none,
+// and not be the last: then it took long to find them.
 type Page struct {
 	Jobs []*Job
 	Next *Cursor // nil on the last page

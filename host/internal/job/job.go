@@ -104,6 +104,7 @@ type Outcome struct {
 	// Resumable says that the attempt was lost, and that another one can go on from
 	// the checkpoint.
 	Resumable bool
+	HostFault bool // its host has stopped it for itself: a retry need not wait
 	// Unstarted says that nothing was begun: the host had no right to run then.
 	Unstarted bool
 	Remains   string // one sentence: why it may have left something outside; "" when it has not

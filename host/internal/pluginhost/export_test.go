@@ -52,3 +52,13 @@ func (h *Host) WithoutGroups() {
 
 // Groups returns the folder of the control groups, and whether they bound memory.
 func (h *Host) Groups() (folder string, memory bool) { return h.groups.folder, h.groups.memory }
+
+// Conclude says that all is recorded that there was to record of earlier lives.
+func (h *Host) Conclude() {
+	i := &h.inherited
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.unsettled)
+	i.disowned = true
+	i.bury(h.log)
+}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
@@ -17,6 +19,9 @@ type inherited struct {
 	recalled  map[string]survivor // those that are going to be followed
 	lost      map[string]bool     // plugins with processes for any attempts that do not live any more; "": it is not known which
 	doubtful  map[string]bool     // attempts whose own process does not live any more
+	dead      []string            // folders of the processes that do not live any more
+	unsettled map[string]bool     // attempts that were recalled as unknown, and of which that is not recorded yet
+	disowned  bool                // there is no Recall any more
 }
 
 // survivor is an attempt that a process of an earlier life knows. One that may
@@ -72,9 +77,35 @@ func (h *Host) Recall(plugin, attempt string) Fate {
 		delete(i.attempts, attempt)
 		return Known
 	case i.lost[plugin] || i.lost[""] || plugin == "" && len(i.lost) > 0 || i.doubtful[attempt]:
+		i.unsettled[attempt] = true
 		return Unknown
 	}
 	return Unbegun
+}
+
+// Settle says that it is recorded that an attempt was recalled as unknown. It may be
+// said of any attempt.
+func (h *Host) Settle(attempt string) {
+	i := &h.inherited
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.unsettled, attempt)
+	i.bury(h.log)
+}
+
+// bury removes the records of the processes that do not live any more, once nobody
+// needs them: a life of the host that ends before that must leave them to the
+// next one, which would take their attempts for never begun.
+func (i *inherited) bury(log hclog.Logger) {
+	if !i.disowned || len(i.unsettled) > 0 {
+		return
+	}
+	for _, folder := range i.dead {
+		if err := removeProcess(folder); err != nil {
+			log.Warn("what is left of a plugin process stays", "error", err)
+		}
+	}
+	i.dead = nil
 }
 
 // Follow goes on with an attempt that Recall has called known, as Run does with
@@ -113,6 +144,8 @@ func (h *Host) Disown() {
 		})
 	}
 	clear(i.attempts)
+	i.disowned = true
+	i.bury(h.log)
 }
 
 // ignore takes in what is of no use to anybody.

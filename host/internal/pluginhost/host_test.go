@@ -82,6 +82,7 @@ func (f fixture) startStoppable(t testing.TB, change ...func(*pluginhost.Config)
 	})
 	t.Cleanup(func() {
 		stop()
+		h.Conclude()
 		if left, _ := os.ReadDir(filepath.Join(f.data, "run")); len(left) > 0 {
 			t.Errorf("%d folders of processes are left", len(left))
 		}

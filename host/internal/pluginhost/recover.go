@@ -22,7 +22,8 @@ func (h *Host) recover(ctx context.Context) error {
 		return fmt.Errorf("read folder of processes: %w", err)
 	}
 	i := &h.inherited
-	i.attempts, i.recalled, i.lost, i.doubtful = map[string]survivor{}, map[string]survivor{}, map[string]bool{}, map[string]bool{}
+	i.attempts, i.recalled = map[string]survivor{}, map[string]survivor{}
+	i.lost, i.doubtful, i.unsettled = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	var wait sync.WaitGroup
 	failed := make([]error, len(entries))
 	for i, entry := range entries {
@@ -108,6 +109,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 		}
 		killStrays(r.Sockets)
 	} else {
+		p.owed.Add(1) // whatever it was: its record stays
 		p.child.signal(unix.SIGKILL)
 		p.finish()
 	}
@@ -117,21 +119,23 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	return h.forgetProcess(folder, r)
 }
 
-// forgetProcess removes what a process has left that does not live. Unless it had
-// not shaken hands yet, it is unknown what became of the attempt that it was to
-// serve, or of any of its plugin when it took any.
+// forgetProcess notes a process that does not live. Unless it had not shaken hands
+// yet, it is unknown what became of the attempt that it was to serve, or of any of
+// its plugin when it took any; its record stays until that is recorded.
 func (h *Host) forgetProcess(folder string, r *record) error {
+	if r.Plugin != "" && r.Socket == "" {
+		return removeProcess(folder)
+	}
 	i := &h.inherited
 	i.mu.Lock()
-	switch {
-	case r.Plugin != "" && r.Socket == "":
-	case r.Attempt == "":
+	defer i.mu.Unlock()
+	if r.Attempt == "" {
 		i.lost[r.Plugin] = true
-	default:
+	} else {
 		i.doubtful[r.Attempt] = true
 	}
-	i.mu.Unlock()
-	return removeProcess(folder)
+	i.dead = append(i.dead, folder)
+	return nil
 }
 
 func removeProcess(folder string) error {

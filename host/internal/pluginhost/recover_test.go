@@ -180,6 +180,34 @@ func TestAttemptsOfADeadProcessAreUnknown(t *testing.T) {
 	inline(t, ended)
 }
 
+// Attempts stay unknown for each life of the host until that is recorded: one may
+// end before it has asked, or before it could record what it was told.
+func TestAttemptsOfADeadProcessStayUnknown(t *testing.T) {
+	f := newFixture(t)
+	writePlugin(t, f.plugins, good)
+	pid, _ := killedHost(t, f)
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "the process is dead", func() bool { return !alive(pid) })
+
+	for _, life := range []struct {
+		name string
+		do   func(h *pluginhost.Host)
+		want pluginhost.Fate
+	}{
+		{"ends before it disowns", func(*pluginhost.Host) {}, pluginhost.Unknown},
+		{"ends before it has recorded", func(h *pluginhost.Host) { h.Disown() }, pluginhost.Unknown},
+		{"has recorded before it disowns", func(h *pluginhost.Host) { h.Settle("a1"); h.Disown() }, pluginhost.Unknown},
+		{"has nothing to record", func(h *pluginhost.Host) { h.Disown() }, pluginhost.Unbegun},
+	} {
+		h := f.start(t)
+		if got := h.Recall("good", "a1"); got != life.want {
+			t.Errorf("Recall in a life that %s = %v, want %v", life.name, got, life.want)
+		}
+		life.do(h)
+		h.Close()
+	}
+}
+
 // The loss of one plugin's process says nothing of jobs on another that never
 // began: they wait again. Where it is not known which plugin a job was on, any
 // loss counts.

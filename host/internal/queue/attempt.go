@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -109,13 +110,16 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		outcome, done = q.attempt(a, c, run)
 	}
 	q.slots.give(1)
+	if stop, ok := errors.AsType[*pluginhost.Stop](context.Cause(a.ctx)); ok && stop.Reason == pluginhost.StopLeaseLost {
+		outcome.HostFault = true
+	}
 	q.mu.Lock()
 	a.ending = true
 	q.mu.Unlock()
 	switch {
 	case outcome.Unstarted:
-		q.giveBack(c)
-		return
+		q.Log.Warn("a job was not begun, because this host could not renew its right to run", "job", c.Job.ID)
+		outcome.Status, outcome.Error = job.Killed, &job.Error{Class: job.Shutdown, Message: "the host could not renew its right to run", RetrySafe: true}
 	case outcome.Status == "":
 		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
 		return
@@ -124,23 +128,6 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		q.look()
 	}
 	q.finish(c, outcome, a.begun.Load(), done, q.giveUp)
-}
-
-// giveBackTime bounds how long a job that was never begun is given back. What comes
-// later comes by comparison.
-const giveBackTime = 2 * time.Second
-
-// giveBack gives back a job that was never begun, because the host has no right to
-// run just now.
-func (q *Queue) giveBack(c job.Claimed) {
-	q.Log.Warn("a job was not begun, because this host could not renew its right to run: it waits again", "job", c.Job.ID)
-	ctx, cancel := context.WithTimeout(context.Background(), giveBackTime)
-	defer cancel()
-	if err := q.Store.GiveBack(ctx, []job.Lease{c.Lease}); err != nil {
-		signal(q.compare)
-		return
-	}
-	q.waits(q.CanRun(c.Job))
 }
 
 // attempt runs one attempt. The job is marked as running when that takes a while.

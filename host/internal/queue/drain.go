@@ -13,8 +13,6 @@ const (
 	beginTime = 2 * time.Second
 	// lateTime is how long after that an end which is spooled waits for the store.
 	lateTime = 5 * time.Second
-	// lastTime bounds the last try to record an end.
-	lastTime = 5 * time.Second
 )
 
 // drain waits until nothing runs here. Jobs that go on while the host restarts
@@ -23,7 +21,6 @@ const (
 // run: what jobs do outside is not its own any more, and is left alone where
 // another attempt can go on with it.
 func (q *Queue) drain(ctx context.Context) {
-	defer q.cut()
 	q.mu.Lock()
 	q.draining = true
 	signal(q.astir)

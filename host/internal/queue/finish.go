@@ -36,6 +36,7 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func
 	switch {
 	case r.Back:
 		q.Log.Info("a job that had not begun waits again", "job", c.Job.ID)
+		q.waits(q.CanRun(c.Job))
 	case !r.Retry.IsZero() && r.End.Status != job.Canceled:
 		q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", r.Retry)
 		q.later()
@@ -91,17 +92,17 @@ func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error
 // has asked to cancel ends canceled.
 func (q *Queue) record(r *spool.Record) error {
 	if r.Back {
-		return q.Store.GiveBack(q.last, []job.Lease{r.End.Lease})
+		return q.Store.GiveBack(context.Background(), []job.Lease{r.End.Lease})
 	}
 	if r.Retry.IsZero() {
-		return q.Store.End(q.last, r.End)
+		return q.Store.End(context.Background(), r.End)
 	}
-	by, err := q.Store.Retry(q.last, r.End, r.Retry)
+	by, err := q.Store.Retry(context.Background(), r.End, r.Retry)
 	if err != nil || by == "" {
 		return err
 	}
 	cancelOutcome(&r.End.Outcome, canceledBy(by, pluginhost.StopUser))
-	return q.Store.End(q.last, r.End)
+	return q.Store.End(context.Background(), r.End)
 }
 
 // publish tells who waits that the job has ended.
@@ -133,6 +134,7 @@ func (q *Queue) recordLeft(ctx context.Context) bool {
 			return false
 		default:
 			recorded++
+			q.Word.SayEnded(r.End.JobID)
 			q.Recorded(r.End)
 		}
 	}

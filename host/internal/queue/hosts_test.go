@@ -75,11 +75,11 @@ func TestOnlyRetryableAttemptsStopWithTheRight(t *testing.T) {
 		time.Sleep(time.Second) // a heartbeat comes each two seconds: the last one is at 0
 		f.away(true)
 		time.Sleep(6900 * time.Millisecond)
-		if stops := f.runner.reasons(); len(stops) > 0 {
+		if stops := f.runner.stopReasons(); len(stops) > 0 {
 			t.Errorf("stopped for %v while the right holds, want none", stops)
 		}
 		time.Sleep(200 * time.Millisecond)
-		if stops := f.runner.reasons(); !slices.Equal(stops, leaseLost) {
+		if stops := f.runner.stopReasons(); !slices.Equal(stops, leaseLost) {
 			t.Errorf("stopped for %v after the right was over, want one for its lease", stops)
 		}
 		time.Sleep(time.Minute)
@@ -152,7 +152,7 @@ func TestAttemptsWithoutLeaseAreStopped(t *testing.T) {
 			t.Fatalf("reaped %+v, error %v; want the job", r, err)
 		}
 		time.Sleep(2 * time.Second)
-		if stops := f.runner.reasons(); !slices.Equal(stops, leaseLost) {
+		if stops := f.runner.stopReasons(); !slices.Equal(stops, leaseLost) {
 			t.Errorf("stopped for %v, want one for its lease", stops)
 		}
 		if n := f.runner.began(); n != 1 {

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -126,6 +127,7 @@ type Config struct {
 
 // Times of the queue.
 const (
+	defaultLease = 10 * time.Second
 	pollTime     = time.Second            // between looks for waiting jobs that nobody announced
 	startedAfter = 200 * time.Millisecond // jobs that end sooner are never marked RUNNING
 	markAgain    = time.Second            // after jobs could not be marked
@@ -136,15 +138,13 @@ const (
 type Queue struct {
 	Config
 	slots    *slots
-	wake     chan struct{}   // a waiting job may fit now
-	due      chan struct{}   // the time of a job has come
-	backlog  atomic.Bool     // jobs may be waiting
-	full     atomic.Bool     // nothing is begun here, for want of room
-	lanes    atomic.Bool     // what waits is to be claimed by lanes
-	late     chan struct{}   // closed: ends that are spooled wait for the store no longer
-	giveUp   chan struct{}   // closed: no end waits for it
-	last     context.Context // is over when what is under way is given up, too
-	cut      context.CancelFunc
+	wake     chan struct{} // a waiting job may fit now
+	due      chan struct{} // the time of a job has come
+	backlog  atomic.Bool   // jobs may be waiting
+	full     atomic.Bool   // nothing is begun here, for want of room
+	lanes    atomic.Bool   // what waits is to be claimed by lanes
+	late     chan struct{} // closed: ends that are spooled wait for the store no longer
+	giveUp   chan struct{} // closed: no end waits for it
 	starts   *marker
 	doubts   doubts
 	right    right
@@ -164,6 +164,7 @@ type Queue struct {
 // New returns a queue. It runs nothing before Serve. The host has been registered a
 // moment ago, for one lease time.
 func New(c Config) *Queue {
+	c.Lease = cmp.Or(c.Lease, defaultLease)
 	if c.Delayed == nil {
 		c.Delayed = func(job.ID) {}
 	}
@@ -180,7 +181,6 @@ func New(c Config) *Queue {
 	if c.CanRun == nil {
 		c.CanRun = func(*job.Job) bool { return true }
 	}
-	last, cut := context.WithCancel(context.Background())
 	q := &Queue{
 		Config:  c,
 		slots:   newSlots(c.Slots),
@@ -193,8 +193,6 @@ func New(c Config) *Queue {
 		astir:   make(chan struct{}, 1),
 		compare: make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
-		last:    last,
-		cut:     cut,
 		starts:  newMarker(),
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},

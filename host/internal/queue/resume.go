@@ -19,7 +19,7 @@ func (q *Queue) resume(ctx context.Context) error {
 	if !q.recordLeft(ctx) {
 		return nil // stopped before it began
 	}
-	adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
+	adopted, err := q.adopt(ctx)
 	if ctx.Err() != nil {
 		return nil // stopped before it began
 	}
@@ -57,6 +57,23 @@ func (q *Queue) resume(ctx context.Context) error {
 		q.Log.Warn("jobs that never began could not be given back yet", "jobs", len(back), "error", err)
 	}
 	return nil
+}
+
+// adopt takes over the leases of earlier lives, once the store is there. Where the
+// answer to that is lost only another life can: it would not get them twice.
+func (q *Queue) adopt(ctx context.Context) ([]job.Claimed, error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
+		if !errs.Is(err, errs.Unavailable) || errors.Is(err, store.ErrUnknown) {
+			return adopted, err
+		}
+		q.Log.Warn("what this host ran before could not be taken over yet", "error", err, "again_in", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // takeUp goes on with an attempt of an earlier life, also beyond the slots.

@@ -13,7 +13,7 @@ func retryAt(c job.Claimed, o job.Outcome, now time.Time) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	wait := backoff(c.Job.Retry.Backoff, c.Retries)
-	if o.Error.Class == job.Shutdown {
+	if o.Error.Class == job.Shutdown || o.HostFault {
 		wait = 0 // it is not the job's fault
 	}
 	at := now.Add(max(wait, o.Error.RetryAfter))

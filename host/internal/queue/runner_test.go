@@ -116,8 +116,8 @@ func (r *timed) began() int {
 	return len(r.order)
 }
 
-// reasons returns why attempts were stopped.
-func (r *timed) reasons() []pluginhost.StopReason {
+// stopReasons returns why attempts were stopped.
+func (r *timed) stopReasons() []pluginhost.StopReason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.stops)

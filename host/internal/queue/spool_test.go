@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
@@ -64,6 +65,7 @@ func TestEndIsSpooledWhileTheStoreIsAway(t *testing.T) {
 				f.serve()
 				synctest.Wait()
 				id := submit(t, f, "1s")
+				synctest.Wait()
 				back := tt.away(f)
 				time.Sleep(time.Second + tt.spools - time.Millisecond)
 				if got := ends(t, folder); len(got) > 0 {
@@ -241,6 +243,28 @@ func TestDrainRetriesWhatMayBeRetried(t *testing.T) {
 			if got := f.job(id); got.Status != job.Killed || got.Error.Class != job.Shutdown {
 				t.Errorf("end = %+v, want killed for shutdown", got)
 			}
+		}
+	})
+}
+
+// A host whose store goes away while it starts waits for that.
+func TestStoreIsAwayAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1)
+		known := f.leave(left{status: job.Running, fate: pluginhost.Known})
+		f.away(true)
+		f.serve()
+		time.Sleep(time.Minute)
+		if f.resumed > 0 {
+			t.Error("it took over what it ran before without having asked for that")
+		}
+		f.away(false)
+		time.Sleep(20 * time.Second)
+		if got := f.job(known).Status; got != job.Succeeded {
+			t.Errorf("what it ran before is %q, want SUCCEEDED", got)
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

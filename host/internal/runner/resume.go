@@ -25,7 +25,11 @@ func (r *Runner) Lost(ctx context.Context, c job.Claimed) (o job.Outcome, done f
 		Remains:   true,
 		Resumable: c.Job.Status != job.Canceling,
 	}
-	return r.outcome(ctx, c, begunAt(c.Job), lost, r.sink(c, nil))
+	o, forget := r.outcome(ctx, c, begunAt(c.Job), lost, r.sink(c, nil))
+	return o, func() {
+		forget()
+		r.Plugins.Settle(attemptID(c))
+	}
 }
 
 // judge decides whether another attempt can go on with the work of one that was

@@ -27,6 +27,8 @@ type Plugins interface {
 	// Recall says what became of an attempt of an earlier life of the host. The
 	// plugin is "" when it is not known any more.
 	Recall(plugin, attempt string) pluginhost.Fate
+	// Settle says that it is recorded that an attempt was recalled as unknown.
+	Settle(attempt string)
 	// Follow goes on with an attempt that was recalled as known.
 	Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended
 	// CanResume returns nil when an attempt could go on from a checkpoint of this

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,16 @@ func (p plugin) Run(ctx context.Context, r pluginhost.Request, sink pluginhost.S
 }
 
 func (p plugin) Recall(string, string) pluginhost.Fate { return pluginhost.Known }
+
+func (p plugin) Settle(string) {}
+
+// settling notes which losses are recorded.
+type settling struct {
+	plugin
+	settled []string
+}
+
+func (s *settling) Settle(attempt string) { s.settled = append(s.settled, attempt) }
 
 func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhost.Sink) *pluginhost.Ended {
 	return p(ctx, r, sink)
@@ -383,8 +394,15 @@ func TestWhoseTimeoutHolds(t *testing.T) {
 func TestLostKeepsTheLogs(t *testing.T) {
 	f := newFixture(t)
 	write(t, filepath.Join(f.folder, string(f.job.ID), "1", "logs"), "stdout", "began")
-	o, done := f.runner(nil).Lost(t.Context(), f.claimed())
+	plugins := &settling{}
+	o, done := f.runner(plugins).Lost(t.Context(), f.claimed())
+	if len(plugins.settled) > 0 {
+		t.Errorf("settled = %v before the loss is recorded, want nothing", plugins.settled)
+	}
 	done()
+	if want := []string{string(f.job.ID) + ".1"}; !slices.Equal(plugins.settled, want) {
+		t.Errorf("settled = %v, want %v", plugins.settled, want)
+	}
 	if o.Status != job.Failed || o.Error.Class != job.Lost {
 		t.Errorf("outcome = %+v", o)
 	}

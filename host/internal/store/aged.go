@@ -116,6 +116,7 @@ func (db *DB) Remove(ctx context.Context, ids []job.ID) (n int, err error) {
 		}
 		n = len(gone)
 		for _, statement := range []string{
+			"DELETE FROM job_tag WHERE (tag, job_id) IN (" + db.text.tagsOf + " WHERE j.id IN (" + db.text.idsOf + "))",
 			"DELETE FROM attempt WHERE job_id IN (" + db.text.idsOf + ")",
 			"DELETE FROM job WHERE id IN (" + db.text.idsOf + ")",
 		} {

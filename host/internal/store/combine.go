@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Bounds of one batch: of its members, and of what they weigh together.
@@ -18,6 +19,9 @@ const (
 type combiner[In, Out any] struct {
 	flush func(batch []*call[In, Out]) // sets out or err of each
 	size  func(In) int                 // about how many bytes it weighs
+	// patience is how long a member waits for its batch to begin; then it fails, and
+	// was not written. 0: for ever.
+	patience time.Duration
 
 	mu      sync.Mutex
 	waiting []*call[In, Out]
@@ -28,10 +32,11 @@ type combiner[In, Out any] struct {
 
 // call is one member of a batch.
 type call[In, Out any] struct {
-	in   In
-	out  Out
-	err  error
-	done chan struct{}
+	in    In
+	out   Out
+	err   error
+	since time.Time
+	done  chan struct{}
 }
 
 // do has in written in some batch and returns what became of it. When ctx ends
@@ -41,7 +46,7 @@ func (c *combiner[In, Out]) do(ctx context.Context, in In) (Out, error) {
 	if ctx.Err() != nil {
 		return none, leftError{context.Cause(ctx)}
 	}
-	k := &call[In, Out]{in: in, done: make(chan struct{})}
+	k := &call[In, Out]{in: in, since: time.Now(), done: make(chan struct{})}
 	if !c.add(k) {
 		return none, errClosed
 	}
@@ -88,6 +93,7 @@ func (c *combiner[In, Out]) write() {
 func (c *combiner[In, Out]) take() []*call[In, Out] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.turnAway()
 	if len(c.waiting) == 0 {
 		c.waiting = nil
 		c.writing = false
@@ -101,6 +107,19 @@ func (c *combiner[In, Out]) take() []*call[In, Out] {
 	batch := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
 	return batch
+}
+
+// turnAway fails those that have waited for too long: those at the head. The caller
+// holds the lock.
+func (c *combiner[In, Out]) turnAway() {
+	if c.patience == 0 {
+		return
+	}
+	for len(c.waiting) > 0 && time.Since(c.waiting[0].since) > c.patience {
+		c.waiting[0].err = errBusy
+		close(c.waiting[0].done)
+		c.waiting = c.waiting[1:]
+	}
 }
 
 // close refuses new calls and returns when those that wait have been written.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 var errOdd = errors.New("odd")
@@ -151,4 +152,41 @@ func TestIsolateFailsOnlyTheOdd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nobody waits for ever behind a batch that takes its time: who has waited for too
+// long is turned away and not written.
+func TestCombinerTurnsAwayWhoWaitsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var written []int
+		c := &combiner[int, int]{
+			size:     func(int) int { return 0 },
+			patience: 5 * time.Second,
+			flush: func(batch []*call[int, int]) {
+				for _, k := range batch {
+					written = append(written, k.in)
+				}
+				time.Sleep(15 * time.Second)
+			},
+		}
+		var all sync.WaitGroup
+		ask := func(n int, want error, within time.Duration) {
+			begun := time.Now()
+			all.Go(func() {
+				if _, err := c.do(t.Context(), n); !errors.Is(err, want) || time.Since(begun) > within {
+					t.Errorf("do(%d): got error %v after %v, want %v within %v", n, err, time.Since(begun), want, within)
+				}
+			})
+			synctest.Wait()
+		}
+		ask(1, nil, 15*time.Second)
+		ask(2, errBusy, 15*time.Second)
+		time.Sleep(11 * time.Second)
+		ask(3, nil, 19*time.Second)
+		all.Wait()
+		c.close()
+		if want := []int{1, 3}; !slices.Equal(written, want) {
+			t.Errorf("written: got %v, want %v", written, want)
+		}
+	})
 }

@@ -122,18 +122,31 @@ func (l *lookup) page(ctx context.Context, f job.Filter) ([]job.Cursor, *job.Cur
 	limit := max(1, f.Limit)
 	ways := l.ways()
 	whole := len(ways) == 1 && len(ways[0].rest) == 0
+	var (
+		seen  []job.Cursor
+		after = f.After
+	)
 	if l.sorts() {
-		few, ok, err := l.sortable(ctx, ways)
-		if err != nil {
-			return nil, nil, err
-		}
+		byID := ways
 		ways = []way{l.byChange(f.Statuses)}
-		if whole = len(l.conditions) == 0; ok {
-			ways, whole = []way{few}, true
+		if whole = len(l.conditions) == 0; !whole {
+			found, end, err := l.look(ctx, ways, f.After, 4*l.slice, limit+1)
+			if err != nil || len(found) > limit || end == nil {
+				places, next := upTo(limit, found)
+				return places, next, err
+			}
+			few, ok, err := l.sortable(ctx, byID)
+			if err != nil {
+				return nil, nil, err
+			}
+			if ok {
+				ways, whole = []way{few}, true
+			}
+			seen, after = found, end
 		}
 	}
 	if !whole {
-		return l.walk(ctx, ways, f.After, limit)
+		return l.walk(ctx, ways, seen, after, limit)
 	}
 	found, err := l.find(ctx, ways[0], stretch{after: f.After}, limit+1)
 	places, next := upTo(limit, found)
@@ -167,11 +180,10 @@ func (l *lookup) sortable(ctx context.Context, ways []way) (way, bool, error) {
 	return ways[best], true, nil
 }
 
-// walk goes through the list in slices until the page is full or the time is
-// over. Each slice takes the way on which a number of rows leads farthest: there,
+// walk goes on through the list, from a place behind what was found, in slices until
+// the page is full or the time is over. Each slice takes the way on which a number of rows leads farthest: there,
 // the fewest rows have to be looked at.
-func (l *lookup) walk(ctx context.Context, ways []way, after *job.Cursor, limit int) ([]job.Cursor, *job.Cursor, error) {
-	var found []job.Cursor
+func (l *lookup) walk(ctx context.Context, ways []way, found []job.Cursor, after *job.Cursor, limit int) ([]job.Cursor, *job.Cursor, error) {
 	begun := time.Now()
 	for n, first := l.slice, true; ; first = false {
 		start := time.Now()

@@ -37,6 +37,7 @@ type source struct {
 	id     string                // the column of the job
 	sorted string                // the column of the latest change, which an index begins with; "": none of it
 	where  string                // which rows the index has; "": all
+	keep   string                // a condition on what is looked at; "": none
 }
 
 // from returns the source as a query names it.
@@ -387,7 +388,7 @@ func inStates(statuses []job.Status) condition {
 				c.rows = append(c.rows, r)
 			}
 		default:
-			r.where = p.has(here)
+			r.keep = p.has(here)
 			c.rows = append(c.rows, r)
 		}
 	}
@@ -405,7 +406,7 @@ func (l *lookup) byChange(statuses []job.Status) way {
 			if here == nil {
 				continue
 			}
-			r.where = p.has(here)
+			r.keep = p.has(here)
 		}
 		w.rows = append(w.rows, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,8 +69,9 @@ func (l *lookup) in(s *query, r source, at stretch) []string {
 		}
 		place(back, at.after)
 		place(on, at.until)
-		if l.bounded() {
-			where = append(where, r.id+" >= "+s.arg(string(l.first)), r.id+" <= "+s.arg(string(l.last)))
+		if l.bounded() { // as text, which no index serves
+			id := "CAST(" + r.id + " AS text)"
+			where = append(where, id+" >= "+s.arg(string(l.first)), id+" <= "+s.arg(string(l.last)))
 		}
 		return where
 	}
@@ -154,6 +156,9 @@ func (l *lookup) part(s *query, r source, rest []condition, at stretch) string {
 	if r.where != "" {
 		where = append(where, r.where)
 	}
+	if r.keep != "" {
+		where = append(where, r.keep)
+	}
 	for _, c := range rest {
 		where = append(where, c.holds(s, r.id, join))
 	}
@@ -210,6 +215,10 @@ func (l *lookup) ahead(ctx context.Context, ways []way, after *job.Cursor, n int
 		columns []string
 	)
 	for _, w := range ways {
+		w.rows = slices.Clone(w.rows)
+		for i := range w.rows {
+			w.rows[i].keep = "" // whatever is looked at counts
+		}
 		columns = append(columns, l.matching(&s, w.rows, nil, stretch{after: after}, n, n-1))
 	}
 	places := make([]*job.Cursor, len(ways))

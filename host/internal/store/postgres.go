@@ -66,7 +66,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		config.MaxConns = poolSize
 	}
 	config.MaxConns = max(config.MaxConns, minPool)
-	config.ConnConfig.ConnectTimeout = openTimeout
+	config.ConnConfig.ConnectTimeout = writeTimeout // several round trips, which may be slow
 	for name, value := range connectionParams() {
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
 			config.ConnConfig.RuntimeParams[name] = value
@@ -104,7 +104,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		side:   side,
 		sideDB: stdlib.OpenDBFromPool(side),
 	}
-	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience}
 	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
 	if err := p.prepare(ctx, c); err != nil {
 		_ = p.close()
@@ -121,6 +121,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			textsOf:    "SELECT value FROM json_array_elements_text(CAST($1 AS json))",
 			keepRow:    "FOR SHARE",
+			tagsOf:     "SELECT t.tag, j.id FROM job j CROSS JOIN LATERAL jsonb_array_elements_text(j.tags) AS t (tag)",
 			oneOf:      " = ANY (ARRAY[CAST(%s AS text)])", // = alone would let any index with the ids serve the order
 			byBytes:    ` COLLATE "C"`,
 			skipLocked: "FOR UPDATE SKIP LOCKED",

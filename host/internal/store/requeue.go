@@ -120,8 +120,9 @@ const steps = 500
 // Due lets jobs wait for a host whose time has come, those that are due for
 // longest first, and returns how many. Not all may have been moved when it is the
 // number of one step: see Steps.
-func (db *DB) Due(ctx context.Context) (n int, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx transaction) error {
+func (db *DB) Due(ctx context.Context) (int, error) {
+	var n int // written to also after a caller has left early
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
 		moved, err := takeDue(ctx, tx, db.text)
 		if err != nil {
 			return err
@@ -183,8 +184,9 @@ func (db *DB) NextDue(ctx context.Context) (time.Duration, bool, error) {
 }
 
 // Expire ends waiting jobs whose deadline has passed, and returns them.
-func (db *DB) Expire(ctx context.Context) (expired []job.ID, err error) {
-	err = db.write(ctx, func(ctx context.Context, tx transaction) error {
+func (db *DB) Expire(ctx context.Context) ([]job.ID, error) {
+	var expired []job.ID // written to also after a caller has left early
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
 		expired = nil
 		over, err := takeExpired(ctx, tx, db.text)
 		if err != nil {

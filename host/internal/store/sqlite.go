@@ -60,6 +60,7 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 			clock:   liteClock,
 			until:   liteClock + " + $3",
 			idsOf:   "SELECT value FROM json_each($1)",
+			tagsOf:  "SELECT t.value, j.id FROM job j CROSS JOIN json_each(j.tags) t",
 			oneOf:   " = %s",
 			textsOf: "SELECT value FROM json_each($1)",
 		},
@@ -137,8 +138,11 @@ func (s *lite) listen(ctx context.Context, _ func(), _ func(string)) error {
 
 func (s *lite) notify(context.Context, []string) error { return nil }
 
-// do runs fn in the next group commit.
+// do runs fn in the next group commit. A disk that does not answer cannot be told to
+// stop: what is not done in time may be done later.
 func (s *lite) do(ctx context.Context, fn func(transaction) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, writeTimeout, errSlow)
+	defer cancel()
 	_, err := s.writes.do(ctx, fn)
 	return s.fault(err)
 }

@@ -34,6 +34,9 @@ var (
 
 var errClosed = errs.Errorf(errs.Unavailable, "the store is closed")
 
+// errBusy is the answer to what was not begun because the store takes too long.
+var errBusy = errs.Errorf(errs.Unavailable, "the store is not available: it takes too long over what came before")
+
 // Config says which database to open.
 type Config struct {
 	URL string       // "sqlite" or postgres://user:password@host:port/database
@@ -41,12 +44,18 @@ type Config struct {
 	Log hclog.Logger // nil: none
 }
 
-// openTimeout bounds the first contact with a database, readTimeout a read and
-// writeTimeout a write.
+// errSlow is the answer to a write of which it is unknown whether it is going to be
+// done.
+var errSlow = away("no answer in time", ErrUnknown)
+
+// openTimeout bounds the first contact with a database, readTimeout a read,
+// writeTimeout a write, and submitPatience the wait of a submission for its turn.
 const (
 	openTimeout  = 5 * time.Second
 	readTimeout  = 10 * time.Second
 	writeTimeout = 15 * time.Second
+
+	submitPatience = 5 * time.Second
 )
 
 // DB is the store. Its methods may be called at once from many goroutines; what
@@ -95,6 +104,7 @@ type dialect struct {
 	until      string // that and $3 microseconds
 	idsOf      string // the ids in the JSON list $1
 	textsOf    string // the texts in the JSON list $1
+	tagsOf     string // the tags of jobs j, and their ids
 	oneOf      string // true when what is before it is %s; the order by it is that of an index that begins with it
 	byBytes    string // behind a column: has text compared by its bytes; "": it is
 	skipLocked string // keeps the rows that a SELECT reads, but passes over those that others keep; "": needless

@@ -3,7 +3,6 @@ package sim_test
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,35 +258,6 @@ func (l *life) Carry(job.Claimed) {}
 
 // Detaches is true of jobs that may not be started again.
 func (l *life) Detaches(j *job.Job) bool { return j.Retry == nil }
-
-// weather is what the way to the store is like, for all hosts.
-type weather struct {
-	mu   sync.Mutex
-	rand *rand.Rand
-	away bool
-	lose float64 // the share of answers that are lost
-	slow float64 // the share of calls that take long
-}
-
-func (w *weather) on(call string) (fault memstore.Fault) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.away:
-		fault.Before = memstore.Away
-	case w.rand.Float64() < w.lose:
-		fault.After = memstore.Lost
-	case w.rand.Float64() < w.slow:
-		fault.Before = memstore.Slow(time.Duration(w.rand.Int64N(int64(3 * time.Second))))
-	}
-	return fault
-}
-
-func (w *weather) set(change func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	change()
-}
 
 // submit hands a job to the queue, as a caller of this host does. What a dead host
 // says nobody hears.
