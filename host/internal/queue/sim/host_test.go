@@ -3,7 +3,6 @@ package sim_test
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,7 +73,7 @@ func (w *world) begin(m *machine) *life {
 	m.mu.Unlock()
 	resumed := make(chan struct{})
 	l.queue = queue.New(queue.Config{
-		Store: l.way, Runner: l, Spool: l.spooler(), Host: m.name, Epoch: l.epoch, Slots: slots,
+		Store: l.way, Runner: l, Spool: l.spooler(), Word: word{w}, Host: m.name, Epoch: l.epoch, Slots: slots,
 		Lease: leaseTime, LostAfter: lostAfter,
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: l.hurry, Log: hclog.NewNullLogger(),
 		Renew:    func(_ int64, validFor time.Duration) { l.renew(validFor) },
@@ -191,6 +190,9 @@ func (l *life) Run(ctx context.Context, c job.Claimed, started func(time.Time)) 
 		}
 		return o, func() {}
 	}
+	if !l.mayBegin() {
+		return job.Outcome{Unstarted: true}, func() {}
+	}
 	return l.follow(ctx, l.begin(c), started)
 }
 
@@ -256,35 +258,6 @@ func (l *life) Carry(job.Claimed) {}
 
 // Detaches is true of jobs that may not be started again.
 func (l *life) Detaches(j *job.Job) bool { return j.Retry == nil }
-
-// weather is what the way to the store is like, for all hosts.
-type weather struct {
-	mu   sync.Mutex
-	rand *rand.Rand
-	away bool
-	lose float64 // the share of answers that are lost
-	slow float64 // the share of calls that take long
-}
-
-func (w *weather) on(call string) (fault memstore.Fault) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.away:
-		fault.Before = memstore.Away
-	case w.rand.Float64() < w.lose:
-		fault.After = memstore.Lost
-	case w.rand.Float64() < w.slow:
-		fault.Before = memstore.Slow(time.Duration(w.rand.Int64N(int64(3 * time.Second))))
-	}
-	return fault
-}
-
-func (w *weather) set(change func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	change()
-}
 
 // submit hands a job to the queue, as a caller of this host does. What a dead host
 // says nobody hears.

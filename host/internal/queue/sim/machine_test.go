@@ -243,6 +243,13 @@ func (m *machine) forget(n name) {
 	delete(m.all, n)
 }
 
+// mayBegin reports whether the right of the host is not over.
+func (m *machine) mayBegin() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.until)
+}
+
 // stopped is the outcome of an execution that was asked to stop.
 func stopped(ctx context.Context) (o job.Outcome, detach bool) {
 	stop, _ := errors.AsType[*pluginhost.Stop](context.Cause(ctx))

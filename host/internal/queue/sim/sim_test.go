@@ -114,6 +114,7 @@ func (w *world) run(seed uint64) {
 	w.callers(seed, every, long)
 	harm.Wait()
 	w.calls.Wait()
+	w.burst()
 	w.rest()
 	w.ledger.settle()
 	w.fill()

@@ -159,6 +159,21 @@ func (w *world) call(r *rand.Rand, by *life, j *job.Job, k store.Key, cancel tim
 	}
 }
 
+// burst has more jobs than slots come at once while answers are lost. No host starts
+// again behind it and finds what it has forgotten.
+func (w *world) burst() {
+	w.weather.set(func() { w.weather.lose = 0.3 })
+	for i := range 4 * slots * len(w.machines) {
+		j := draw(w.rand)
+		j.Description = work{length: time.Duration(1+i%10) * time.Second}.String()
+		other := rand.New(rand.NewPCG(w.rand.Uint64(), 5))
+		w.calls.Go(func() { w.call(other, w.up(other), j, store.Key{}, -1) })
+	}
+	time.Sleep(2 * time.Minute)
+	w.weather.set(func() { w.weather.lose = 0 })
+	w.calls.Wait()
+}
+
 // look reads all jobs.
 func (w *world) look() {
 	page, err := w.store.Jobs(context.Background(), job.Filter{Limit: math.MaxInt})

@@ -30,11 +30,6 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (claimed []job.Claimed
 		}
 		if t.mayRun(c.Host, c.Epoch) {
 			claimed = t.lease(t.pick(c.Host, most, c.Lanes), c)
-			for i := range claimed {
-				if claimed[i].Resume {
-					claimed[i].Checkpoint = keptCheckpoint(t.jobs[claimed[i].Job.ID].checkpoint)
-				}
-			}
 		}
 		return nil
 	})
@@ -49,11 +44,15 @@ func (t *tables) lease(picked []*record, c store.Claim) (claimed []job.Claimed) 
 	for _, r := range picked {
 		n := t.leave(r)
 		t.grant(r, n, c.Host, c.Epoch, at)
-		claimed = append(claimed, job.Claimed{
+		taken := job.Claimed{
 			Job:    r.view(),
 			Lease:  job.Lease{JobID: r.ID, Attempt: n.attempt, HostID: c.Host, Epoch: c.Epoch},
 			Resume: n.resume, Retries: n.retries,
-		})
+		}
+		if n.resume {
+			taken.Checkpoint = keptCheckpoint(r.checkpoint)
+		}
+		claimed = append(claimed, taken)
 	}
 	return claimed
 }

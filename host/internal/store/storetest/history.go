@@ -75,7 +75,7 @@ func (h *history) actions() map[string]func(*rapid.T) {
 		{"caps", 1, h.setCaps},
 		{"commands", 1, h.setCommands},
 		{"beat", 1, h.beat},
-		{"reap", 1, h.reap},
+		{"reap", 2, h.reap},
 		{"stop", 1, h.stopHost},
 		{"restart", 1, h.restart},
 		{"clean up", 1, h.cleanUp},
