@@ -182,7 +182,7 @@ func TestRepeatedSubmission(t *testing.T) {
 		change(&r)
 		return r
 	}
-	first, err := s.Submit(t.Context(), "alice", request(func(*job.Request) {}), jobs.WaitIfSync, "order 17")
+	first, err := s.Submit(t.Context(), "alice", request(func(*job.Request) {}), jobs.WaitNever, "order 17")
 	if err != nil {
 		t.Fatal(err)
 	}
