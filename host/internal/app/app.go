@@ -141,17 +141,18 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := h.checkClock(ctx); err != nil {
 		return err
 	}
+	registered := boottime()
 	epoch, err := h.store.RegisterHost(ctx, store.Host{
 		ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: c.Queue.Workers,
 	}, c.Queue.Lease)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
-	return h.wire(ctx, authenticator, epoch)
+	return h.wire(ctx, authenticator, epoch, registered)
 }
 
 // wire connects the parts that run jobs and answer for them.
-func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) (err error) {
+func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, registered time.Duration) (err error) {
 	c := h.Config
 	h.catalog, err = watch.New(ctx, watch.Config{
 		File:    h.File,
@@ -224,6 +225,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64) 
 		LostAfter:         c.Queue.LostAfter,
 		Alone:             h.store.Kind() == "sqlite",
 		Clock:             boottime,
+		Registered:        registered,
 		Word:              h.bell,
 		CanRun:            func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
 		Slots:             c.Queue.Workers,

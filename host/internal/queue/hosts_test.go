@@ -9,6 +9,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/store"
+	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
 
 // other is another host of the store.
@@ -134,6 +135,34 @@ func TestNothingIsBegunAfterTheRight(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A host that is frozen before its first heartbeat has no more right than one that
+// is frozen later.
+func TestNothingIsBegunAfterTheFirstRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1)
+		f.asleep.Store(int64(9 * time.Second)) // since it was registered
+		f.way.Befall(func(call string) (fault memstore.Fault) {
+			if call == "Heartbeat" {
+				fault.Before = memstore.Away
+			}
+			return fault
+		})
+		f.serve()
+		j := newJob("1s")
+		submitJob(t, f, j)
+		synctest.Wait()
+		if n := f.runner.began(); n > 0 {
+			t.Errorf("%d attempts began, want none before a heartbeat", n)
+		}
+		f.away(false)
+		time.Sleep(10 * time.Second)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		wantSucceeded(t, f, j.ID)
+	})
 }
 
 // A host that was lost and is back stops what was taken from it. A job that comes

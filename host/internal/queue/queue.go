@@ -94,8 +94,10 @@ type Config struct {
 	LostAfter time.Duration
 	// Alone says that no other host can have the store, so that nobody takes jobs away.
 	Alone bool
-	// Clock goes on while the machine sleeps; nil: one that does not.
-	Clock func() time.Duration
+	// Clock goes on while the machine sleeps; nil: one that does not. Registered is
+	// what it said before the host was registered, for one lease time; 0: just now.
+	Clock      func() time.Duration
+	Registered time.Duration
 	// CanRun reports whether this host can run a job; nil: any.
 	CanRun func(j *job.Job) bool
 	Slots  int             // attempts that run at once
@@ -159,8 +161,7 @@ type Queue struct {
 	draining bool
 }
 
-// New returns a queue. It runs nothing before Serve. The host has been registered a
-// moment ago, for one lease time.
+// New returns a queue. It runs nothing before Serve.
 func New(c Config) *Queue {
 	if c.Delayed == nil {
 		c.Delayed = func(job.ID) {}
@@ -195,6 +196,10 @@ func New(c Config) *Queue {
 		running: map[job.ID]*attempt{},
 	}
 	q.right.renewed = make(chan struct{}, 1)
+	if c.Registered == 0 {
+		c.Registered = c.Clock()
+	}
+	q.right.until = c.Registered + c.Lease - c.Lease/beats
 	return q
 }
 
@@ -317,6 +322,9 @@ func (q *Queue) Serve(ctx context.Context) error {
 	// Leases are renewed until the last attempt has ended.
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	if left := q.left(); left > 0 {
+		q.Renew(q.Epoch, left) // what is begun before the first heartbeat has its bounds, too
+	}
 	group, working := errgroup.WithContext(alive)
 	group.Go(func() error {
 		err := q.beat(working)

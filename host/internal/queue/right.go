@@ -17,7 +17,7 @@ type right struct {
 	renewed chan struct{}
 
 	mu    sync.Mutex
-	until time.Duration // 0: it was never renewed; the host was registered a moment ago
+	until time.Duration
 	last  time.Duration // when the renewal was asked for
 	since time.Duration // since when the store was seen without interruption
 	sees  bool          // it is seen
@@ -79,9 +79,6 @@ func (q *Queue) left() time.Duration {
 	}
 	q.right.mu.Lock()
 	defer q.right.mu.Unlock()
-	if q.right.until == 0 {
-		return q.Lease - q.Lease/beats
-	}
 	return q.right.until - q.Clock()
 }
 
