@@ -195,6 +195,7 @@ func New(c Config) *Queue {
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
 		running: map[job.ID]*attempt{},
 	}
+	q.lanes.Store(true) // until it is known that there is no need
 	q.right.renewed = make(chan struct{}, 1)
 	if c.Registered == 0 {
 		c.Registered = c.Clock()
@@ -369,7 +370,6 @@ func (q *Queue) claim(ctx context.Context) {
 	defer poll.Stop()
 	compare := time.NewTicker(q.Lease / beats)
 	defer compare.Stop()
-	q.lanes.Store(true) // until it is known that there is no need
 	q.measure()
 	q.look()
 	for {
