@@ -116,6 +116,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		lists:   p.listDB,
 		text: dialect{
 			lockHost:   lockHost,
+			lockCaps:   lockCaps,
 			clock:      "clock_timestamp()",
 			until:      "clock_timestamp() + $3::bigint * interval '1 microsecond'",
 			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",

@@ -41,6 +41,7 @@ WITH` + submitted + `
 			t.*,
 			claim
 				AND (SELECT job_id FROM job_ready ORDER BY priority DESC, turn, created_at, job_id LIMIT 1) IS NULL
+				AND NOT EXISTS (SELECT 1 FROM cap)
 				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND ` + mayClaim + ` AND host.epoch = t.epoch) AS lease
 		FROM member t
 	),`

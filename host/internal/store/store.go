@@ -100,6 +100,7 @@ type transaction interface {
 // differently.
 type dialect struct {
 	lockHost   string // keeps claims of the host $1 out until the commit; "": needless
+	lockCaps   string // keeps out what leases by caps, and who sets them, until the commit; "": needless
 	clock      string // the database's clock
 	until      string // that and $3 microseconds
 	idsOf      string // the ids in the JSON list $1
