@@ -220,7 +220,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	}
 	a := q.hold(j.ID)
 	if a == nil {
-		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
+		return stopping()
 	}
 	can := q.CanRun(j)
 	taken := can && j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
@@ -252,6 +252,11 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	return nil
 }
 
+// stopping is the answer to a submission once the queue drains.
+func stopping() error {
+	return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
+}
+
 // waits makes somebody look for a job that waits now, which this host can run, or
 // cannot.
 func (q *Queue) waits(can bool) {
@@ -279,6 +284,11 @@ func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.I
 	if err := q.limit.check(j.User); err != nil {
 		return "", err
 	}
+	a := q.hold(j.ID) // the host does not stop before the answer is known
+	if a == nil {
+		return "", stopping()
+	}
+	defer q.release(j.ID, a)
 	id, err := q.Store.SubmitKeyed(context.WithoutCancel(ctx), store.Submission{Job: j, Host: q.Host, Epoch: q.Epoch}, k)
 	if errors.Is(err, store.ErrUnknown) && k.Text == "" {
 		q.doubts.add(j.ID) // with a key, the caller can ask again for the same job
