@@ -181,7 +181,9 @@ func TestTheHostStopsOnlyOnceKeyedSubmissionsAreAnswered(t *testing.T) {
 		synctest.Wait()
 		select {
 		case err := <-stopped:
-			t.Errorf("the host stopped (error %v) before the submission was answered", err)
+			release()
+			<-answered
+			t.Fatalf("the host stopped (error %v) before the submission was answered", err)
 		default:
 		}
 		release()
