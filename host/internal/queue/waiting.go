@@ -17,7 +17,7 @@ func (q *Queue) turnOver(ctx context.Context) {
 		if n == 0 {
 			break
 		}
-		q.backlog.Store(true)
+		q.more.Store(true)
 	}
 	expired, err := q.Store.Expire(ctx)
 	if err != nil {
@@ -45,9 +45,4 @@ func (q *Queue) expect(ctx context.Context) {
 }
 
 // later makes the claim loop look at jobs that wait for their time.
-func (q *Queue) later() {
-	select {
-	case q.due <- struct{}{}:
-	default:
-	}
-}
+func (q *Queue) later() { signal(q.due) }

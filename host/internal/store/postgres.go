@@ -91,6 +91,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	side, err := pgxpool.NewWithConfig(ctx, beside)
 	if err != nil {
 		pool.Close()
+		listing.Close()
 		return nil, parseError(c.URL, err)
 	}
 	at := config.ConnConfig

@@ -118,8 +118,8 @@ func retry(ctx context.Context, tx transaction, e job.End, due time.Time) (cance
 const steps = 500
 
 // Due lets jobs wait for a host whose time has come, those that are due for
-// longest first, and returns how many. Not all may have been moved when it is the
-// number of one step: see Steps.
+// longest first, and returns how many. It moves so many at most and is to be called
+// until it moves none.
 func (db *DB) Due(ctx context.Context) (int, error) {
 	var n int // written to also after a caller has left early
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
