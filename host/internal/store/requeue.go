@@ -46,8 +46,8 @@ func requeue(ctx context.Context, tx transaction, a again, turn string) error {
 // postpone makes a job wait for a time that is in no table of states.
 func postpone(ctx context.Context, tx transaction, a again, due time.Time) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO job_later (job_id, due_at, attempt, retries, created_at, updated_at)
-		SELECT id, $2, $3, $4, created_at, $5
+		INSERT INTO job_later (job_id, due_at, attempt, retries, username, created_at, updated_at)
+		SELECT id, $2, $3, $4, username, created_at, $5
 		FROM job
 		WHERE id = $1`,
 		string(a.id), stamp(due), a.attempt, a.retries, now())
