@@ -46,3 +46,42 @@ func (r *recorder) QueryContext(ctx context.Context, query string, args ...any) 
 	r.statements = append(r.statements, Statement{query, args})
 	return r.reader.QueryContext(ctx, query, args...)
 }
+
+// CountStatements counts from now on the statements of writes. They must not run at
+// once.
+func (db *DB) CountStatements() *int {
+	c := &counter{backend: db.backend}
+	db.backend = c
+	return &c.n
+}
+
+type counter struct {
+	backend
+	n int
+}
+
+func (c *counter) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return c.backend.write(ctx, func(ctx context.Context, tx transaction) error {
+		return fn(ctx, countedTx{tx, &c.n})
+	})
+}
+
+type countedTx struct {
+	transaction
+	n *int
+}
+
+func (t countedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	*t.n++
+	return t.transaction.ExecContext(ctx, query, args...)
+}
+
+func (t countedTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	*t.n++
+	return t.transaction.QueryContext(ctx, query, args...)
+}
+
+func (t countedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	*t.n++
+	return t.transaction.QueryRowContext(ctx, query, args...)
+}

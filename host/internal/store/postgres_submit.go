@@ -90,8 +90,8 @@ const recordJobs = `
 		WHERE lease
 	),
 	later AS (
-		INSERT INTO job_later (job_id, due_at, attempt, created_at, updated_at)
-		SELECT id, start_after, 1, created_at, created_at
+		INSERT INTO job_later (job_id, due_at, attempt, username, created_at, updated_at)
+		SELECT id, start_after, 1, username, created_at, created_at
 		FROM input
 		WHERE start_after IS NOT NULL
 	),
