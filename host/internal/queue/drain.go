@@ -60,6 +60,13 @@ func (q *Queue) drain(ctx context.Context) {
 	<-ended
 }
 
+// drains reports whether the queue claims no more.
+func (q *Queue) drains() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.draining
+}
+
 // sendBack stops attempts that no plugin has begun: their jobs wait for another
 // host, or the next start of this one.
 func (q *Queue) sendBack() {

@@ -94,7 +94,7 @@ func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error
 // has asked to cancel ends canceled.
 func (q *Queue) record(r *spool.Record) error {
 	if r.Back {
-		return q.Store.GiveBack(context.Background(), []job.Lease{r.End.Lease})
+		return q.giveBack(r.End.Lease)
 	}
 	if r.Retry.IsZero() {
 		return q.Store.End(context.Background(), r.End)
@@ -103,8 +103,23 @@ func (q *Queue) record(r *spool.Record) error {
 	if err != nil || by == "" {
 		return err
 	}
-	cancelOutcome(&r.End.Outcome, canceledBy(by, pluginhost.StopUser))
+	if r.End.Status != job.Canceled { // else the end was not recorded the last time
+		cancelOutcome(&r.End.Outcome, canceledBy(by, pluginhost.StopUser))
+	}
 	return q.Store.End(context.Background(), r.End)
+}
+
+// giveBack lets a job wait again that has not begun. Where the answer is lost, that
+// is not repeated while this host claims: it may have claimed the job anew, and that
+// lease looks the same. The comparison of leases with what runs finds out then.
+func (q *Queue) giveBack(l job.Lease) error {
+	claims := l.Epoch == q.Epoch && !q.drains() // now, or while the answer is awaited
+	err := q.Store.GiveBack(context.Background(), []job.Lease{l})
+	if !claims || !errors.Is(err, store.ErrUnknown) {
+		return err
+	}
+	q.Log.Warn("whether a job that had not begun waits again is unknown; its lease is looked for", "job", l.JobID, "error", err)
+	return nil
 }
 
 // publish tells who waits that the job has ended.

@@ -18,11 +18,12 @@ type timed struct {
 	most    int
 	order   []job.ID
 	acked   int
-	begins  time.Duration // after the start of each attempt
-	crashes int           // so many attempts are lost after their time, with a checkpoint
-	result  *job.Result   // of each job
-	claims  []job.Claimed // all that ran
-	carried []int         // attempts
+	begins  time.Duration                 // after the start of each attempt
+	crashes int                           // so many attempts are lost after their time, with a checkpoint
+	crash   func(job.Claimed) job.Outcome // what they come to; nil: that
+	result  *job.Result                   // of each job
+	claims  []job.Claimed                 // all that ran
+	carried []int                         // attempts
 	fates   map[job.ID]pluginhost.Fate
 	stops   []pluginhost.StopReason
 	slow    time.Duration // that an attempt takes to stop whose lease is lost
@@ -59,6 +60,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		defer r.mu.Unlock()
 		if r.crashes > 0 {
 			r.crashes--
+			if r.crash != nil {
+				return r.crash(c), r.ack
+			}
 			if c.Checkpoint == nil {
 				c.Checkpoint = &job.Checkpoint{Attempt: c.Lease.Attempt}
 			}
