@@ -47,41 +47,40 @@ func (r *recorder) QueryContext(ctx context.Context, query string, args ...any) 
 	return r.reader.QueryContext(ctx, query, args...)
 }
 
-// CountStatements counts from now on the statements of writes. They must not run at
-// once.
-func (db *DB) CountStatements() *int {
-	c := &counter{backend: db.backend}
-	db.backend = c
-	return &c.n
+// WatchWrites notes from now on the statements of writes. They must not run at once.
+func (db *DB) WatchWrites() *[]Statement {
+	w := &watched{backend: db.backend}
+	db.backend = w
+	return &w.sent
 }
 
-type counter struct {
+type watched struct {
 	backend
-	n int
+	sent []Statement
 }
 
-func (c *counter) write(ctx context.Context, fn func(context.Context, transaction) error) error {
-	return c.backend.write(ctx, func(ctx context.Context, tx transaction) error {
-		return fn(ctx, countedTx{tx, &c.n})
+func (w *watched) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return w.backend.write(ctx, func(ctx context.Context, tx transaction) error {
+		return fn(ctx, watchedTx{tx, &w.sent})
 	})
 }
 
-type countedTx struct {
+type watchedTx struct {
 	transaction
-	n *int
+	sent *[]Statement
 }
 
-func (t countedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	*t.n++
+func (t watchedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	*t.sent = append(*t.sent, Statement{query, args})
 	return t.transaction.ExecContext(ctx, query, args...)
 }
 
-func (t countedTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	*t.n++
+func (t watchedTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	*t.sent = append(*t.sent, Statement{query, args})
 	return t.transaction.QueryContext(ctx, query, args...)
 }
 
-func (t countedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	*t.n++
+func (t watchedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	*t.sent = append(*t.sent, Statement{query, args})
 	return t.transaction.QueryRowContext(ctx, query, args...)
 }

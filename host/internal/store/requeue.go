@@ -136,12 +136,14 @@ func (db *DB) Due(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// takeDue reads the clock in a subquery: once, so that it is a bound of the index.
+// One that is read anew for each row makes it look at all that wait.
 func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, err error) {
 	rows, err := tx.QueryContext(ctx, `
 		WITH due AS MATERIALIZED (
 			SELECT job_id
 			FROM job_later
-			WHERE due_at <= `+text.clock+`
+			WHERE due_at <= (SELECT `+text.clock+`)
 			ORDER BY due_at
 			LIMIT $1 `+text.skipLocked+`
 		)
@@ -262,12 +264,13 @@ func (db *DB) Expire(ctx context.Context) ([]job.ID, error) {
 	return expired, nil
 }
 
+// takeExpired reads the clock as takeDue does.
 func takeExpired(ctx context.Context, tx transaction, text dialect) (over []again, err error) {
 	rows, err := tx.QueryContext(ctx, `
 		WITH expired AS MATERIALIZED (
 			SELECT job_id
 			FROM job_ready
-			WHERE deadline <= `+text.clock+`
+			WHERE deadline <= (SELECT `+text.clock+`)
 			ORDER BY deadline
 			LIMIT $1 `+text.skipLocked+`
 		)
