@@ -22,6 +22,9 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
+// DueStep is how many jobs Due moves at most at once.
+const DueStep = steps
+
 // Errors that a host has to heed.
 var (
 	// ErrFenced: the epoch of the host was superseded by a later start of it.
