@@ -22,8 +22,11 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
-// DueStep is how many jobs Due moves at most at once.
-const DueStep = steps
+// What one call does at most.
+const (
+	DueStep = steps // jobs that Due moves
+	KeyStep = steps // keys that ForgetKeys removes
+)
 
 // Errors that a host has to heed.
 var (
