@@ -14,16 +14,17 @@ import (
 // its lease is asked for until its end is recorded, so that whoever wants to stop
 // it finds it.
 type attempt struct {
-	ctx    context.Context // canceled when the attempt is to stop
-	stop   context.CancelCauseFunc
-	done   chan struct{} // closed once nothing of it runs any more
-	before *attempt      // one of the same job that still runs here, and must not any more; nil: none
-	begun  atomic.Bool   // a plugin works on it, or an earlier attempt of the job
+	ctx    context.Context         // canceled when the attempt is to stop; set under the lock of the queue
+	stop   context.CancelCauseFunc // is called under that by others than the attempt
+	done   chan struct{}           // closed once nothing of it runs any more
+	before *attempt                // one of the same job that still runs here, and must not any more; nil: none
+	begun  atomic.Bool             // a plugin works on it, or an earlier attempt of the job
 
 	// Those below are guarded by the lock of the queue.
 	detach bool        // it goes on while the host restarts
 	leased bool        // its lease is known
 	ending bool        // its lease is being consumed
+	idle   bool        // nothing of it runs: it waits for the store or the right of the host
 	claim  job.Claimed // that it runs by
 }
 
@@ -78,7 +79,9 @@ func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 	go func() { // drain waits for its release
 		defer q.release(c.Job.ID, a)
 		if a.before != nil { // the job was lost here, and is back
+			q.mu.Lock()
 			a.before.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job is not this attempt's any more"})
+			q.mu.Unlock()
 			<-a.before.done
 		}
 		q.perform(a, c, run)
@@ -88,16 +91,25 @@ func (q *Queue) begin(a *attempt, c job.Claimed, run performer) {
 // perform runs an attempt, and those that resume its work, to the end of the job.
 func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 	outcome, done := q.attempt(a, c, run)
-	for outcome.Resumable || outcome.Unstarted && c.Resume {
-		if outcome.Unstarted { // what it follows goes on outside
-			q.awaitRight(a.ctx)
+	for {
+		after := q.start
+		if q.lapsed(a, c, &outcome) {
+			after = q.takeOver
+		}
+		if outcome.Unstarted && c.Resume { // what it follows goes on outside
+			q.regain(a, c.Lease)
 			if a.ctx.Err() != nil {
 				run = q.Runner.Run // it begins nothing any more, and says how it ended
 			}
 			outcome, done = q.attempt(a, c, run)
 			continue
 		}
+		if !outcome.Resumable {
+			break
+		}
+		q.idles(a, true) // else a lapse of the right would end its wait for the store
 		next, resumed := q.next(a.ctx, c, &outcome)
+		q.idles(a, false)
 		if !resumed {
 			break
 		}
@@ -106,11 +118,11 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		q.mu.Lock()
 		a.claim = c
 		q.mu.Unlock()
-		run = q.start
+		run = after
 		outcome, done = q.attempt(a, c, run)
 	}
 	q.slots.give(1)
-	if stop, ok := errors.AsType[*pluginhost.Stop](context.Cause(a.ctx)); ok && stop.Reason == pluginhost.StopLeaseLost {
+	if stopsFor(a.ctx, pluginhost.StopLeaseLost) {
 		outcome.HostFault = true
 	}
 	q.mu.Lock()
@@ -130,6 +142,40 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 	q.finish(c, outcome, a.begun.Load(), done, q.giveUp)
 }
 
+// lapsed makes an attempt resumable that was stopped because its lease may be over,
+// when there is a checkpoint: where nobody has taken the job by the time the store
+// answers, it goes on here, as it would elsewhere. In a host that drains, it is left
+// to the next life.
+func (q *Queue) lapsed(a *attempt, c job.Claimed, o *job.Outcome) bool {
+	if !stopsFor(a.ctx, pluginhost.StopLeaseLost) || o.Resumable || o.Error == nil || o.Error.Class != job.Lost {
+		return false
+	}
+	switch {
+	case o.Checkpoint != nil:
+		o.Checkpoint = new(*o.Checkpoint)
+		o.Checkpoint.Outputs = o.Outputs // some may have come since
+	case c.Checkpoint != nil:
+		o.Checkpoint = c.Checkpoint
+	default:
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.draining {
+		o.Status = ""
+		return false
+	}
+	o.Resumable = true
+	a.ctx, a.stop = context.WithCancelCause(context.Background())
+	return true
+}
+
+// stopsFor reports whether ctx is done for that reason.
+func stopsFor(ctx context.Context, reason pluginhost.StopReason) bool {
+	stop, ok := errors.AsType[*pluginhost.Stop](context.Cause(ctx))
+	return ok && stop.Reason == reason
+}
+
 // attempt runs one attempt. The job is marked as running when that takes a while.
 func (q *Queue) attempt(a *attempt, c job.Claimed, run performer) (o job.Outcome, done func()) {
 	var mark *time.Timer
@@ -146,9 +192,8 @@ func (q *Queue) attempt(a *attempt, c job.Claimed, run performer) (o job.Outcome
 // stop asks an attempt that runs here to end.
 func (q *Queue) stop(id job.ID, why *pluginhost.Stop) {
 	q.mu.Lock()
-	a := q.running[id]
-	q.mu.Unlock()
-	if a != nil {
+	defer q.mu.Unlock()
+	if a := q.running[id]; a != nil {
 		a.stop(why)
 	}
 }

@@ -140,6 +140,7 @@ type Queue struct {
 	slots    *slots
 	wake     chan struct{} // a waiting job may fit now
 	due      chan struct{} // the time of a job has come
+	nextDue  *time.Timer   // until that of the next one; of the claim loop
 	more     atomic.Bool   // jobs may be waiting
 	full     atomic.Bool   // nothing is begun here, for want of room
 	lanes    atomic.Bool   // what waits is to be claimed by lanes

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,13 +113,15 @@ func (q *Queue) guard(ctx context.Context) {
 }
 
 // lapse stops the attempts that another host may run: their time is over. What may
-// not run elsewhere goes on.
+// not run elsewhere goes on. One that has saved its first checkpoint in this attempt
+// stops by itself, as the sdk has it stop with the last renewal: the queue does not
+// know of that checkpoint.
 func (q *Queue) lapse() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	stopped := 0
 	for _, a := range q.running {
-		if a.leased && !a.ending && a.ctx.Err() == nil && a.claim.Job.Retry.RunsElsewhere(a.claim.Retries) {
+		if a.leased && !a.ending && !a.idle && a.ctx.Err() == nil && a.runsElsewhere() {
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the host could not renew its right to run the job"})
 			stopped++
 		}
@@ -126,6 +129,45 @@ func (q *Queue) lapse() {
 	if stopped > 0 {
 		q.Log.Warn("this host could not renew its right to run: attempts that another host may run are stopped", "attempts", stopped)
 	}
+}
+
+// runsElsewhere reports whether another host may have the job once the right of this
+// one is over: to retry it, or to go on from its checkpoint.
+func (a *attempt) runsElsewhere() bool {
+	return a.claim.Resume || a.claim.Checkpoint != nil || a.claim.Job.Retry.RunsElsewhere(a.claim.Retries)
+}
+
+// regain waits until the host may run jobs, and stops the attempt when its lease was
+// taken meanwhile: what it was to follow is another host's then. It waits at most
+// until the attempt is stopped.
+func (q *Queue) regain(a *attempt, l job.Lease) {
+	q.idles(a, true)
+	defer q.idles(a, false)
+	for wait := 50 * time.Millisecond; a.ctx.Err() == nil; wait = min(2*wait, time.Second) {
+		q.awaitRight(a.ctx)
+		ctx, cancel := context.WithTimeout(a.ctx, q.left()) // an answer within the right holds as long as that
+		leases, err := q.Store.Leases(ctx, q.Host, q.Epoch)
+		cancel()
+		if err == nil && slices.Contains(leases, l) {
+			return
+		}
+		if err == nil {
+			q.Log.Warn("an attempt is not resumed here: its lease was taken while this host was lost", "job", l.JobID, "attempt", l.Attempt)
+			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job was taken from this host while that was lost"})
+			return
+		}
+		select {
+		case <-a.ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// idles notes whether nothing of an attempt runs.
+func (q *Queue) idles(a *attempt, idle bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a.idle = idle
 }
 
 // awaitRight waits until the host may run jobs, at most until ctx is done.

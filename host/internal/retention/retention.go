@@ -84,7 +84,7 @@ func (r *Retention) Serve(ctx context.Context) error {
 // sweep removes what is over now. Jobs are looked at once for each length of
 // time that some are kept for, in the order of their ends.
 func (r *Retention) sweep(ctx context.Context) error {
-	if _, err := r.Store.ForgetKeys(ctx); err != nil {
+	if err := r.forgetKeys(ctx); err != nil {
 		return err
 	}
 	snapshot := r.Catalog.Snapshot()
@@ -108,6 +108,19 @@ func (r *Retention) sweep(ctx context.Context) error {
 	}
 	if removed > 0 {
 		r.Log.Info("old jobs were removed", "jobs", removed)
+	}
+	return nil
+}
+
+// forgetKeys forgets the idempotency keys whose time is over.
+func (r *Retention) forgetKeys(ctx context.Context) error {
+	for ctx.Err() == nil {
+		begun := time.Now()
+		n, err := r.Store.ForgetKeys(ctx)
+		if err != nil || n < store.KeyStep {
+			return err
+		}
+		pause(ctx, (share-1)*time.Since(begun))
 	}
 	return nil
 }

@@ -22,6 +22,12 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
+// What one call does at most.
+const (
+	DueStep = steps // jobs that Due moves
+	KeyStep = steps // keys that ForgetKeys removes
+)
+
 // Errors that a host has to heed.
 var (
 	// ErrFenced: the epoch of the host was superseded by a later start of it.

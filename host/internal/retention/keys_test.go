@@ -1,0 +1,50 @@
+package retention_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/retention"
+	"github.com/heimdall-run/heimdall/host/internal/store"
+)
+
+// keys is a store that has nothing but idempotency keys to forget.
+type keys struct {
+	retention.Store
+	left int64
+}
+
+func (k *keys) ForgetKeys(context.Context) (int64, error) {
+	n := min(k.left, store.KeyStep)
+	k.left -= n
+	return n, nil
+}
+
+func (k *keys) Aged(context.Context, job.Cursor, time.Time, int) ([]store.Aged, error) {
+	return nil, nil
+}
+
+func (k *keys) Remove(context.Context, []job.ID) (int, error) { return 0, nil }
+
+func TestAllKeysAreForgottenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error)
+		k := &keys{left: 10*store.KeyStep + 1}
+		go func() {
+			served <- retention.New(retention.Config{
+				Store: k, Catalog: newKept(t), Keep: time.Hour, Host: "here", Log: hclog.NewNullLogger(),
+			}).Serve(ctx)
+		}()
+		time.Sleep(time.Second)
+		stop()
+		if err := <-served; err != nil || k.left != 0 {
+			t.Errorf("%d keys are left, error %v; want none", k.left, err)
+		}
+	})
+}
