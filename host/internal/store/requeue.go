@@ -250,9 +250,9 @@ func (db *DB) Expire(ctx context.Context) ([]job.ID, error) {
 		if err != nil {
 			return err
 		}
-		expired = make([]job.ID, len(over))
-		for i, a := range over {
-			expired[i] = a.id
+		expired = nil
+		for _, a := range over {
+			expired = append(expired, a.id)
 		}
 		return endMany(ctx, tx, db.text, over, job.Killed, &job.Error{
 			Class: job.TimedOut, Message: "the deadline passed while the job waited", RetrySafe: true,
