@@ -61,7 +61,8 @@ func (l *lease) renew(epoch int64, validFor time.Duration) (known int64, ok bool
 	if validFor != 0 {
 		before := l.until
 		l.until = now + validFor
-		if before == 0 || l.until < before {
+		// Without a right that holds, the next look is not timed by one.
+		if before <= now || l.until < before {
 			select {
 			case l.sooner <- struct{}{}:
 			default:

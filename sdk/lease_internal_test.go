@@ -128,6 +128,37 @@ func TestRetryableWorkStopsWithTheRight(t *testing.T) {
 	<-watched
 }
 
+// A right that is renewed when it was over already ends in time, too: the look
+// that found it over has put off the next one.
+func TestWorkStopsWithARightThatWasOverBefore(t *testing.T) {
+	t.Parallel()
+
+	s, err := New("test", func() *waiting { return &waiting{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		s.watch(ctx)
+	}()
+	for _, id := range []string{"before", "after"} {
+		a, err := s.begin(&pluginpb.StartRequest{AttemptId: id, Retryable: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		s.lease.renew(1, 200*time.Millisecond)
+		<-a.ctx.Done()
+		if took := time.Since(begun); took > watchTime-200*time.Millisecond {
+			t.Errorf("%s: stopped after %v, want soon after 200ms", id, took)
+		}
+	}
+	cancel()
+	<-watched
+}
+
 func TestSweepClosesIdleInstances(t *testing.T) {
 	t.Parallel()
 

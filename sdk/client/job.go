@@ -90,7 +90,7 @@ type Retry struct {
 // Waiting is why a job waits.
 type Waiting struct {
 	Reason string    `json:"reason"`
-	Ahead  int       `json:"ahead"` // jobs that come before it, at most 10000
+	Ahead  int       `json:"ahead"` // jobs that come before it in the queue, at most 10000; 0 while it is not in it
 	Until  time.Time `json:"until"` // when it is due; zero when it does not wait for a time
 }
 
@@ -99,7 +99,7 @@ type Attempt struct {
 	Attempt     int       `json:"attempt"` // its ordinal, from 1
 	Status      Status    `json:"status"`
 	Error       string    `json:"error"`
-	Class       string    `json:"class"` // of the error
+	ErrorClass  string    `json:"error_class"`
 	ExitCode    *int      `json:"exit_code"`
 	Signal      string    `json:"signal"`
 	HostID      string    `json:"host_id"`

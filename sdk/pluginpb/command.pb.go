@@ -367,7 +367,8 @@ type StartRequest struct {
 	// W3C trace context of the submission ("traceparent"); empty when there is none.
 	Traceparent string `protobuf:"bytes,17,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Whether the attempt may be run again elsewhere, and so must stop when the
-	// host's right to run has passed.
+	// host's right to run has passed. One with a checkpoint must stop then as well,
+	// whatever is said here.
 	Retryable     bool `protobuf:"varint,18,opt,name=retryable,proto3" json:"retryable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

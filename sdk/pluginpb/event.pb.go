@@ -649,7 +649,9 @@ func (x *Usage) GetAmount() float64 {
 	return 0
 }
 
-// Checkpoint lets another process go on with the same outside work.
+// Checkpoint lets another process go on with the same outside work, on this host
+// or another one: an attempt that has one stops when its host's right to run has
+// passed, and leaves that work alone.
 type Checkpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Number of the format of data, chosen by the plugin.

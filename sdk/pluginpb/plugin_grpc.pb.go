@@ -50,8 +50,9 @@ type PluginServiceClient interface {
 	// calls it once per process before any work, and again when they change.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Renew says every few seconds that the host lives, and extends its own right to
-	// run. When that runs out, attempts that may be retried elsewhere stop
-	// themselves.
+	// run. When that runs out, attempts stop themselves that another host may run:
+	// those that are retryable, and those with a checkpoint, which leave their
+	// outside work alone as in CANCEL_MODE_ABANDON. The others go on.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	// List names the attempts that this process knows. A restarted host asks it
 	// first: an attempt that is not listed was never started here.
@@ -141,8 +142,9 @@ type PluginServiceServer interface {
 	// calls it once per process before any work, and again when they change.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Renew says every few seconds that the host lives, and extends its own right to
-	// run. When that runs out, attempts that may be retried elsewhere stop
-	// themselves.
+	// run. When that runs out, attempts stop themselves that another host may run:
+	// those that are retryable, and those with a checkpoint, which leave their
+	// outside work alone as in CANCEL_MODE_ABANDON. The others go on.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	// List names the attempts that this process knows. A restarted host asks it
 	// first: an attempt that is not listed was never started here.

@@ -23,7 +23,7 @@ func wirePolicy(r *job.Retry) *wireRetry {
 // wireWaiting is why a job waits.
 type wireWaiting struct {
 	Reason job.Reason `json:"reason"`
-	Ahead  int        `json:"ahead"`           // jobs before it, at most 10000
+	Ahead  *int       `json:"ahead,omitempty"` // jobs before it, at most 10000; none while it is not in the queue
 	Until  *time.Time `json:"until,omitempty"` // when it is due
 }
 
@@ -31,7 +31,11 @@ func wireWait(w *job.Wait) *wireWaiting {
 	if w == nil {
 		return nil
 	}
-	return &wireWaiting{Reason: w.Reason, Ahead: w.Ahead, Until: moment(w.Until)}
+	wire := &wireWaiting{Reason: w.Reason, Until: moment(w.Until)}
+	if w.Until.IsZero() {
+		wire.Ahead = &w.Ahead
+	}
+	return wire
 }
 
 // wireAttempt is an attempt that has ended.
@@ -39,7 +43,7 @@ type wireAttempt struct {
 	Attempt     int        `json:"attempt"`
 	Status      job.Status `json:"status"`
 	Error       string     `json:"error,omitempty"`
-	Class       job.Class  `json:"class,omitempty"` // of the error
+	ErrorClass  job.Class  `json:"error_class,omitempty"`
 	ExitCode    *int       `json:"exit_code,omitempty"`
 	Signal      string     `json:"signal,omitempty"`
 	HostID      string     `json:"host_id,omitempty"`
@@ -60,7 +64,7 @@ func wireAttempts(attempts []job.Attempt) []wireAttempt {
 			StartedAt: seconds(a.StartedAt), EndedAt: seconds(a.EndedAt), StartedTime: moment(a.StartedAt), EndedTime: moment(a.EndedAt),
 		}
 		if e := a.Error; e != nil {
-			list[i].Error, list[i].Class, list[i].ExitCode, list[i].Signal = e.Message, e.Class, e.ExitCode, e.Signal
+			list[i].Error, list[i].ErrorClass, list[i].ExitCode, list[i].Signal = e.Message, e.Class, e.ExitCode, e.Signal
 		}
 	}
 	return list

@@ -156,7 +156,7 @@ func (f *fake) Get(_ context.Context, id job.ID) (*job.Job, error) {
 }
 
 func (f *fake) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return f.attempts, nil }
-func (f *fake) Waiting(context.Context, job.ID) (*job.Wait, error)      { return f.wait, nil }
+func (f *fake) WhyWaiting(context.Context, job.ID) (*job.Wait, error)   { return f.wait, nil }
 
 func (f *fake) List(_ context.Context, filter job.Filter) (job.Page, error) {
 	if f.boom {

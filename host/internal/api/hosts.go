@@ -26,10 +26,10 @@ type wireHost struct {
 	Running         int                 `json:"running"` // jobs that it has; of a lost one, those that wait for it
 	Plugins         map[string][]string `json:"plugins"` // names to versions, of those that can be used
 	CatalogRevision string              `json:"catalog_revision"`
-	StartedAt       *time.Time          `json:"started_at,omitempty"`
+	StartedTime     *time.Time          `json:"started_time,omitempty"`
 	LeaseUntil      time.Time           `json:"lease_until"`   // by the clock of the store
 	LeaseSeconds    float64             `json:"lease_seconds"` // left of it; less than 0 when it is over
-	LostAt          *time.Time          `json:"lost_at,omitempty"`
+	LostTime        *time.Time          `json:"lost_time,omitempty"`
 }
 
 // listHosts serves GET /hosts.
@@ -67,10 +67,10 @@ func wireHostOf(h store.Host, clock time.Time, this bool) wireHost {
 		ID: h.ID, Name: h.Name, Address: h.Address, Version: h.Version, State: string(h.State), This: this, Slots: h.Slots, Running: h.Running,
 		Plugins: h.Plugins, CatalogRevision: h.Revision, LeaseUntil: h.LeaseUntil.UTC().Truncate(time.Microsecond),
 		LeaseSeconds: h.LeaseUntil.Sub(clock).Round(time.Millisecond).Seconds(),
-		StartedAt:    moment(h.StartedAt),
+		StartedTime:  moment(h.StartedAt),
 	}
 	if h.State == store.Lost {
-		w.LostAt = moment(h.LostAt)
+		w.LostTime = moment(h.LostAt)
 	}
 	if w.Plugins == nil {
 		w.Plugins = map[string][]string{}

@@ -34,10 +34,10 @@ func TestHosts(t *testing.T) {
 	var got, want any
 	const answer = `{"data": [
 		{"id": "h-1", "name": "one", "address": "10.0.0.1:9090", "version": "1.2.3", "state": "live", "this": true, "slots": 64, "running": 3,
-			"plugins": {"ping": ["0.1.0"]}, "catalog_revision": "r1", "started_at": "2026-11-23T07:00:00Z",
+			"plugins": {"ping": ["0.1.0"]}, "catalog_revision": "r1", "started_time": "2026-11-23T07:00:00Z",
 			"lease_until": "2026-11-23T07:32:11.93409Z", "lease_seconds": 8},
 		{"id": "h-2", "name": "two", "address": "", "version": "", "state": "lost", "this": false, "slots": 0, "running": 1,
-			"plugins": {}, "catalog_revision": "r2", "lease_until": "2026-11-23T07:31:03.93409Z", "lease_seconds": -60, "lost_at": "2026-11-23T07:32:03.93409Z"},
+			"plugins": {}, "catalog_revision": "r2", "lease_until": "2026-11-23T07:31:03.93409Z", "lease_seconds": -60, "lost_time": "2026-11-23T07:32:03.93409Z"},
 		{"id": "h-3", "name": "two", "address": "", "version": "", "state": "stopped", "this": false, "slots": 0, "running": 0,
 			"plugins": {}, "catalog_revision": "", "lease_until": "2026-11-23T07:32:03.93409Z", "lease_seconds": 0}
 	], "catalogs_differ": false}`

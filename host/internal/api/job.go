@@ -22,7 +22,7 @@ func (h *Handler) getJob(x *exchange) error {
 		w.Attempts = wireAttempts(attempts)
 	}
 	if j.Status == job.New {
-		waiting, err := h.jobs.Waiting(x.r.Context(), j.ID)
+		waiting, err := h.jobs.WhyWaiting(x.r.Context(), j.ID)
 		if err != nil {
 			return err
 		}

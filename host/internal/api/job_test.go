@@ -21,7 +21,7 @@ func TestJobThatWaits(t *testing.T) {
 		},
 	}
 	f.add(j)
-	f.wait = &job.Wait{Reason: job.Retrying, Ahead: 12, Until: due}
+	f.wait = &job.Wait{Reason: job.Retrying, Until: due}
 	three := 3
 	f.attempts = []job.Attempt{{
 		Attempt: 1, HostID: "h", CommandID: "c", ClusterID: "k", Build: "ab12", Status: job.Failed,
@@ -32,9 +32,9 @@ func TestJobThatWaits(t *testing.T) {
 	want := map[string]any{
 		"retry": map[string]any{"attempts": 3.0, "backoff": "1m30s", "on": []any{"failed"}}, "priority": 5.0,
 		"start_after": "2026-12-24T17:00:00Z", "deadline": "2026-12-24T18:00:00Z", "unique_key": "nightly",
-		"waiting": map[string]any{"reason": "retry", "ahead": 12.0, "until": "2026-12-24T17:00:00Z"},
+		"waiting": map[string]any{"reason": "retry", "until": "2026-12-24T17:00:00Z"},
 		"attempts": []any{map[string]any{
-			"attempt": 1.0, "status": "FAILED", "error": "exit status 3", "class": "failed", "exit_code": 3.0, "host_id": "h",
+			"attempt": 1.0, "status": "FAILED", "error": "exit status 3", "error_class": "failed", "exit_code": 3.0, "host_id": "h",
 			"command_id": "c", "cluster_id": "k", "build": "ab12", "started_at": float64(clock.Unix()), "ended_at": float64(clock.Unix() + 60),
 			"started_time": "2026-11-23T07:32:03.93409Z", "ended_time": "2026-11-23T07:33:03.93409Z",
 		}},
@@ -42,6 +42,15 @@ func TestJobThatWaits(t *testing.T) {
 	for name, value := range want {
 		if diff := cmp.Diff(value, got[name]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+
+	// How many come before it is told of one in the queue, also when none do.
+	for _, ahead := range []int{0, 12} {
+		f.wait = &job.Wait{Reason: job.Queued, Ahead: ahead}
+		got = s.do(t, "GET", "/api/v1/job/"+string(j.ID), "").json(t)
+		if diff := cmp.Diff(any(map[string]any{"reason": "queued", "ahead": float64(ahead)}), got["waiting"]); diff != "" {
+			t.Errorf("waiting (-want +got):\n%s", diff)
 		}
 	}
 

@@ -28,8 +28,8 @@ type Jobs interface {
 	// Attempts returns the attempts of a job that have ended, the first one first.
 	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
 
-	// Waiting says why a job waits; nil when it does not, or not any more.
-	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
+	// WhyWaiting says why a job waits; nil when it does not, or not any more.
+	WhyWaiting(ctx context.Context, id job.ID) (*job.Wait, error)
 
 	// Get returns a job. Unknown: errs.NotFound.
 	Get(ctx context.Context, id job.ID) (*job.Job, error)

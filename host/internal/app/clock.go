@@ -11,8 +11,10 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/queue"
 )
 
-// How far the clock of this host may be from that of the store. Nothing is decided
-// by it, but the ids and the times of jobs are its own.
+// How far the clock of this host may be from that of the store. Leases, and jobs that
+// are due, go by the store's. The host's own gives jobs their ids and times, says when
+// a retry is to follow, whether a deadline is over when a job is submitted or runs,
+// and when idempotency keys and ended jobs may go: all that is off by as much.
 const (
 	mostSkew = 5 * time.Second
 	warnSkew = 500 * time.Millisecond

@@ -67,6 +67,9 @@ func (d *decoder) value(key string, value any, field reflect.Value) {
 		d.value(key, value, reflect.ValueOf(*to).Elem())
 	case *time.Duration:
 		d.duration(key, value, to)
+	case **time.Duration:
+		*to = new(time.Duration)
+		d.duration(key, value, *to)
 	case *Bytes:
 		d.bytes(key, value, to)
 	case *map[string]Policy:

@@ -172,13 +172,20 @@ var bad = map[string]struct {
 	"bad retry policies": {
 		text: "[[commands]]\nname = 'a'\nplugin = 'p'\nretry = { attempts = 101 }\n[[commands]]\nname = 'b'\nplugin = 'p'\nretry = { backoff = '1s' }\n" +
 			"[[commands]]\nname = 'c'\nplugin = 'p'\n[commands.retry]\nattempts = 3\nbackoff = '11m'\n[[commands]]\nname = 'd'\nplugin = 'p'\n[commands.retry]\nattempts = 3\non = ['lost', 'canceled']\n" +
-			"[[commands]]\nname = 'e'\nplugin = 'p'\nretry = 3\nmax_priority = 'high'\n",
+			"[[commands]]\nname = 'e'\nplugin = 'p'\nretry = 3\nmax_priority = 'high'\n" +
+			"[[commands]]\nname = 'f'\nplugin = 'p'\nretry = { attempts = 3, backoff = '0s' }\n[[commands]]\nname = 'g'\nplugin = 'p'\nretry = { attempts = 3, backoff = '-1s' }\n" +
+			"[[commands]]\nname = 'h'\nplugin = 'p'\nretry = { backoff = '0s' }\n[[commands]]\nname = 'i'\nplugin = 'p'\nretry = { attempts = 3, backoff = 5 }\n",
 		want: `@:4: commands[0].retry.attempts: this is 101; it must be between 1 and 100, the first attempt included
 @:8: commands[1].retry.attempts: this is 0; it must be between 1 and 100, the first attempt included
-@:14: commands[2].retry.backoff: this is 11m0s; it must be between 0s and 10m0s
+@:14: commands[2].retry.backoff: this is 11m0s; it must be more than 0s, and at most 10m0s
 @:20: commands[3].retry.on: this names "canceled"; what can be retried is failed, denied, quota, unavailable, transient, timeout, lost, internal
 @:24: commands[4].retry: this is a whole number; want a table
-@:25: commands[4].max_priority: this is a string; want a whole number`,
+@:25: commands[4].max_priority: this is a string; want a whole number
+@:29: commands[5].retry.backoff: this is 0s; it must be more than 0s, and at most 10m0s
+@:33: commands[6].retry.backoff: this is -1s; it must be more than 0s, and at most 10m0s
+@:37: commands[7].retry.attempts: this is 0; it must be between 1 and 100, the first attempt included
+@:37: commands[7].retry.backoff: this is 0s; it must be more than 0s, and at most 10m0s
+@:41: commands[8].retry.backoff: this is a whole number; want a duration such as "30s" or "5m"`,
 	},
 	"a policy of a variable": {
 		text: "",

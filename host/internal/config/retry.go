@@ -11,22 +11,25 @@ import (
 type Retry struct {
 	// Attempts is how many there may be in all, at most 100. Required.
 	Attempts int `toml:"attempts"`
-	// Backoff is the most time before the second attempt, at most 10m; it doubles
-	// with each further one. Default: 1s.
-	Backoff time.Duration `toml:"backoff"`
+	// Backoff is the most time before the second attempt, more than 0s and at most
+	// 10m; it doubles with each further one. Default: 1s.
+	Backoff *time.Duration `toml:"backoff"`
 	// On are the classes of errors that are retried. Default: unavailable,
 	// transient, lost.
 	On []string `toml:"on"`
 }
 
-func (r Retry) empty() bool { return r.Attempts == 0 && r.Backoff == 0 && len(r.On) == 0 }
+func (r Retry) empty() bool { return r.Attempts == 0 && r.Backoff == nil && len(r.On) == 0 }
 
 // catalog returns the policy; nil when there is none.
 func (r Retry) catalog() *job.Retry {
 	if r.empty() {
 		return nil
 	}
-	policy := &job.Retry{Attempts: r.Attempts, Backoff: r.Backoff}
+	policy := &job.Retry{Attempts: r.Attempts}
+	if r.Backoff != nil {
+		policy.Backoff = *r.Backoff
+	}
 	for _, class := range r.On {
 		policy.On = append(policy.On, job.Class(class))
 	}
@@ -36,6 +39,11 @@ func (r Retry) catalog() *job.Retry {
 func checkRetry(found *faults, key string, r Retry) {
 	if r.empty() {
 		return
+	}
+	if r.Backoff != nil {
+		if why := job.BackoffFault(*r.Backoff); why != "" {
+			found.add(key+".backoff", "this %s", why)
+		}
 	}
 	if field, why := r.catalog().Fault(); field != "" {
 		found.add(key+"."+field, "this %s", why)

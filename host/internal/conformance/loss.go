@@ -23,7 +23,7 @@ func lossCases() []testCase {
 	return []testCase{
 		{id: "host-reconnect", title: "a job outlives the connection: a new one finds it, all its events and every byte of its streams", look: look, needs: long, after: []string{"start-cut"}, run: outlivesConnection},
 		{id: "host-killed", title: "plugin and job outlive a host that is killed, also while they write", look: look, needs: long, after: []string{"host-reconnect"}, run: outlivesHost},
-		{id: "renew-expired", title: "when the host's right to run ends, attempts that may be retried stop, and others go on", look: renew, needs: long, after: stopped, run: stopsRetryable},
+		{id: "renew-expired", title: "when the host's right to run ends, attempts that may be retried stop, those with a checkpoint as abandoned, and others go on", look: renew, needs: long, after: stopped, run: stopsRetryable},
 		{id: "renew-extended", title: "a renewal in time keeps attempts that may be retried", look: renew, needs: long, after: stopped, run: keepsRenewed},
 		{id: "renew-nothing", title: "a renewal of 0 says that the host lives, and leaves its right to run as it is", look: "RenewRequest.valid_for in proto/heimdall/plugin/v1/plugin.proto", needs: long, after: stopped, run: keepsRight},
 		{id: "renew-epoch", title: "a host of an older epoch is refused with FAILED_PRECONDITION, and List tells the one in force", look: renew, run: refusesOldEpoch},
@@ -122,15 +122,35 @@ func stopsRetryable(ctx context.Context, k *check) error {
 	if err := called("Renew", p.renew(ctx, 1, time.Second)); err != nil {
 		return err
 	}
-	ended, err := may.ended(ctx, grace+k.Patience)
+	if err := k.stopsItself(ctx, may); err != nil {
+		return err
+	}
+	events, _, _ := mayNot.state()
+	switch {
+	case lastCheckpoint(events) != nil: // another host may go on from it
+		return k.stopsItself(ctx, mayNot)
+	case !mayNot.running():
+		events, _, _ := mayNot.state()
+		return saw("the attempt that may not be retried and has no checkpoint has ended too: %s", outcome(end(events))).want("that it goes on, because nobody else may run it")
+	}
+	return nil
+}
+
+// stopsItself checks that an attempt ends because the host's right to run is over,
+// and leaves work alone that others can go on with.
+func (k *check) stopsItself(ctx context.Context, s *stream) error {
+	ended, err := s.ended(ctx, grace+k.Patience)
 	if err != nil {
 		return err
 	}
-	if !mayNot.running() {
-		events, _, _ := mayNot.state()
-		return saw("the attempt that may not be retried has ended too: %s", outcome(end(events))).want("that it goes on, because nobody else may run it")
+	if err := isClass(ended, pluginpb.ErrorClass_ERROR_CLASS_LOST, pluginpb.ErrorClass_ERROR_CLASS_CANCELED); err != nil {
+		return err
 	}
-	return isClass(ended, pluginpb.ErrorClass_ERROR_CLASS_LOST, pluginpb.ErrorClass_ERROR_CLASS_CANCELED)
+	events, _, _ := s.state()
+	if lastCheckpoint(events) != nil && !ended.GetAbandoned() {
+		return saw("abandoned = false in the end of an attempt that has saved a checkpoint: %s", outcome(ended)).want("true, because another host may go on with its work")
+	}
+	return nil
 }
 
 // pair begins two jobs, of which the first may be retried.

@@ -163,6 +163,24 @@ func TestJobsThatSavePassAll(t *testing.T) {
 	}
 }
 
+// What has saved a checkpoint stops with the host's right to run, and says that its
+// work may go on.
+func TestSaversMustAbandonWithTheRight(t *testing.T) {
+	t.Parallel()
+	examples, err := conformance.ReadExamples([]byte(`[{"kind": "long", "title": "Sleeps", "input": {"save": true, "lines": 3, "sleep": "1m"}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for breed, want := range map[string]checkreport.Result{"healthy": checkreport.Passed, "sneaks-off": checkreport.Failed} {
+		report := check(t, conformance.Config{Binary: animal(t, breed), Examples: examples, Only: []string{"renew-expired"}})
+		for _, c := range report.Cases {
+			if c.ID == "renew-expired" && c.Result != want {
+				t.Errorf("%s: %s = %s, want %s\n%s", breed, c.ID, c.Result, want, c.Detail)
+			}
+		}
+	}
+}
+
 // A plugin whose cluster is away when it should clean up is in order: the host
 // tries again.
 func TestCleanupMayHaveToWait(t *testing.T) {

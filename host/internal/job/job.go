@@ -114,7 +114,8 @@ type Outcome struct {
 type End struct {
 	Lease
 	Outcome
-	Unique bool // the job has a unique key
+	Saved  bool // the job may have a checkpoint
+	Unique bool // it has a unique key
 }
 
 // TableType is the media type of a table: {"columns":[{"name","type"}],"data":[[…]]}.

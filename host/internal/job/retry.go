@@ -16,7 +16,7 @@ const (
 // Retry says when another attempt follows one that did not succeed.
 type Retry struct {
 	Attempts int           `json:"attempts"`     // in all, the first one too
-	Backoff  time.Duration `json:"backoff"`      // nanoseconds; doubles with each retry
+	Backoff  time.Duration `json:"backoff"`      // nanoseconds; doubles with each retry; 0: none is said
 	On       []Class       `json:"on,omitempty"` // the classes of errors that are retried
 }
 
@@ -40,6 +40,14 @@ func RetryClasses() []Class {
 	return []Class{WorkFailed, Denied, Quota, Unavailable, Transient, TimedOut, Lost, Internal}
 }
 
+// BackoffFault says what is wrong with a backoff that somebody says; "" when nothing is.
+func BackoffFault(d time.Duration) string {
+	if d <= 0 || d > MaxBackoff {
+		return fmt.Sprintf("is %s; it must be more than 0s, and at most %s", d, MaxBackoff)
+	}
+	return ""
+}
+
 // Fault says what is wrong with a policy: of which of its fields (attempts,
 // backoff, on), and why; both are empty when nothing is.
 func (r *Retry) Fault() (field, why string) {
@@ -47,7 +55,7 @@ func (r *Retry) Fault() (field, why string) {
 	case r.Attempts < 1 || r.Attempts > MaxAttempts:
 		return "attempts", fmt.Sprintf("is %d; it must be between 1 and %d, the first attempt included", r.Attempts, MaxAttempts)
 	case r.Backoff < 0 || r.Backoff > MaxBackoff:
-		return "backoff", fmt.Sprintf("is %s; it must be between 0s and %s", r.Backoff, MaxBackoff)
+		return "backoff", BackoffFault(r.Backoff)
 	}
 	known := RetryClasses()
 	for _, class := range r.On {

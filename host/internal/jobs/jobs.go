@@ -194,8 +194,8 @@ func (s *Service) Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error
 	return s.Store.Attempts(ctx, id)
 }
 
-// Waiting says why a job waits; nil when it does not, or not any more.
-func (s *Service) Waiting(ctx context.Context, id job.ID) (*job.Wait, error) {
+// WhyWaiting says why a job waits; nil when it does not, or not any more.
+func (s *Service) WhyWaiting(ctx context.Context, id job.ID) (*job.Wait, error) {
 	return s.Store.Waiting(ctx, id)
 }
 

@@ -58,7 +58,6 @@ type announced struct {
 type others struct {
 	hosts    int
 	commands map[string]bool // that one of them can run
-	differs  string          // the name of one that has another catalog; "": none
 }
 
 // New returns the presence of a host, once the store knows of it.
@@ -97,9 +96,6 @@ func (p *Presence) Serve(ctx context.Context) error {
 // Company reports whether there are other hosts.
 func (p *Presence) Company() bool { return p.others.Load().hosts > 0 }
 
-// CatalogsDiffer reports whether another host has another catalog.
-func (p *Presence) CatalogsDiffer() bool { return p.others.Load().differs != "" }
-
 // Somewhere returns why no host can use the plugin of a command; nil when one can.
 func (p *Presence) Somewhere(c *catalog.Command) error {
 	err := p.Plugins(c)
@@ -136,8 +132,8 @@ func (p *Presence) announce(ctx context.Context) error {
 	return nil
 }
 
-// can returns the ids of the commands that this host can run. One that is not
-// active has no new jobs, but those that wait may run.
+// can returns the ids of the commands that this host can run. Jobs of a command
+// that is not active any more, or gone from the catalog, wait until it is back.
 func (p *Presence) can(s *catalog.Snapshot) []string {
 	can := []string{}
 	for _, c := range s.Commands {
@@ -156,20 +152,21 @@ func (p *Presence) meet(ctx context.Context) error {
 		return err
 	}
 	seen := &others{hosts: len(peers), commands: map[string]bool{}}
+	other := "" // one that has another catalog
 	for _, peer := range peers {
 		for _, id := range peer.Commands {
 			seen.commands[id] = true
 		}
 		if peer.Revision != "" && peer.Revision != p.plugins.revision {
-			seen.differs = peer.Name
+			other = peer.Name
 		}
 	}
 	p.others.Store(seen)
-	if differ := seen.differs != ""; differ != p.differ {
+	if differ := other != ""; differ != p.differ {
 		p.differ = differ
 		if differ {
 			p.Log.Warn("the catalogs of two hosts differ: the same request may be answered otherwise elsewhere, and jobs may wait for the one that knows their command; give all hosts of a store the same commands and clusters",
-				"other", seen.differs)
+				"other", other)
 		} else {
 			p.Log.Info("the catalogs of all hosts agree again")
 		}

@@ -136,7 +136,7 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
 		return
 	}
-	if q.backlog.Load() {
+	if q.more.Load() {
 		q.look()
 	}
 	q.finish(c, outcome, a.begun.Load(), done, q.giveUp)

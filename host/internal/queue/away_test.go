@@ -86,7 +86,7 @@ func TestStopOfASubmissionUnderWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := serve(t, 1)
-				release := f.hold()
+				release := f.hold("Submit")
 				j := newJob("1h")
 				submitted := make(chan error)
 				go func() {
@@ -116,7 +116,7 @@ func TestClaimOvertakesTheAnswerToASubmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serve(t, 1)
 		submit(t, f, "1s")
-		release := f.hold()
+		release := f.hold("Submit")
 		j := newJob("1m")
 		submitted := make(chan error)
 		go func() { submitted <- f.Submit(t.Context(), j) }()

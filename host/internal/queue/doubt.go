@@ -89,7 +89,7 @@ func (q *Queue) withdraw(ctx context.Context) bool {
 // it came of such a submission, whose job is canceled first and ends thereby.
 // Only who claims may call it: what a claim has just leased, nobody runs yet.
 func (q *Queue) settle(ctx context.Context) {
-	begun := q.withLease()
+	begun, held := q.withLease(), q.held()
 	leases, err := q.Store.Leases(ctx, q.Host, q.Epoch)
 	if ctx.Err() != nil {
 		return
@@ -101,7 +101,7 @@ func (q *Queue) settle(ctx context.Context) {
 	q.stopLost(begun, leases)
 	// This comes before the doubts: a submission is in doubt before it is not
 	// held any more.
-	orphans := q.withoutAttempt(leases)
+	orphans := q.withoutAttempt(leases, held)
 	q.doubts.again()
 	if !q.withdraw(ctx) || len(orphans) == 0 {
 		return
@@ -114,12 +114,24 @@ func (q *Queue) settle(ctx context.Context) {
 	q.look()
 }
 
-// withoutAttempt returns the leases that no attempt here belongs to.
-func (q *Queue) withoutAttempt(leases []job.Lease) (orphans []job.Lease) {
+// held returns the jobs of which attempts are known here.
+func (q *Queue) held() map[job.ID]bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	held := make(map[job.ID]bool, len(q.running))
+	for id := range q.running {
+		held[id] = true
+	}
+	return held
+}
+
+// withoutAttempt returns the leases that no attempt here belongs to, nor did when
+// they were asked for: one that has ended since was consumed.
+func (q *Queue) withoutAttempt(leases []job.Lease, held map[job.ID]bool) (orphans []job.Lease) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, l := range leases {
-		if q.running[l.JobID] == nil {
+		if q.running[l.JobID] == nil && !held[l.JobID] {
 			orphans = append(orphans, l)
 		}
 	}

@@ -17,7 +17,9 @@ import (
 // closed: then a later life of the host has it from the spool.
 func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func(), giveUp <-chan struct{}) {
 	r := spool.Record{End: job.End{Lease: c.Lease, Outcome: outcome, Unique: c.Job.UniqueKey != ""}}
-	r.End.Checkpoint, r.End.Resumable = nil, false // it goes with the job, and nobody resumes
+	// The checkpoint goes with the job, and nobody resumes.
+	r.End.Saved = outcome.Checkpoint != nil || c.Checkpoint != nil
+	r.End.Checkpoint, r.End.Resumable = nil, false
 	if e := outcome.Error; !begun && e != nil && e.Class == job.Shutdown && e.RetrySafe {
 		r.Back = true
 	} else if at, again := retryAt(c, outcome, time.Now()); again {

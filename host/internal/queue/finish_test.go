@@ -18,7 +18,7 @@ func TestLostAnswerToAReturn(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := serve(t, 1)
 				time.Sleep(time.Second)
-				release := f.hold()
+				release := f.hold("Submit")
 				j := newJob("20s")
 				submitted := make(chan error)
 				go func() { submitted <- f.Submit(t.Context(), j) }()

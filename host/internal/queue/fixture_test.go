@@ -168,11 +168,11 @@ func (f *fixture) lose(calls ...string) {
 	})
 }
 
-// hold holds back the answers to submits until the returned function is called.
-func (f *fixture) hold() (release func()) {
+// hold holds back the answers to one kind of call until the returned function is called.
+func (f *fixture) hold(name string) (release func()) {
 	held := make(chan struct{})
 	f.way.Befall(func(call string) (fault memstore.Fault) {
-		if call == "Submit" {
+		if call == name {
 			fault.After = memstore.Until(held)
 		}
 		return fault

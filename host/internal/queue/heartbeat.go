@@ -161,10 +161,7 @@ func (m *marker) add(leases ...job.Lease) {
 	m.mu.Lock()
 	m.leases = append(m.leases, leases...)
 	m.mu.Unlock()
-	select {
-	case m.some <- struct{}{}:
-	default:
-	}
+	signal(m.some)
 }
 
 func (m *marker) serve(ctx context.Context, s Store, log hclog.Logger) error {

@@ -104,7 +104,7 @@ func TestNothingIsBegunAfterTheRight(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := serve(t, 2)
 				time.Sleep(time.Second)
-				release := f.hold()
+				release := f.hold("Submit")
 				j := newJob("1s")
 				submitted := make(chan error)
 				go func() { submitted <- f.Submit(t.Context(), j) }()

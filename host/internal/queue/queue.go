@@ -141,7 +141,7 @@ type Queue struct {
 	wake     chan struct{} // a waiting job may fit now
 	due      chan struct{} // the time of a job has come
 	nextDue  *time.Timer   // until that of the next one; of the claim loop
-	backlog  atomic.Bool   // jobs may be waiting
+	more     atomic.Bool   // jobs may be waiting
 	full     atomic.Bool   // nothing is begun here, for want of room
 	lanes    atomic.Bool   // what waits is to be claimed by lanes
 	late     chan struct{} // closed: ends that are spooled wait for the store no longer
@@ -153,7 +153,6 @@ type Queue struct {
 	asked    chan struct{} // somebody has asked to cancel jobs of this host
 	seen     chan struct{} // a heartbeat succeeded
 	astir    chan struct{} // what this host says of itself has changed
-	compare  chan struct{} // leases and attempts may disagree
 	limit    *limit
 	attempts sync.WaitGroup // those that are held
 
@@ -190,7 +189,6 @@ func New(c Config) *Queue {
 		asked:   make(chan struct{}, 1),
 		seen:    make(chan struct{}, 1),
 		astir:   make(chan struct{}, 1),
-		compare: make(chan struct{}, 1),
 		giveUp:  make(chan struct{}),
 		starts:  newMarker(),
 		limit:   newLimit(c.MaxWaiting, c.MaxWaitingPerUser),
@@ -221,7 +219,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	}
 	a := q.hold(j.ID)
 	if a == nil {
-		return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
+		return stopping()
 	}
 	can := q.CanRun(j)
 	taken := can && j.StartAfter.IsZero() && !q.full.Load() && q.slots.take(1) == 1
@@ -253,6 +251,11 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	return nil
 }
 
+// stopping is the answer to a submission once the queue drains.
+func stopping() error {
+	return &errs.Error{Kind: errs.Unavailable, Message: "this host is stopping and takes no jobs", Retry: 5 * time.Second}
+}
+
 // waits makes somebody look for a job that waits now, which this host can run, or
 // cannot.
 func (q *Queue) waits(can bool) {
@@ -260,14 +263,14 @@ func (q *Queue) waits(can bool) {
 		q.Word.SayWorkWaits()
 	}
 	if can {
-		q.backlog.Store(true)
+		q.more.Store(true)
 		q.look()
 	}
 }
 
 // WorkWaits is what another host says when a job waits that this one may have.
 func (q *Queue) WorkWaits() {
-	q.backlog.Store(true)
+	q.more.Store(true)
 	if q.slots.some() {
 		q.look()
 	}
@@ -280,6 +283,11 @@ func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.I
 	if err := q.limit.check(j.User); err != nil {
 		return "", err
 	}
+	a := q.hold(j.ID) // the host does not stop before the answer is known
+	if a == nil {
+		return "", stopping()
+	}
+	defer q.release(j.ID, a)
 	id, err := q.Store.SubmitKeyed(context.WithoutCancel(ctx), store.Submission{Job: j, Host: q.Host, Epoch: q.Epoch}, k)
 	if errors.Is(err, store.ErrUnknown) && k.Text == "" {
 		q.doubts.add(j.ID) // with a key, the caller can ask again for the same job
@@ -385,8 +393,6 @@ func (q *Queue) claim(ctx context.Context) {
 			q.turnOver(ctx)
 		case <-compare.C:
 			q.settle(ctx)
-		case <-q.compare:
-			q.settle(ctx)
 		}
 		for q.claimSome(ctx) {
 		}
@@ -404,7 +410,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.slots.give(n)
 		return false
 	}
-	q.backlog.Store(false) // a submission from here on sets it again
+	q.more.Store(false) // a submission from here on sets it again
 	claimed, err := q.Store.Claim(context.WithoutCancel(ctx), store.Claim{Host: q.Host, Epoch: q.Epoch, Most: n, Lanes: q.lanes.Load()})
 	if err != nil {
 		q.Log.Warn("waiting jobs could not be claimed", "error", err)
@@ -420,7 +426,7 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 	}
 	full := len(claimed) == n || q.lanes.Load() && len(claimed) > 0
 	if full {
-		q.backlog.Store(true)
+		q.more.Store(true)
 	}
 	return full
 }
@@ -439,16 +445,11 @@ func (q *Queue) measure() {
 		return
 	}
 	q.Log.Info("there is room again, and jobs are begun")
-	q.backlog.Store(true)
+	q.more.Store(true)
 }
 
 // look makes the claim loop look for waiting jobs.
-func (q *Queue) look() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
+func (q *Queue) look() { signal(q.wake) }
 
 func canceledBy(by string, reason pluginhost.StopReason) string {
 	if reason == pluginhost.StopClientGone {

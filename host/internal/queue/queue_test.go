@@ -131,6 +131,71 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+func TestNoSubmissionIsTakenWhileTheHostDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 2)
+		running := submit(t, f, "20s")
+		synctest.Wait()
+		f.cancel()
+		synctest.Wait()
+		plain, keyed, unique := newJob("1s"), newJob("1s"), newJob("1s")
+		unique.UniqueKey = "nightly"
+		err := f.Submit(t.Context(), plain)
+		_, keyedErr := f.SubmitKeyed(t.Context(), keyed, store.Key{Text: "order 17", Digest: []byte{1}})
+		_, uniqueErr := f.SubmitKeyed(t.Context(), unique, store.Key{})
+		for what, c := range map[string]struct {
+			id  job.ID
+			err error
+		}{"a plain job": {plain.ID, err}, "one with an idempotency key": {keyed.ID, keyedErr}, "one with a unique key": {unique.ID, uniqueErr}} {
+			e, ok := errors.AsType[*errs.Error](c.err)
+			if !ok || e.Kind != errs.Unavailable || e.Message != "this host is stopping and takes no jobs" || e.Retry <= 0 {
+				t.Errorf("%s: got error %v, want it refused because the host stops, and when to come again", what, c.err)
+			}
+			if _, err := f.store.Job(t.Context(), c.id); !errs.Is(err, errs.NotFound) {
+				t.Errorf("%s: the store says %v, want that there is none", what, err)
+			}
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.job(running).Status; got != job.Succeeded {
+			t.Errorf("status = %s of the job that ran, want SUCCEEDED", got)
+		}
+	})
+}
+
+func TestTheHostStopsOnlyOnceKeyedSubmissionsAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1)
+		release := f.hold("SubmitKeyed")
+		j := newJob("1s")
+		j.UniqueKey = "nightly"
+		answered := make(chan error, 1)
+		go func() {
+			_, err := f.SubmitKeyed(t.Context(), j, store.Key{})
+			answered <- err
+		}()
+		stopped := make(chan error, 1)
+		synctest.Wait()
+		go func() { stopped <- f.stop() }()
+		synctest.Wait()
+		select {
+		case err := <-stopped:
+			release()
+			<-answered
+			t.Fatalf("the host stopped (error %v) before the submission was answered", err)
+		default:
+		}
+		release()
+		if err := <-answered; err != nil {
+			t.Errorf("SubmitKeyed: got error %v, want none", err)
+		}
+		if err := <-stopped; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestEndIsRecordedOnceTheStoreIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serve(t, 1)

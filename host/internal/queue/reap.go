@@ -64,7 +64,7 @@ func (q *Queue) reapHost(ctx context.Context, host string) {
 	}
 	q.Log.Warn("a host is lost: what it had runs elsewhere where it may", "host", host, "name", name, "run_elsewhere", again, "ended", ended)
 	if again > 0 {
-		q.backlog.Store(true)
+		q.more.Store(true)
 		q.look()
 		q.Word.SayWorkWaits()
 	}

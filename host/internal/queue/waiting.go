@@ -23,7 +23,7 @@ func (q *Queue) turnOver(ctx context.Context) {
 		q.Log.Warn("jobs that are due could not be let to run yet", "error", err)
 	}
 	if n > 0 {
-		q.backlog.Store(true)
+		q.more.Store(true)
 	}
 	if n >= store.DueStep {
 		q.later() // the others are moved once what can run has been claimed
@@ -56,9 +56,4 @@ func (q *Queue) expect(ctx context.Context) {
 }
 
 // later makes the claim loop look at jobs that wait for their time.
-func (q *Queue) later() {
-	select {
-	case q.due <- struct{}{}:
-	default:
-	}
-}
+func (q *Queue) later() { signal(q.due) }

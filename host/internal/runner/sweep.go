@@ -33,7 +33,7 @@ func (r *Runner) Sweep(ctx context.Context, jobs Jobs) {
 		case ctx.Err() != nil:
 			return
 		case errs.Is(err, errs.NotFound):
-			r.Log.Warn("a folder belongs to a job that the store does not know; it stays", "folder", folder.Name())
+			r.Log.Warn("a folder belongs to a job that the store does not know: it was not kept, or is of a time that a restore has undone. Remove it by hand", "folder", filepath.Join(r.Folder, folder.Name()))
 		case err != nil:
 			r.Log.Warn("old folders of jobs could not be looked for", "error", err)
 			return
@@ -47,18 +47,22 @@ func (r *Runner) Sweep(ctx context.Context, jobs Jobs) {
 // end is recorded now. It stays where it has logs that are kept nowhere else.
 func (r *Runner) Discard(e job.End) { r.sweepOne(e.JobID, e.Attempt, e.Logs) }
 
-// sweep removes the folders of the attempts of an ended job. Earlier ones have
-// handed their logs on; where they could not, nobody else has them.
+// sweep removes the folders of the attempts of an ended job. The logs of earlier ones
+// were stored or handed on when they ended; where that could not be, because the job
+// went to another host, they are those of an attempt that does not count any more.
 func (r *Runner) sweep(j *job.Job) {
 	for attempt := 1; attempt < j.Attempt; attempt++ {
-		r.sweepOne(j.ID, attempt, job.Logs{})
+		if folder := r.folder(j.ID, attempt); exists(folder) {
+			r.remove(folder)
+			r.Log.Info("the folder of an earlier attempt of an ended job was removed", "job", j.ID, "attempt", attempt)
+		}
 	}
 	r.sweepOne(j.ID, j.Attempt, j.Logs)
 }
 
 func (r *Runner) sweepOne(id job.ID, attempt int, stored job.Logs) {
 	folder := r.folder(id, attempt)
-	if _, err := os.Lstat(folder); err != nil {
+	if !exists(folder) {
 		return
 	}
 	if unkept(folder, "stdout", stored.Stdout) || unkept(folder, "stderr", stored.Stderr) {
@@ -67,6 +71,11 @@ func (r *Runner) sweepOne(id job.ID, attempt int, stored job.Logs) {
 	}
 	r.remove(folder)
 	r.Log.Info("the folder of an ended attempt was removed", "job", id, "attempt", attempt)
+}
+
+func exists(folder string) bool {
+	_, err := os.Lstat(folder)
+	return err == nil
 }
 
 // unkept reports whether a folder has a stream that is not stored under a key.

@@ -31,7 +31,7 @@ func TestSweep(t *testing.T) {
 		"its log was not stored":  {&job.Job{Status: job.Failed, Attempt: 1}, "text", true},
 		"it runs":                 {&job.Job{Status: job.Running, Attempt: 1}, "text", true},
 		"a later one has its log": {&job.Job{Status: job.Failed, Attempt: 3}, "", false},
-		"it has a later attempt":  {&job.Job{Status: job.Failed, Attempt: 2}, "text", true},
+		"it was tried again":      {&job.Job{Status: job.Failed, Attempt: 2}, "text", false},
 		"it is from another life": {nil, "text", true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -118,6 +118,7 @@ func (db *DB) Remove(ctx context.Context, ids []job.ID) (n int, err error) {
 		for _, statement := range []string{
 			"DELETE FROM job_tag WHERE (tag, job_id) IN (" + db.text.tagsOf + " WHERE j.id IN (" + db.text.idsOf + "))",
 			"DELETE FROM attempt WHERE job_id IN (" + db.text.idsOf + ")",
+			"DELETE FROM checkpoint WHERE job_id IN (" + db.text.idsOf + ")",
 			"DELETE FROM job WHERE id IN (" + db.text.idsOf + ")",
 		} {
 			if _, err := tx.ExecContext(ctx, statement, *toJSON(gone)); err != nil {

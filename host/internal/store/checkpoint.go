@@ -104,11 +104,23 @@ func resume(ctx context.Context, tx transaction, e job.End) (canceledBy string, 
 	case err != nil:
 		return "", err
 	case attempt == e.Attempt+1:
-		return "", nil // this is a repeat
+		// This is a repeat, unless the lease came back to this host another way.
+		if done, err := attempted(ctx, tx, e.Lease); err != nil || done {
+			return "", err
+		}
+		return "", ErrLeaseLost
 	case attempt != e.Attempt:
 		return "", ErrLeaseLost
 	}
 	return canceledBy, nil
+}
+
+// attempted reports whether the end of an attempt by this very lease is recorded.
+func attempted(ctx context.Context, tx transaction, l job.Lease) (done bool, err error) {
+	err = tx.QueryRowContext(ctx, `
+		SELECT EXISTS (SELECT 1 FROM attempt WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4)`,
+		string(l.JobID), l.Attempt, l.HostID, l.Epoch).Scan(&done)
+	return done, err
 }
 
 // insertAttempt writes the row of an attempt that has ended.

@@ -59,17 +59,18 @@ func (db *DB) TakeCleanups(ctx context.Context, host string, epoch int64, lostAf
 		n, err = affected(ctx, tx, `
 			UPDATE cleanup
 			SET host_id = $1
-			WHERE host_id <> $1
-				AND EXISTS (SELECT 1 FROM host h WHERE h.id = $1 AND h.epoch = $2)
-				AND NOT EXISTS (
-					SELECT 1
-					FROM host h
-					WHERE h.id = cleanup.host_id AND (h.lost_at IS NULL OR h.lost_at > `+db.text.until+`))
-				AND EXISTS (
-					SELECT 1
-					FROM job j
-					JOIN host_command k ON k.host_id = $1 AND k.command_id = j.command_id
-					WHERE j.id = cleanup.job_id)`, host, epoch, -lostAfter.Microseconds())
+			WHERE (job_id, attempt) IN (
+				SELECT c.job_id, c.attempt
+				FROM cleanup c
+				JOIN job j ON j.id = c.job_id
+				JOIN host_command k ON k.host_id = $1 AND k.command_id = j.command_id
+				WHERE c.host_id <> $1
+					AND EXISTS (SELECT 1 FROM host h WHERE h.id = $1 AND h.epoch = $2)
+					AND NOT EXISTS (
+						SELECT 1
+						FROM host h
+						WHERE h.id = c.host_id AND (h.lost_at IS NULL OR h.lost_at > `+db.text.until+`))
+				LIMIT $4)`, host, epoch, -lostAfter.Microseconds(), steps)
 		return err
 	})
 	if err != nil {

@@ -46,3 +46,41 @@ func (r *recorder) QueryContext(ctx context.Context, query string, args ...any) 
 	r.statements = append(r.statements, Statement{query, args})
 	return r.reader.QueryContext(ctx, query, args...)
 }
+
+// WatchWrites notes from now on the statements of writes. They must not run at once.
+func (db *DB) WatchWrites() *[]Statement {
+	w := &watched{backend: db.backend}
+	db.backend = w
+	return &w.sent
+}
+
+type watched struct {
+	backend
+	sent []Statement
+}
+
+func (w *watched) write(ctx context.Context, fn func(context.Context, transaction) error) error {
+	return w.backend.write(ctx, func(ctx context.Context, tx transaction) error {
+		return fn(ctx, watchedTx{tx, &w.sent})
+	})
+}
+
+type watchedTx struct {
+	transaction
+	sent *[]Statement
+}
+
+func (t watchedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	*t.sent = append(*t.sent, Statement{query, args})
+	return t.transaction.ExecContext(ctx, query, args...)
+}
+
+func (t watchedTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	*t.sent = append(*t.sent, Statement{query, args})
+	return t.transaction.QueryContext(ctx, query, args...)
+}
+
+func (t watchedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	*t.sent = append(*t.sent, Statement{query, args})
+	return t.transaction.QueryRowContext(ctx, query, args...)
+}

@@ -92,6 +92,11 @@ type Caps struct {
 // SetCaps puts caps into force in place of all others.
 func (db *DB) SetCaps(ctx context.Context, c Caps) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		if db.text.lockCaps != "" { // another host may be at it, with other caps
+			if _, err := tx.ExecContext(ctx, db.text.lockCaps); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM cap"); err != nil {
 			return err
 		}

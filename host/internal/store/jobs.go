@@ -28,8 +28,8 @@ type Claim struct {
 	Epoch int64
 	Most  int // so many jobs
 	// Lanes says that caps may hold jobs back, or that some wait which the host
-	// cannot run. Without it these are not looked at: a claim is cheaper, and heeds
-	// no cap.
+	// cannot run. Without it a claim is cheaper, and gets nothing while there are
+	// caps.
 	Lanes bool
 }
 

@@ -91,6 +91,7 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 	side, err := pgxpool.NewWithConfig(ctx, beside)
 	if err != nil {
 		pool.Close()
+		listing.Close()
 		return nil, parseError(c.URL, err)
 	}
 	at := config.ConnConfig
@@ -116,11 +117,13 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		lists:   p.listDB,
 		text: dialect{
 			lockHost:   lockHost,
+			lockCaps:   lockCaps,
 			clock:      "clock_timestamp()",
 			until:      "clock_timestamp() + $3::bigint * interval '1 microsecond'",
 			idsOf:      "SELECT CAST(value AS uuid) FROM json_array_elements_text(CAST($1 AS json))",
 			textsOf:    "SELECT value FROM json_array_elements_text(CAST($1 AS json))",
 			keepRow:    "FOR SHARE",
+			jobsOf:     "SELECT * FROM json_to_recordset(CAST($1 AS json)) AS t (n integer, id uuid, attempt integer, retries integer)",
 			tagsOf:     "SELECT t.tag, j.id FROM job j CROSS JOIN LATERAL jsonb_array_elements_text(j.tags) AS t (tag)",
 			oneOf:      " = ANY (ARRAY[CAST(%s AS text)])", // = alone would let any index with the ids serve the order
 			byBytes:    ` COLLATE "C"`,

@@ -41,6 +41,7 @@ WITH` + submitted + `
 			t.*,
 			claim
 				AND (SELECT job_id FROM job_ready ORDER BY priority DESC, turn, created_at, job_id LIMIT 1) IS NULL
+				AND NOT EXISTS (SELECT 1 FROM cap)
 				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND ` + mayClaim + ` AND host.epoch = t.epoch) AS lease
 		FROM member t
 	),`
@@ -89,8 +90,8 @@ const recordJobs = `
 		WHERE lease
 	),
 	later AS (
-		INSERT INTO job_later (job_id, due_at, attempt, created_at, updated_at)
-		SELECT id, start_after, 1, created_at, created_at
+		INSERT INTO job_later (job_id, due_at, attempt, username, created_at, updated_at)
+		SELECT id, start_after, 1, username, created_at, created_at
 		FROM input
 		WHERE start_after IS NOT NULL
 	),

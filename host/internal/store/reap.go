@@ -11,7 +11,7 @@ import (
 )
 
 // reapSteps is how many leases of a lost host one commit looks at.
-const reapSteps = 100
+const reapSteps = 50
 
 // Reaped is what one step of reaping came to.
 type Reaped struct {

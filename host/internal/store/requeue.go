@@ -46,8 +46,8 @@ func requeue(ctx context.Context, tx transaction, a again, turn string) error {
 // postpone makes a job wait for a time that is in no table of states.
 func postpone(ctx context.Context, tx transaction, a again, due time.Time) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO job_later (job_id, due_at, attempt, retries, created_at, updated_at)
-		SELECT id, $2, $3, $4, created_at, $5
+		INSERT INTO job_later (job_id, due_at, attempt, retries, username, created_at, updated_at)
+		SELECT id, $2, $3, $4, username, created_at, $5
 		FROM job
 		WHERE id = $1`,
 		string(a.id), stamp(due), a.attempt, a.retries, now())
@@ -118,8 +118,8 @@ func retry(ctx context.Context, tx transaction, e job.End, due time.Time) (cance
 const steps = 500
 
 // Due lets jobs wait for a host whose time has come, those that are due for
-// longest first, and returns how many. Not all may have been moved when it is the
-// number of one step: see Steps.
+// longest first, and returns how many. It moves so many at most and is to be called
+// until it moves none.
 func (db *DB) Due(ctx context.Context) (int, error) {
 	var n int // written to also after a caller has left early
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
@@ -128,12 +128,7 @@ func (db *DB) Due(ctx context.Context) (int, error) {
 			return err
 		}
 		n = len(moved)
-		for _, a := range moved {
-			if err := requeue(ctx, tx, a, nextTurn); err != nil {
-				return err
-			}
-		}
-		return nil
+		return requeueMany(ctx, tx, db.text, moved)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("move jobs that are due: %w", err)
@@ -141,16 +136,19 @@ func (db *DB) Due(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// takeDue reads the clock in a subquery: once, so that it is a bound of the index.
+// One that is read anew for each row makes it look at all that wait.
 func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, err error) {
 	rows, err := tx.QueryContext(ctx, `
-		DELETE FROM job_later
-		WHERE job_id IN (
+		WITH due AS MATERIALIZED (
 			SELECT job_id
 			FROM job_later
-			WHERE due_at <= `+text.clock+`
+			WHERE due_at <= (SELECT `+text.clock+`)
 			ORDER BY due_at
 			LIMIT $1 `+text.skipLocked+`
 		)
+		DELETE FROM job_later
+		WHERE job_id IN (SELECT job_id FROM due)
 		RETURNING job_id, attempt, retries, due_at`, steps)
 	if err != nil {
 		return nil, err
@@ -165,6 +163,66 @@ func takeDue(ctx context.Context, tx transaction, text dialect) (moved []again, 
 	}
 	slices.SortFunc(moved, func(a, b again) int { return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.id, b.id)) })
 	return moved, rows.Err()
+}
+
+// requeueMany makes jobs wait, each behind those of its user and before those that
+// come after it in the list. However many they are, it is one statement: each is a
+// way to the database and back.
+func requeueMany(ctx context.Context, tx transaction, text dialect, jobs []again) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		WITH waiting AS MATERIALIZED (
+			SELECT j.id, j.priority, j.created_at, j.username, j.command_id, j.cluster_id, j.deadline, m.attempt, m.retries,
+				row_number() OVER (PARTITION BY j.username, j.priority ORDER BY m.n) AS nth
+			FROM (`+text.jobsOf+`) AS m
+			JOIN job j ON j.id = m.id
+		)
+		INSERT INTO job_ready (priority, turn, created_at, job_id, attempt, retries, username, command_id, cluster_id, deadline, updated_at)
+		SELECT
+			j.priority,
+			max(CASE WHEN j.nth = 1 THEN `+nextTurn+` END) OVER (PARTITION BY j.username, j.priority) + j.nth - 1,
+			j.created_at, j.id, j.attempt, j.retries, j.username, j.command_id, j.cluster_id, j.deadline, $2
+		FROM waiting j`, listed(jobs), now())
+	return err
+}
+
+// endMany writes the ends of jobs that waited for the attempts of the list. It is as
+// many statements for many as for one.
+func endMany(ctx context.Context, tx transaction, text dialect, jobs []again, status job.Status, why *job.Error) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	list := listed(jobs)
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO job_end (job_id, attempt, status, error, ended_at)
+		SELECT m.id, m.attempt - 1, $2, $3, $4
+		FROM (`+text.jobsOf+`) AS m`, list, string(status), encode(why, false), now())
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"checkpoint", "job_unique"} { // as dropKept does
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE job_id IN (SELECT m.id FROM ("+text.jobsOf+") AS m)", list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listed returns jobs as dialect.jobsOf reads them.
+func listed(jobs []again) string {
+	type row struct {
+		N       int    `json:"n"`
+		ID      job.ID `json:"id"`
+		Attempt int    `json:"attempt"`
+		Retries int    `json:"retries"`
+	}
+	rows := make([]row, len(jobs))
+	for i, a := range jobs {
+		rows[i] = row{N: i, ID: a.id, Attempt: a.attempt, Retries: a.retries}
+	}
+	return *toJSON(rows)
 }
 
 // NextDue returns how long it is until a job that waits for its time is due, by the
@@ -183,23 +241,22 @@ func (db *DB) NextDue(ctx context.Context) (time.Duration, bool, error) {
 	return max(due.Sub(clock), 0), true, nil
 }
 
-// Expire ends waiting jobs whose deadline has passed, and returns them.
+// Expire ends waiting jobs whose deadline has passed, some at a time, and returns
+// them.
 func (db *DB) Expire(ctx context.Context) ([]job.ID, error) {
 	var expired []job.ID // written to also after a caller has left early
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		expired = nil
 		over, err := takeExpired(ctx, tx, db.text)
 		if err != nil {
 			return err
 		}
-		why := &job.Error{Class: job.TimedOut, Message: "the deadline passed while the job waited", RetrySafe: true}
+		expired = nil
 		for _, a := range over {
-			if err := endWaiting(ctx, tx, a.id, a.attempt-1, job.Killed, "", why); err != nil {
-				return err
-			}
 			expired = append(expired, a.id)
 		}
-		return nil
+		return endMany(ctx, tx, db.text, over, job.Killed, &job.Error{
+			Class: job.TimedOut, Message: "the deadline passed while the job waited", RetrySafe: true,
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("end jobs whose deadline has passed: %w", err)
@@ -207,16 +264,18 @@ func (db *DB) Expire(ctx context.Context) ([]job.ID, error) {
 	return expired, nil
 }
 
+// takeExpired reads the clock as takeDue does.
 func takeExpired(ctx context.Context, tx transaction, text dialect) (over []again, err error) {
 	rows, err := tx.QueryContext(ctx, `
-		DELETE FROM job_ready
-		WHERE job_id IN (
+		WITH expired AS MATERIALIZED (
 			SELECT job_id
 			FROM job_ready
-			WHERE deadline <= `+text.clock+`
+			WHERE deadline <= (SELECT `+text.clock+`)
 			ORDER BY deadline
 			LIMIT $1 `+text.skipLocked+`
 		)
+		DELETE FROM job_ready
+		WHERE job_id IN (SELECT job_id FROM expired)
 		RETURNING job_id, attempt`, steps)
 	if err != nil {
 		return nil, err

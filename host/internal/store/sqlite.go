@@ -40,7 +40,8 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	if err := file.Close(); err != nil {
+	// One that came back from a backup may have another mode.
+	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &lite{stmts: map[string]*sql.Stmt{}}
@@ -63,6 +64,7 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 			tagsOf:  "SELECT t.value, j.id FROM job j CROSS JOIN json_each(j.tags) t",
 			oneOf:   " = %s",
 			textsOf: "SELECT value FROM json_each($1)",
+			jobsOf:  "SELECT value ->> 'n' AS n, value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'retries' AS retries FROM json_each($1)",
 		},
 	}, nil
 }

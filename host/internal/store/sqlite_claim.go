@@ -82,6 +82,7 @@ func firstReady(tx transaction, c Claim) (picked []job.ID, err error) {
 		SELECT job_id
 		FROM job_ready r
 		WHERE EXISTS (SELECT 1 FROM host_command h WHERE h.host_id = $1 AND h.command_id = r.command_id)
+			AND NOT EXISTS (SELECT 1 FROM cap)
 		ORDER BY priority DESC, turn, created_at, job_id
 		LIMIT $2`, c.Host, c.Most)
 	if err != nil {

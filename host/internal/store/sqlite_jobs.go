@@ -46,7 +46,7 @@ func admits(tx transaction, s Submission) (bool, error) {
 	}
 	if !s.Lanes {
 		var waits bool
-		err := tx.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM job_ready)").Scan(&waits)
+		err := tx.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM job_ready) OR EXISTS (SELECT 1 FROM cap)").Scan(&waits)
 		return !waits, err
 	}
 	l := newLanes(tx, s.Host)
@@ -122,7 +122,7 @@ func (s *lite) end(ctx context.Context, e job.End) (bool, error) {
 
 // unsettled reports whether a job that ends may have a checkpoint, a unique key, or
 // something to clean up.
-func unsettled(e job.End) bool { return e.Checkpoint != nil || e.Remains != "" || e.Unique }
+func unsettled(e job.End) bool { return e.Saved || e.Checkpoint != nil || e.Remains != "" || e.Unique }
 
 // result is a result as it is written: kind is nil when there is none.
 type result struct {

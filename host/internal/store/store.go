@@ -106,10 +106,12 @@ type transaction interface {
 // differently.
 type dialect struct {
 	lockHost   string // keeps claims of the host $1 out until the commit; "": needless
+	lockCaps   string // keeps out what leases by caps, and who sets them, until the commit; "": needless
 	clock      string // the database's clock
 	until      string // that and $3 microseconds
 	idsOf      string // the ids in the JSON list $1
 	textsOf    string // the texts in the JSON list $1
+	jobsOf     string // the rows of n, id, attempt and retries in the JSON list $1
 	tagsOf     string // the tags of jobs j, and their ids
 	oneOf      string // true when what is before it is %s; the order by it is that of an index that begins with it
 	byBytes    string // behind a column: has text compared by its bytes; "": it is

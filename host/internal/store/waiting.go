@@ -119,7 +119,7 @@ func (db *DB) backlog(ctx context.Context) (map[string]int, error) {
 	rows, err := db.read.QueryContext(ctx, `
 		SELECT username, count(*) FROM job_ready GROUP BY username
 		UNION ALL
-		SELECT j.username, count(*) FROM job_later d JOIN job j ON j.id = d.job_id GROUP BY j.username`)
+		SELECT username, count(*) FROM job_later GROUP BY username`)
 	if err != nil {
 		return nil, err
 	}

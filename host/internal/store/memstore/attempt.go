@@ -67,7 +67,7 @@ func (s *Store) End(ctx context.Context, e job.End) error {
 		}
 		t.leave(r)
 		t.tried(r, e)
-		if e.Checkpoint != nil || e.Remains != "" || e.Unique {
+		if e.Saved || e.Checkpoint != nil || e.Remains != "" || e.Unique {
 			t.leaveRemains(r, e)
 			t.drop(r)
 		}
@@ -146,7 +146,7 @@ func (s *Store) Resume(ctx context.Context, e job.End) (l job.Lease, canceledBy 
 			return store.ErrLeaseLost
 		}
 		switch held := r.lease; {
-		case held.attempt == e.Attempt+1: // this is a repeat
+		case held.attempt == e.Attempt+1 && r.attempts[e.Attempt].lease == e.Lease: // this is a repeat
 		case held.attempt != e.Attempt:
 			return store.ErrLeaseLost
 		case !held.cancelAt.IsZero():

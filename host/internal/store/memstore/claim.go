@@ -28,7 +28,7 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (claimed []job.Claimed
 		if !t.current(c.Host, c.Epoch) {
 			return store.ErrFenced
 		}
-		if t.mayRun(c.Host, c.Epoch) {
+		if t.mayRun(c.Host, c.Epoch) && (c.Lanes || !t.capped()) {
 			claimed = t.lease(t.pick(c.Host, most, c.Lanes), c)
 		}
 		return nil

@@ -60,7 +60,7 @@ func (t *tables) admits(r *record, s store.Submission) bool {
 		return false
 	}
 	if !s.Lanes {
-		return len(t.queue) == 0
+		return len(t.queue) == 0 && !t.capped()
 	}
 	return len(t.pick(s.Host, 1, true)) == 0 && t.rooms().take(r)
 }

@@ -50,6 +50,31 @@ func testDue(t *testing.T, db Store) {
 	}
 }
 
+// testDueTurns has jobs of several users and priorities come due in one step: users
+// take turns, each behind what waits of it already.
+func testDueTurns(t *testing.T, db Store) {
+	h := register(t, db, "a")
+	past := time.Now().UTC().Truncate(time.Microsecond).Add(-time.Hour)
+	minute := 10
+	due := func(user string, priority int, after time.Duration) *job.Job {
+		minute++
+		return change(minute, func(j *job.Job) { j.User, j.Priority, j.StartAfter = user, priority, past.Add(after) })
+	}
+	first, second := ofUser(0, "ann"), ofUser(1, "ann")
+	h.wait(t, first, second)
+	ann2, ann1 := due("ann", 0, 3*time.Minute), due("ann", 0, time.Minute) // the younger is due for longer
+	bob1, bob2 := due("bob", 0, time.Minute), due("bob", 0, time.Minute)
+	high1, high2, high3 := due("ann", 10, 5*time.Minute), due("ann", 10, 6*time.Minute), due("bob", 10, 7*time.Minute)
+	for _, j := range []*job.Job{ann2, ann1, bob1, bob2, high1, high2, high3} {
+		h.submit(t, j, true)
+	}
+	if n, err := db.Due(t.Context()); err != nil || n != 7 {
+		t.Fatalf("due: got %d and error %v, want 7", n, err)
+	}
+	wantSame(t, "claimed", claimedIDs(h.claimAll(t)),
+		ids([]*job.Job{high1, high3, high2, first, bob1, second, bob2, ann1, ann2}))
+}
+
 func testExpire(t *testing.T, db Store) {
 	h := register(t, db, "a")
 	due := func(d time.Duration) *job.Job {

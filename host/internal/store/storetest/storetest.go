@@ -105,6 +105,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"waiting jobs are counted by user", testBacklog},
 		{"ended attempts are known", testAttempts},
 		{"jobs wait until they are due", testDue},
+		{"jobs that are due at once take turns", testDueTurns},
 		{"waiting jobs end at their deadline", testExpire},
 		{"an attempt is followed by another", testRetry},
 		{"a canceled job is not retried", testRetryCanceled},

@@ -75,6 +75,10 @@ UPDATE job_lease l
 SET username = j.username, command_id = j.command_id, cluster_id = j.cluster_id
 FROM job j
 WHERE j.id = l.job_id;
+UPDATE job_lease
+SET resume = true
+WHERE started_at IS NOT NULL
+	AND EXISTS (SELECT 1 FROM checkpoint c WHERE c.job_id = job_lease.job_id AND c.attempt < job_lease.attempt);
 CREATE INDEX job_lease_host ON job_lease (host_id);
 CREATE INDEX job_lease_command ON job_lease (command_id);
 CREATE INDEX job_lease_cluster ON job_lease (cluster_id);

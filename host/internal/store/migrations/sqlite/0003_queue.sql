@@ -67,6 +67,10 @@ ALTER TABLE job_lease ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job_lease ADD COLUMN resume INTEGER NOT NULL DEFAULT 0;
 UPDATE job_lease
 SET (username, command_id, cluster_id) = (SELECT j.username, j.command_id, j.cluster_id FROM job j WHERE j.id = job_id);
+UPDATE job_lease
+SET resume = 1
+WHERE started_at IS NOT NULL
+	AND EXISTS (SELECT 1 FROM checkpoint c WHERE c.job_id = job_lease.job_id AND c.attempt < job_lease.attempt);
 CREATE INDEX job_lease_host ON job_lease (host_id);
 CREATE INDEX job_lease_command ON job_lease (command_id);
 CREATE INDEX job_lease_cluster ON job_lease (cluster_id);
