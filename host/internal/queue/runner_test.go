@@ -18,6 +18,7 @@ type timed struct {
 	most    int
 	order   []job.ID
 	acked   int
+	starts  int                           // attempts that were not stopped before they began
 	begins  time.Duration                 // after the start of each attempt
 	crashes int                           // so many attempts are lost after their time, with a checkpoint
 	crash   func(job.Claimed) job.Outcome // what they come to; nil: that
@@ -49,6 +50,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		return outcome, done
 	}
 	started(time.Now())
+	r.mu.Lock()
+	r.starts++
+	r.mu.Unlock()
 	length, err := time.ParseDuration(c.Job.Description)
 	if err != nil {
 		panic(err)

@@ -16,6 +16,9 @@ const soonest = 50 * time.Millisecond
 // has passed end. It learns as well what holds others back.
 func (q *Queue) turnOver(ctx context.Context) {
 	n, err := q.Store.Due(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		q.Log.Warn("jobs that are due could not be let to run yet", "error", err)
 	}
