@@ -3,6 +3,8 @@ package pluginhost_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -61,6 +63,26 @@ func TestCrashIsNoticedAtOnce(t *testing.T) {
 	}
 }
 
+// frozen reports whether every thread of a process is stopped (proc(5)).
+func frozen(t *testing.T, pid int) bool {
+	t.Helper()
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(stats) == 0 {
+		t.Fatalf("the threads of process %d: got %v and error %v", pid, stats, err)
+	}
+	for _, stat := range stats {
+		content, err := os.ReadFile(stat)
+		if err != nil {
+			return false
+		}
+		// The state is behind the name, which is in parentheses.
+		if _, state, _ := strings.Cut(string(content), ") "); !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
+}
+
 func TestCancel(t *testing.T) {
 	variants := map[string]struct {
 		do      string
@@ -90,7 +112,10 @@ func TestCancel(t *testing.T) {
 			<-s.begun
 			switch name {
 			case "a frozen plugin":
-				syscall.Kill(h.Plugins()[0].PID, syscall.SIGSTOP)
+				pid := h.Plugins()[0].PID
+				syscall.Kill(pid, syscall.SIGSTOP)
+				// Its threads stop one after the other: one may still hear of the cancel.
+				eventually(t, "every thread of the plugin is stopped", func() bool { return frozen(t, pid) })
 			case "a lost lease":
 				<-s.saved
 			}
