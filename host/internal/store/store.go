@@ -58,7 +58,7 @@ var errSlow = away("no answer in time", ErrUnknown)
 // writeTimeout a write, and submitPatience the wait of a submission for its turn.
 const (
 	openTimeout  = 5 * time.Second
-	readTimeout  = 10 * time.Second
+	readTimeout  = 15 * time.Second
 	writeTimeout = 15 * time.Second
 
 	submitPatience = 5 * time.Second
