@@ -32,7 +32,7 @@ func (s *Service) Wait(ctx context.Context, id job.ID) (*job.Job, error) {
 	end, expected := s.ends.watch(id)
 	defer s.ends.release(id, end)
 	if !s.Queue.Holds(id) && !closed(end.done) && s.Word.Await(id) {
-		s.lookSoon()
+		signal(s.soon) // Serve looks once what others were asked has reached them
 	}
 	if !expected { // it may have ended before anybody watched
 		j, err := s.Store.Job(ctx, id)
@@ -143,10 +143,10 @@ func (s *Service) Ended(j *job.Job) {
 // the store is away.
 func (s *Service) Delayed(id job.ID) { s.ends.delay(id, time.Now().Add(mostDelay)) }
 
-// lookSoon makes Serve look once what others were asked has reached them.
-func (s *Service) lookSoon() {
+// signal wakes whoever waits at a channel, now or next.
+func signal(c chan struct{}) {
 	select {
-	case s.soon <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -156,10 +156,7 @@ func (s *Service) Look(ids []job.ID) {
 	s.mu.Lock()
 	s.said = append(s.said, ids...)
 	s.mu.Unlock()
-	select {
-	case s.heard <- struct{}{}:
-	default:
-	}
+	signal(s.heard)
 }
 
 // readers is how many jobs are read at once for those who wait.

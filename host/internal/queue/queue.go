@@ -344,16 +344,12 @@ func (q *Queue) Serve(ctx context.Context) error {
 		return err
 	})
 	group.Go(func() error { return q.starts.serve(working, q.Store, q.Log) })
-	for _, serve := range []func(context.Context){q.tell, q.guard, q.heed, q.reap} {
+	for _, serve := range []func(context.Context){q.tell, q.guard, q.heed, q.reap, q.count} {
 		group.Go(func() error {
 			serve(working)
 			return nil
 		})
 	}
-	group.Go(func() error {
-		q.count(working)
-		return nil
-	})
 	group.Go(func() error {
 		defer stop()
 		claiming, cancel := context.WithCancel(ctx)

@@ -34,7 +34,7 @@ func (db *DB) Aged(ctx context.Context, after job.Cursor, until time.Time, n int
 
 func (db *DB) aged(ctx context.Context, after job.Cursor, until time.Time, n int) (aged []Aged, err error) {
 	if after.ID == "" {
-		after.ID = "00000000-0000-0000-0000-000000000000"
+		after.ID = leastID
 	}
 	rows, err := db.read.QueryContext(ctx, `
 		SELECT e.job_id, e.ended_at, e.result_object, j.command_id
@@ -133,24 +133,13 @@ func (db *DB) Remove(ctx context.Context, ids []job.ID) (n int, err error) {
 	return n, nil
 }
 
-func (db *DB) removeEnds(ctx context.Context, tx transaction, ids []job.ID) (gone []job.ID, err error) {
+func (db *DB) removeEnds(ctx context.Context, tx transaction, ids []job.ID) ([]job.ID, error) {
 	rows, err := tx.QueryContext(ctx, `
 		DELETE FROM job_end
 		WHERE job_id IN (`+db.text.idsOf+`)
 			AND NOT EXISTS (SELECT 1 FROM cleanup c WHERE c.job_id = job_end.job_id)
 		RETURNING job_id`, *toJSON(ids))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id job.ID
-		if err := rows.Scan((*string)(&id)); err != nil {
-			return nil, err
-		}
-		gone = append(gone, id)
-	}
-	return gone, rows.Err()
+	return onlyColumn[job.ID](rows, err)
 }
 
 // Away returns those hosts of the given that do not run.
@@ -162,19 +151,12 @@ func (db *DB) Away(ctx context.Context, hosts []string) (away map[string]bool, e
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := db.read.QueryContext(ctx, "SELECT id FROM host WHERE lease_until > "+db.text.clock)
+	live, err := onlyColumn[string](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("read which hosts run: %w", db.fault(err))
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("read which hosts run: %w", db.fault(err))
-		}
+	for _, id := range live {
 		delete(away, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read which hosts run: %w", db.fault(err))
 	}
 	return away, nil
 }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -93,15 +91,10 @@ func (db *DB) Cleaned(ctx context.Context, host string, epoch int64, c job.Clean
 
 func (db *DB) settleCleanup(ctx context.Context, host string, epoch int64, c job.Cleanup, statement string, more ...any) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		var current int64
-		err := tx.QueryRowContext(ctx, "SELECT epoch FROM host WHERE id = $1 "+db.text.keepRow, host).Scan(&current)
-		if errors.Is(err, sql.ErrNoRows) || err == nil && current != epoch {
-			return ErrFenced
-		}
-		if err != nil {
+		if err := current(ctx, tx, host, epoch, db.text.keepRow); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, statement, append([]any{string(c.Job.ID), c.Attempt}, more...)...)
+		_, err := tx.ExecContext(ctx, statement, append([]any{string(c.Job.ID), c.Attempt}, more...)...)
 		return err
 	})
 	if err != nil {

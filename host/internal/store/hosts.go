@@ -21,6 +21,10 @@ const (
 	Lost     HostState = "lost"     // its lease ran out
 )
 
+// liveUntil and the clock of the database behind it are true of a host that takes
+// jobs: it is live, and its right to run is not over.
+const liveUntil = "host.state = 'live' AND host.lease_until > "
+
 // Host is a host of the store.
 type Host struct {
 	ID         string
@@ -92,10 +96,9 @@ type Caps struct {
 // SetCaps puts caps into force in place of all others.
 func (db *DB) SetCaps(ctx context.Context, c Caps) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		if db.text.lockCaps != "" { // another host may be at it, with other caps
-			if _, err := tx.ExecContext(ctx, db.text.lockCaps); err != nil {
-				return err
-			}
+		// Another host may be at it, with other caps.
+		if err := lock(ctx, tx, db.text.lockCaps); err != nil {
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM cap"); err != nil {
 			return err
@@ -224,17 +227,10 @@ func (db *DB) Adopt(ctx context.Context, host string, epoch int64) ([]job.Claime
 }
 
 func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {
-	if db.text.lockHost != "" {
-		if _, err := tx.ExecContext(ctx, db.text.lockHost, host); err != nil {
-			return nil, err
-		}
+	if err := lock(ctx, tx, db.text.lockHost, host); err != nil {
+		return nil, err
 	}
-	var current int64
-	err := tx.QueryRowContext(ctx, "SELECT epoch FROM host WHERE id = $1", host).Scan(&current)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && current != epoch {
-		return nil, ErrFenced
-	}
-	if err != nil {
+	if err := current(ctx, tx, host, epoch, ""); err != nil {
 		return nil, err
 	}
 	ids, err := takeLeases(ctx, tx, host, epoch)
@@ -250,25 +246,35 @@ func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int6
 	return adopted, db.addCheckpoints(ctx, tx, adopted)
 }
 
+// lock runs a statement of the dialect that keeps others out until the commit; "" is
+// none, where that is needless.
+func lock(ctx context.Context, tx transaction, statement string, args ...any) error {
+	if statement == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, statement, args...)
+	return err
+}
+
+// current returns ErrFenced when the epoch of a host is over. Keep is
+// dialect.keepRow, or nothing.
+func current(ctx context.Context, tx transaction, host string, epoch int64, keep string) error {
+	var now int64
+	err := tx.QueryRowContext(ctx, "SELECT epoch FROM host WHERE id = $1 "+keep, host).Scan(&now)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && now != epoch {
+		return ErrFenced
+	}
+	return err
+}
+
 // takeLeases gives the leases of earlier epochs to this one.
-func takeLeases(ctx context.Context, tx transaction, host string, epoch int64) (ids []job.ID, err error) {
+func takeLeases(ctx context.Context, tx transaction, host string, epoch int64) ([]job.ID, error) {
 	rows, err := tx.QueryContext(ctx, `
 		UPDATE job_lease
 		SET epoch = $2
 		WHERE host_id = $1 AND epoch < $2
 		RETURNING job_id`, host, epoch)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id job.ID
-		if err := rows.Scan((*string)(&id)); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return onlyColumn[job.ID](rows, err)
 }
 
 // leased reads jobs that one epoch of a host has leases of.

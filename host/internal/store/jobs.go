@@ -234,19 +234,7 @@ func (db *DB) Ended(ctx context.Context, ids []job.ID) ([]job.ID, error) {
 
 func (db *DB) endedOf(ctx context.Context, ids []job.ID) ([]job.ID, error) {
 	rows, err := db.read.QueryContext(ctx, "SELECT job_id FROM job_end WHERE job_id IN ("+db.text.idsOf+")", *toJSON(ids))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var found []job.ID
-	for rows.Next() {
-		var id job.ID
-		if err := rows.Scan((*string)(&id)); err != nil {
-			return nil, err
-		}
-		found = append(found, id)
-	}
-	return found, rows.Err()
+	return onlyColumn[job.ID](rows, err)
 }
 
 // Job returns everything about a job.

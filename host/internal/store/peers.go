@@ -27,11 +27,11 @@ func (db *DB) Peers(ctx context.Context, self string) ([]Peer, error) {
 
 func (db *DB) peers(ctx context.Context, self string) (peers []Peer, err error) {
 	rows, err := db.read.QueryContext(ctx, `
-		SELECT h.id, h.name, h.revision, c.command_id
-		FROM host h
-		LEFT JOIN host_command c ON c.host_id = h.id
-		WHERE h.id <> $1 AND h.state = 'live' AND h.lease_until > `+db.text.clock+`
-		ORDER BY h.id, c.command_id`, self)
+		SELECT host.id, host.name, host.revision, c.command_id
+		FROM host
+		LEFT JOIN host_command c ON c.host_id = host.id
+		WHERE host.id <> $1 AND `+liveUntil+db.text.clock+`
+		ORDER BY host.id, c.command_id`, self)
 	if err != nil {
 		return nil, err
 	}

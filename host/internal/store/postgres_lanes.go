@@ -5,7 +5,7 @@ package store
 // of lanes, so that it never reads its way through what it may not have.
 
 // mayClaim is true of a host whose right to run is not over.
-const mayClaim = "host.state = 'live' AND host.lease_until > clock_timestamp()"
+const mayClaim = liveUntil + "clock_timestamp()"
 
 // lockCaps keeps others from leasing what a cap counts until the commit. It is a
 // statement of its own: the one behind it counts what was leased before.

@@ -24,7 +24,7 @@ type Reaped struct {
 
 // Lapsed returns the hosts beside one whose right to run is over, and that are not
 // known as lost yet or have leases.
-func (db *DB) Lapsed(ctx context.Context, self string) (hosts []string, err error) {
+func (db *DB) Lapsed(ctx context.Context, self string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := db.read.QueryContext(ctx, `
@@ -33,18 +33,11 @@ func (db *DB) Lapsed(ctx context.Context, self string) (hosts []string, err erro
 		WHERE id <> $1 AND lease_until < `+db.text.clock+`
 			AND (lost_at IS NULL OR EXISTS (SELECT 1 FROM job_lease l WHERE l.host_id = host.id))
 		ORDER BY id`, self)
+	hosts, err := onlyColumn[string](rows, err)
 	if err != nil {
 		return nil, fmt.Errorf("look for lost hosts: %w", db.fault(err))
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("look for lost hosts: %w", db.fault(err))
-		}
-		hosts = append(hosts, id)
-	}
-	return hosts, db.fault(rows.Err())
+	return hosts, nil
 }
 
 // Reap takes from a host whose right to run is over the leases behind the job
@@ -66,10 +59,9 @@ func (db *DB) Reap(ctx context.Context, self, host string, after job.ID, lostAft
 }
 
 func (db *DB) reap(ctx context.Context, tx transaction, self, host string, after job.ID, lostAfter time.Duration) (r Reaped, err error) {
-	if db.text.lockHost != "" { // what leases to it has been committed, or sees that it is lost
-		if _, err := tx.ExecContext(ctx, db.text.lockHost, host); err != nil {
-			return r, err
-		}
+	// What leases to it has been committed, or sees that it is lost.
+	if err := lock(ctx, tx, db.text.lockHost, host); err != nil {
+		return r, err
 	}
 	var over bool
 	err = tx.QueryRowContext(ctx, `
@@ -84,7 +76,7 @@ func (db *DB) reap(ctx context.Context, tx transaction, self, host string, after
 		return r, err
 	}
 	if after == "" {
-		after = "00000000-0000-0000-0000-000000000000"
+		after = leastID
 	}
 	ids, err := keepLeases(ctx, tx, host, after, db.text)
 	if err != nil || len(ids) == 0 {
@@ -108,25 +100,14 @@ func (db *DB) reap(ctx context.Context, tx transaction, self, host string, after
 
 // keepLeases returns the next jobs that a host has leases of, which nobody else
 // takes until the commit. Those that somebody else is taking now are passed over.
-func keepLeases(ctx context.Context, tx transaction, host string, after job.ID, text dialect) (ids []job.ID, err error) {
+func keepLeases(ctx context.Context, tx transaction, host string, after job.ID, text dialect) ([]job.ID, error) {
 	rows, err := tx.QueryContext(ctx, `
 		SELECT job_id
 		FROM job_lease
 		WHERE host_id = $1 AND job_id > $2
 		ORDER BY job_id
 		LIMIT $3 `+text.skipLocked, host, string(after), reapSteps)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id job.ID
-		if err := rows.Scan((*string)(&id)); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return onlyColumn[job.ID](rows, err)
 }
 
 // orphan is a lease of a host that is lost.

@@ -104,10 +104,7 @@ func retry(ctx context.Context, tx transaction, e job.End, due time.Time) (cance
 	if !errors.Is(err, sql.ErrNoRows) {
 		return canceledBy, err
 	}
-	var done bool
-	err = tx.QueryRowContext(ctx, `
-		SELECT EXISTS (SELECT 1 FROM attempt WHERE job_id = $1 AND attempt = $2 AND host_id = $3 AND epoch = $4)`,
-		string(e.JobID), e.Attempt, e.HostID, e.Epoch).Scan(&done)
+	done, err := attempted(ctx, tx, e.Lease)
 	if err == nil && !done {
 		return "", ErrLeaseLost
 	}

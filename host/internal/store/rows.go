@@ -269,6 +269,22 @@ func orZero[T any](field *T) column[T] {
 	}}
 }
 
+// onlyColumn reads the rows of a query for one column of text, and closes them.
+func onlyColumn[T ~string](rows *sql.Rows, err error) (values []T, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		values = append(values, T(v))
+	}
+	return values, rows.Err()
+}
+
 // toJSON returns v as JSON; nil, so null, when there is nothing in it.
 func toJSON[T any](v []T) *string { return encode(v, len(v) == 0) }
 

@@ -11,7 +11,7 @@ func (s *lite) claim(ctx context.Context, c Claim) ([]job.Claimed, error) {
 	var claimed []job.Claimed
 	err := s.do(ctx, func(tx transaction) error {
 		claimed = nil
-		if err := current(tx, c.Host, c.Epoch); err != nil {
+		if err := current(context.Background(), tx, c.Host, c.Epoch, ""); err != nil {
 			return err
 		}
 		may, err := mayHave(tx, c.Host, c.Epoch)
@@ -66,18 +66,8 @@ func lease(tx transaction, id job.ID, c Claim, at time.Time) (job.Claimed, error
 	return taken, err
 }
 
-// current returns ErrFenced when the epoch of a host is over.
-func current(tx transaction, host string, epoch int64) error {
-	var is bool
-	err := tx.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM host WHERE id = $1 AND epoch = $2)", host, epoch).Scan(&is)
-	if err == nil && !is {
-		return ErrFenced
-	}
-	return err
-}
-
 // firstReady reads the first jobs of the queue that the host can run.
-func firstReady(tx transaction, c Claim) (picked []job.ID, err error) {
+func firstReady(tx transaction, c Claim) ([]job.ID, error) {
 	rows, err := tx.QueryContext(context.Background(), `
 		SELECT job_id
 		FROM job_ready r
@@ -85,16 +75,5 @@ func firstReady(tx transaction, c Claim) (picked []job.ID, err error) {
 			AND NOT EXISTS (SELECT 1 FROM cap)
 		ORDER BY priority DESC, turn, created_at, job_id
 		LIMIT $2`, c.Host, c.Most)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id job.ID
-		if err := rows.Scan((*string)(&id)); err != nil {
-			return nil, err
-		}
-		picked = append(picked, id)
-	}
-	return picked, rows.Err()
+	return onlyColumn[job.ID](rows, err)
 }

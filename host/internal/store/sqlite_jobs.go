@@ -62,7 +62,7 @@ func mayHave(tx transaction, host string, epoch int64) (may bool, err error) {
 		SELECT EXISTS (
 			SELECT 1
 			FROM host
-			WHERE id = $1 AND epoch = $2 AND state = 'live' AND lease_until > `+liteClock+`)`, host, epoch).Scan(&may)
+			WHERE id = $1 AND epoch = $2 AND `+liveUntil+liteClock+`)`, host, epoch).Scan(&may)
 	return may, err
 }
 

@@ -63,7 +63,7 @@ func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 		command, cluster, user int
 		ahead                  int
 	)
-	live := "host.state = 'live' AND host.lease_until > " + db.text.clock
+	live := liveUntil + db.text.clock
 	err := db.read.QueryRowContext(ctx, `
 		SELECT
 			EXISTS (SELECT 1 FROM host WHERE `+live+`),
