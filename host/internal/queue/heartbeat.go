@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/heimdall-run/heimdall/host/internal/job"
-	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
@@ -94,22 +89,6 @@ func (q *Queue) tell(ctx context.Context) {
 	}
 }
 
-// heed looks for wishes to cancel whenever there may be some.
-func (q *Queue) heed(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-q.asked:
-			q.heedWishes(ctx)
-		}
-	}
-}
-
-// CancelAsked is what another host says when somebody has asked there to cancel a
-// job that this one has.
-func (q *Queue) CancelAsked() { signal(q.asked) }
-
 // leaveTime bounds the last word of a host.
 const leaveTime = 2 * time.Second
 
@@ -127,61 +106,5 @@ func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// heedWishes stops the attempts whose cancel was asked for on another host, or
-// just before they began here.
-func (q *Queue) heedWishes(ctx context.Context) {
-	wishes, err := q.Store.Canceling(ctx, q.Host, q.Epoch)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		q.Log.Warn("wishes to cancel could not be read", "error", err)
-		return
-	}
-	for _, w := range wishes {
-		q.stop(w.JobID, &pluginhost.Stop{Reason: pluginhost.StopUser, Message: canceledBy(w.By, pluginhost.StopUser), Grace: q.Grace})
-	}
-}
-
-// marker gathers attempts that have been running for a while and marks them
-// RUNNING in the store, many at once.
-type marker struct {
-	some chan struct{}
-
-	mu     sync.Mutex
-	leases []job.Lease
-}
-
-func newMarker() *marker { return &marker{some: make(chan struct{}, 1)} }
-
-func (m *marker) add(leases ...job.Lease) {
-	m.mu.Lock()
-	m.leases = append(m.leases, leases...)
-	m.mu.Unlock()
-	signal(m.some)
-}
-
-func (m *marker) serve(ctx context.Context, s Store, log hclog.Logger) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.some:
-		}
-		m.mu.Lock()
-		leases := m.leases
-		m.leases = nil
-		m.mu.Unlock()
-		if err := s.Started(ctx, leases, time.Now()); err != nil && ctx.Err() == nil {
-			log.Warn("jobs could not be marked as running yet", "jobs", len(leases), "error", err)
-			m.add(leases...)
-			select {
-			case <-time.After(markAgain):
-			case <-ctx.Done():
-			}
-		}
 	}
 }
