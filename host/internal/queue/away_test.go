@@ -135,6 +135,47 @@ func TestClaimOvertakesTheAnswerToASubmit(t *testing.T) {
 	})
 }
 
+// What an earlier life ran is taken over however often an answer to that is lost.
+func TestLostAnswersToATakeOver(t *testing.T) {
+	for _, call := range []string{"Adopt", "Leases", "Leased"} {
+		t.Run(call, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := fixtureOf(t, 2)
+				known := f.leave(left{status: job.Running, fate: pluginhost.Known})
+				unbegun := f.leave(left{status: job.Accepted, fate: pluginhost.Unbegun})
+				f.lose(call)
+				f.serve()
+				time.Sleep(time.Minute)
+				if err := f.stop(); err != nil {
+					t.Fatal(err)
+				}
+				for what, id := range map[string]job.ID{"the job that a plugin knows": known, "the job that had not begun": unbegun} {
+					if got := f.job(id); got.Status != job.Succeeded {
+						t.Errorf("%s: %s with error %+v, want SUCCEEDED", what, got.Status, got.Error)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A job that had begun and that no plugin knows is lost, also where nothing says that
+// a plugin is gone: the folder that would say so may be gone as well.
+func TestBegunAndUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1)
+		id := f.leave(left{status: job.Running, fate: pluginhost.Unbegun})
+		f.serve()
+		time.Sleep(time.Minute)
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.job(id); got.Status != job.Failed || got.Error.Class != job.Lost {
+			t.Errorf("%s with error %+v, want FAILED as lost", got.Status, got.Error)
+		}
+	})
+}
+
 // A host that is told to stop does so, also while it cannot record what became
 // of its earlier life.
 func TestStopWhileTheStoreIsAway(t *testing.T) {

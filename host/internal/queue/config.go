@@ -34,8 +34,9 @@ type Store interface {
 	NextDue(ctx context.Context) (time.Duration, bool, error)
 	Expire(ctx context.Context) ([]job.ID, error)
 	Retry(ctx context.Context, end job.End, due time.Time) (canceledBy string, err error)
-	Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error)
+	Adopt(ctx context.Context, host string, epoch int64) error
 	Leases(ctx context.Context, host string, epoch int64) ([]job.Lease, error)
+	Leased(ctx context.Context, host string, epoch int64, ids []job.ID) ([]job.Claimed, error)
 }
 
 // Runner performs attempts.

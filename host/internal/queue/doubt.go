@@ -106,12 +106,35 @@ func (q *Queue) settle(ctx context.Context) {
 	if !q.withdraw(ctx) || len(orphans) == 0 {
 		return
 	}
-	if err := q.Store.GiveBack(ctx, orphans); err != nil {
+	if err := q.disown(ctx, orphans); err != nil {
 		q.Log.Warn("leases that nobody runs could not be given back yet", "leases", len(orphans), "error", err)
-		return
 	}
-	q.Log.Warn("leases that nobody runs were given back: the answer to their claim was lost", "leases", len(orphans))
 	q.look()
+}
+
+// disown parts with jobs that this host has leases of and does not run: they wait
+// again, or are lost when they had begun.
+func (q *Queue) disown(ctx context.Context, orphans []job.ID) error {
+	leased, err := q.Store.Leased(ctx, q.Host, q.Epoch, orphans)
+	if err != nil {
+		return err
+	}
+	var back []job.Lease
+	for _, c := range leased {
+		if c.Job.StartedAt.IsZero() {
+			back = append(back, c.Lease)
+			continue
+		}
+		q.lose(ctx, c)
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	err = q.Store.GiveBack(ctx, back)
+	if err == nil {
+		q.Log.Warn("leases that nobody runs were given back: the answer to their claim was lost", "leases", len(back))
+	}
+	return err
 }
 
 // held returns the jobs of which attempts are known here.
@@ -125,14 +148,14 @@ func (q *Queue) held() map[job.ID]bool {
 	return held
 }
 
-// withoutAttempt returns the leases that no attempt here belongs to, nor did when
-// they were asked for: one that has ended since was consumed.
-func (q *Queue) withoutAttempt(leases []job.Lease, held map[job.ID]bool) (orphans []job.Lease) {
+// withoutAttempt returns the jobs of leases that no attempt here belongs to, nor did
+// when they were asked for: one that has ended since was consumed.
+func (q *Queue) withoutAttempt(leases []job.Lease, held map[job.ID]bool) (orphans []job.ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, l := range leases {
 		if q.running[l.JobID] == nil && !held[l.JobID] {
-			orphans = append(orphans, l)
+			orphans = append(orphans, l.JobID)
 		}
 	}
 	return orphans

@@ -37,7 +37,7 @@ func (q *Queue) resume(ctx context.Context) error {
 			followed++
 			q.Runner.Carry(c)
 			q.takeUp(c, q.start)
-		case fate == pluginhost.Unbegun:
+		case fate == pluginhost.Unbegun && c.Job.StartedAt.IsZero():
 			unbegun++
 			back = append(back, c.Lease)
 		default:
@@ -59,12 +59,13 @@ func (q *Queue) resume(ctx context.Context) error {
 	return nil
 }
 
-// adopt takes over the leases of earlier lives, once the store is there. Where the
-// answer to that is lost only another life can: it would not get them twice.
+// adopt takes over the leases of earlier lives, once the store is there, and returns
+// their jobs. No lease may be passed over, also where an answer is lost: the plugins
+// are told soon that what was not recalled is nobody's.
 func (q *Queue) adopt(ctx context.Context) ([]job.Claimed, error) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		adopted, err := q.Store.Adopt(ctx, q.Host, q.Epoch)
-		if !errs.Is(err, errs.Unavailable) || errors.Is(err, store.ErrUnknown) {
+		adopted, err := q.adoptOnce(ctx)
+		if !errs.Is(err, errs.Unavailable) {
 			return adopted, err
 		}
 		q.Log.Warn("what this host ran before could not be taken over yet", "error", err, "again_in", wait)
@@ -74,6 +75,18 @@ func (q *Queue) adopt(ctx context.Context) ([]job.Claimed, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+func (q *Queue) adoptOnce(ctx context.Context) ([]job.Claimed, error) {
+	if err := q.Store.Adopt(ctx, q.Host, q.Epoch); err != nil {
+		return nil, err
+	}
+	held := q.held()
+	leases, err := q.Store.Leases(ctx, q.Host, q.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	return q.Store.Leased(ctx, q.Host, q.Epoch, q.withoutAttempt(leases, held))
 }
 
 // takeUp goes on with an attempt of an earlier life, also beyond the slots.

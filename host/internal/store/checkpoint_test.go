@@ -91,7 +91,10 @@ func TestAdoptWhileAResumeIsCommitted(t *testing.T) {
 	err := while(t, c, "UPDATE job_lease SET attempt = attempt + 1, started_at = now() WHERE job_id = $1", l.JobID, func() (err error) {
 		epoch, err := db.RegisterHost(t.Context(), store.Host{ID: l.HostID, Name: l.HostID}, time.Hour)
 		if err == nil {
-			adopted, err = db.Adopt(t.Context(), l.HostID, epoch)
+			err = db.Adopt(t.Context(), l.HostID, epoch)
+		}
+		if err == nil {
+			adopted, err = db.Leased(t.Context(), l.HostID, epoch, []job.ID{l.JobID})
 		}
 		return err
 	})

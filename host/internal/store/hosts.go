@@ -211,39 +211,49 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 }
 
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was
-// started again, with the last checkpoints of the jobs. Claims of those epochs
-// that are still under way are waited for.
-func (db *DB) Adopt(ctx context.Context, host string, epoch int64) ([]job.Claimed, error) {
-	var adopted []job.Claimed
+// started again. Claims of those epochs that are still under way are waited for.
+// After a lost answer it may be called again.
+func (db *DB) Adopt(ctx context.Context, host string, epoch int64) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		var err error
-		adopted, err = db.adopt(ctx, tx, host, epoch)
+		if err := lock(ctx, tx, db.text.lockHost, host); err != nil {
+			return err
+		}
+		if err := current(ctx, tx, host, epoch, ""); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			UPDATE job_lease
+			SET epoch = $2
+			WHERE host_id = $1 AND epoch < $2`, host, epoch)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("adopt the jobs of host %s: %w", host, err)
+		return fmt.Errorf("adopt the jobs of host %s: %w", host, err)
 	}
-	return adopted, nil
+	return nil
 }
 
-func (db *DB) adopt(ctx context.Context, tx transaction, host string, epoch int64) ([]job.Claimed, error) {
-	if err := lock(ctx, tx, db.text.lockHost, host); err != nil {
-		return nil, err
+// Leased returns the jobs of leases that a host still has, with the last
+// checkpoints of the jobs.
+func (db *DB) Leased(ctx context.Context, host string, epoch int64, ids []job.ID) ([]job.Claimed, error) {
+	for _, id := range ids {
+		if err := checkID(id); err != nil {
+			return nil, err
+		}
 	}
-	if err := current(ctx, tx, host, epoch, ""); err != nil {
-		return nil, err
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	ids, err := takeLeases(ctx, tx, host, epoch)
-	if err != nil || len(ids) == 0 {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	leased, err := db.leased(ctx, ids, job.Lease{HostID: host, Epoch: epoch})
+	if err == nil {
+		err = db.addCheckpoints(ctx, db.read, leased)
 	}
-	// Only now: what an earlier epoch had under way, such as a resume, has come
-	// before, or not at all.
-	adopted, err := db.leased(ctx, tx, ids, job.Lease{HostID: host, Epoch: epoch})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the jobs that host %s has leases of: %w", host, db.fault(err))
 	}
-	return adopted, db.addCheckpoints(ctx, tx, adopted)
+	return leased, nil
 }
 
 // lock runs a statement of the dialect that keeps others out until the commit; "" is
@@ -267,22 +277,11 @@ func current(ctx context.Context, tx transaction, host string, epoch int64, keep
 	return err
 }
 
-// takeLeases gives the leases of earlier epochs to this one.
-func takeLeases(ctx context.Context, tx transaction, host string, epoch int64) ([]job.ID, error) {
-	rows, err := tx.QueryContext(ctx, `
-		UPDATE job_lease
-		SET epoch = $2
-		WHERE host_id = $1 AND epoch < $2
-		RETURNING job_id`, host, epoch)
-	return onlyColumn[job.ID](rows, err)
-}
-
-// leased reads jobs that one epoch of a host has leases of.
-func (db *DB) leased(ctx context.Context, tx transaction, ids []job.ID, of job.Lease) ([]job.Claimed, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT "+jobRequest+", "+jobState+`
+func (db *DB) leased(ctx context.Context, ids []job.ID, of job.Lease) ([]job.Claimed, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT "+jobRequest+", "+jobState+`
 		FROM job j`+jobTables+`
-		WHERE j.id IN (`+db.text.idsOf+`)
-		ORDER BY j.created_at, j.id`, *toJSON(ids))
+		WHERE j.id IN (`+db.text.idsOf+`) AND l.host_id = $2 AND l.epoch = $3
+		ORDER BY j.created_at, j.id`, *toJSON(ids), of.HostID, of.Epoch)
 	if err != nil {
 		return nil, err
 	}

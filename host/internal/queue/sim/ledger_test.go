@@ -24,6 +24,7 @@ type entry struct {
 	retryable bool
 	command   string
 	acked     bool
+	recorded  bool      // the store has it
 	canceled  time.Time // when a caller was told so
 	starts    int
 	live      int
@@ -134,6 +135,7 @@ func (l *ledger) read(jobs []*job.Job) {
 	defer l.mu.Unlock()
 	for _, j := range jobs {
 		e := l.jobs[j.ID]
+		e.recorded = true
 		switch {
 		case e.final == nil && j.Status.Final():
 			e.final = j
@@ -144,12 +146,13 @@ func (l *ledger) read(jobs []*job.Job) {
 	}
 }
 
-// unended returns how many acknowledged jobs have not ended.
+// unended returns how many jobs that were acknowledged, or are recorded all the same,
+// have not ended.
 func (l *ledger) unended() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.jobs {
-		if e.acked && e.final == nil {
+		if (e.acked || e.recorded) && e.final == nil {
 			n++
 		}
 	}

@@ -183,8 +183,8 @@ func (w *world) look() {
 	w.ledger.read(page.Jobs)
 }
 
-// rest waits until all acknowledged jobs have ended: as long as some end, and for the
-// time that ten attempts of one may take.
+// rest waits until all jobs that are recorded have ended, acknowledged or not: as long
+// as some end, and for the time that ten attempts of one may take.
 func (w *world) rest() {
 	left, changed := -1, time.Now()
 	for left != 0 && time.Since(changed) < 6*time.Hour {

@@ -66,21 +66,32 @@ func (s *Store) Leases(ctx context.Context, host string, epoch int64) (leases []
 }
 
 // Adopt is that of store.DB.
-func (s *Store) Adopt(ctx context.Context, host string, epoch int64) (adopted []job.Claimed, err error) {
-	err = s.do(ctx, "Adopt", func(t *tables) error {
+func (s *Store) Adopt(ctx context.Context, host string, epoch int64) error {
+	return s.do(ctx, "Adopt", func(t *tables) error {
 		if !t.current(host, epoch) {
 			return store.ErrFenced
 		}
 		for _, r := range t.leases {
-			l := r.lease
-			if l.host != host || l.epoch >= epoch {
+			if l := r.lease; l.host == host && l.epoch < epoch {
+				l.epoch = epoch
+			}
+		}
+		return nil
+	})
+}
+
+// Leased is that of store.DB.
+func (s *Store) Leased(ctx context.Context, host string, epoch int64, ids []job.ID) (leased []job.Claimed, err error) {
+	err = s.do(ctx, "Leased", func(t *tables) error {
+		for _, id := range ids {
+			r := t.leases[id]
+			if r == nil || r.lease.host != host || r.lease.epoch != epoch {
 				continue
 			}
-			l.epoch = epoch
-			adopted = append(adopted, job.Claimed{
+			leased = append(leased, job.Claimed{
 				Job:        r.view(),
-				Lease:      job.Lease{JobID: r.ID, Attempt: l.attempt, HostID: host, Epoch: epoch},
-				Checkpoint: keptCheckpoint(r.checkpoint), Resume: l.resume, Retries: l.retries,
+				Lease:      job.Lease{JobID: id, Attempt: r.lease.attempt, HostID: host, Epoch: epoch},
+				Checkpoint: keptCheckpoint(r.checkpoint), Resume: r.lease.resume, Retries: r.lease.retries,
 			})
 		}
 		return nil
@@ -88,8 +99,8 @@ func (s *Store) Adopt(ctx context.Context, host string, epoch int64) (adopted []
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(adopted, func(a, b job.Claimed) int { return byAge(a.Job, b.Job) })
-	return adopted, nil
+	slices.SortFunc(leased, func(a, b job.Claimed) int { return byAge(a.Job, b.Job) })
+	return leased, nil
 }
 
 func byAge(a, b *job.Job) int {

@@ -294,8 +294,8 @@ func (h *history) restart(rt *rapid.T) {
 }
 
 func (h *history) adopt(rt *rapid.T, host string, epoch int64) {
-	got, gotErr := h.db.Adopt(h.t.Context(), host, epoch)
-	want, wantErr := h.model.Adopt(h.t.Context(), host, epoch)
+	got, gotErr := adopt(h.t.Context(), h.db, host, epoch)
+	want, wantErr := adopt(h.t.Context(), h.model, host, epoch)
 	for _, all := range [][]job.Claimed{got, want} {
 		for i := range all {
 			all[i].Job = plain(all[i].Job)

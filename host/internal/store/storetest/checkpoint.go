@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -23,11 +24,32 @@ func save(t testing.TB, db Store, l job.Lease, c *job.Checkpoint) {
 func (h host) again(t testing.TB) (host, []job.Claimed) {
 	t.Helper()
 	next := register(t, h.db, h.id)
-	adopted, err := h.db.Adopt(t.Context(), next.id, next.epoch)
+	return next, next.adopt(t)
+}
+
+// adopt returns what the host has leases of once it has those of its earlier epochs.
+func (h host) adopt(t testing.TB) []job.Claimed {
+	t.Helper()
+	leased, err := adopt(t.Context(), h.db, h.id, h.epoch)
 	if err != nil {
 		t.Fatalf("adopt: %v", err)
 	}
-	return next, adopted
+	return leased
+}
+
+func adopt(ctx context.Context, db Store, host string, epoch int64) ([]job.Claimed, error) {
+	if err := db.Adopt(ctx, host, epoch); err != nil {
+		return nil, err
+	}
+	leases, err := db.Leases(ctx, host, epoch)
+	if err != nil {
+		return nil, err
+	}
+	ids := []job.ID{job.NewID()} // no job
+	for _, l := range leases {
+		ids = append(ids, l.JobID)
+	}
+	return db.Leased(ctx, host, epoch, ids)
 }
 
 // others returns leases that differ from one in a single thing.

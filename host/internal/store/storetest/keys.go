@@ -127,7 +127,7 @@ func testUniqueKey(t *testing.T, db Store) {
 
 	claimed := h.claim(t, 1)
 	held("while it runs", first.ID)
-	if _, err := db.Retry(t.Context(), ended(claimed[0].Lease, job.Failed), time.Now()); err != nil {
+	if _, err := db.Retry(t.Context(), ended(claimed[0].Lease, job.Failed), time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	held("between its attempts", first.ID)

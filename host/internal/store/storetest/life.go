@@ -90,7 +90,7 @@ func move(t *testing.T, h host, id job.ID, l job.Lease, tr job.Transition) {
 			t.Fatal(err)
 		}
 	case to == job.New && get(t, h.db, id).Status == job.Running:
-		if _, err := h.db.Retry(t.Context(), ended(l, job.Failed), time.Now()); err != nil {
+		if _, err := h.db.Retry(t.Context(), ended(l, job.Failed), time.Now().Add(-time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	case to == job.New:

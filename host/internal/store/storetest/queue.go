@@ -104,9 +104,7 @@ func testZombie(t *testing.T, db Store) {
 	old := register(t, db, "a")
 	l := old.lease(t, newJob(0))
 	now := register(t, db, "a")
-	if _, err := db.Adopt(t.Context(), now.id, now.epoch); err != nil {
-		t.Fatal(err)
-	}
+	now.adopt(t)
 	wantError(t, "end by an earlier epoch", db.End(t.Context(), ended(l, job.Succeeded)), store.ErrLeaseLost)
 	for what, change := range map[string]func(*job.Lease){
 		"another attempt": func(l *job.Lease) { l.Attempt++ },
@@ -162,8 +160,7 @@ func testFenced(t *testing.T, db Store) {
 	wantError(t, "claim", err, store.ErrFenced)
 	_, err = db.Claim(t.Context(), store.Claim{Host: "nobody", Epoch: 1, Most: 1})
 	wantError(t, "claim of nobody", err, store.ErrFenced)
-	_, err = db.Adopt(t.Context(), old.id, old.epoch)
-	wantError(t, "adopt", err, store.ErrFenced)
+	wantError(t, "adopt", db.Adopt(t.Context(), old.id, old.epoch), store.ErrFenced)
 	wantSame(t, "claimed", claimedIDs(now.claim(t, 1)), []job.ID{j.ID})
 }
 
@@ -180,12 +177,9 @@ func testAdopt(t *testing.T, db Store) {
 	end(t, db, ended(leases[done.ID], job.Succeeded))
 
 	now := register(t, db, "a")
-	mine := now.lease(t, newJob(5))
-	adopted, err := db.Adopt(t.Context(), now.id, now.epoch)
-	if err != nil {
-		t.Fatal(err)
-	}
+	adopted := now.adopt(t)
 	wantSame(t, "adopted", claimedIDs(adopted), []job.ID{accepted.ID, running.ID, canceling.ID})
+	wantSame(t, "adopted again, as after a lost answer", now.adopt(t), adopted)
 	for i, want := range []job.Status{job.Accepted, job.Running, job.Canceling} {
 		if got := adopted[i].Job.Status; got != want {
 			t.Errorf("status of adopted job %d: got %s, want %s", i, got, want)
@@ -193,10 +187,9 @@ func testAdopt(t *testing.T, db Store) {
 		wantSame(t, "adopted lease", adopted[i].Lease, job.Lease{JobID: adopted[i].Job.ID, Attempt: 1, HostID: "a", Epoch: now.epoch})
 		end(t, db, ended(adopted[i].Lease, job.Failed))
 	}
-	if again, err := db.Adopt(t.Context(), now.id, now.epoch); err != nil || len(again) > 0 {
-		t.Errorf("adopt again: got %d jobs and error %v, want none", len(again), err)
+	if left := now.adopt(t); len(left) > 0 {
+		t.Errorf("leased after all have ended: got %d jobs, want none", len(left))
 	}
-	end(t, db, ended(mine, job.Succeeded))
 	end(t, db, ended(theirs, job.Succeeded))
 }
 
