@@ -52,6 +52,7 @@ var layers = map[string]int{
 	"internal/config":      1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
+	"internal/importer":    1,
 	"internal/spool":       1,
 
 	"internal/errs":        0,
@@ -103,6 +104,7 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"github.com/BurntSushi/toml":            {"internal/config", "internal/cli"}, // whose own files are TOML too
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
+	"go.yaml.in/yaml":                       {"internal/cli", "internal/importer"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -86,7 +86,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("heimdall {{.Version}}\n")
 	root.AddCommand(
 		a.jobCommand(), a.resolveCommand(), a.catalogCommand(commands()), a.catalogCommand(clusters()), a.hostsCommand(),
-		a.pluginCommand(), a.serverCommand(), a.configCommand(), a.versionCommand(),
+		a.pluginCommand(), a.serverCommand(), a.configCommand(), a.importCommand(), a.versionCommand(),
 	)
 	return root
 }

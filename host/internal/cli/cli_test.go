@@ -243,3 +243,37 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("got %+v, want code 130 and %q", got, want)
 	}
 }
+
+func TestImport(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, text := range map[string]string{
+		"good.yaml": "server: {addr: 127.0.0.1:80}\ncommands:\n- {name: a, plugin: ping, user: me}\n",
+		"bad.yaml":  "server: {addr: 127.0.0.1:80}\ncommands:\n- {name: a}\n",
+		"no.yaml":   "[",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const server = "[server]\nlisten = \"127.0.0.1:80\"\n"
+	if got, want := run(t, "", "import", "good.yaml"), (outcome{
+		0, server + "\n[[commands]]\nname = \"a\"\nplugin = \"ping\"\n",
+		"good.yaml:3: commands[0].user: left out: objects have no owner\ngood.yaml: it needs these plugins in plugins.directory: ping\n",
+	}); got != want {
+		t.Errorf("good: got %+v, want %+v", got, want)
+	}
+	got := run(t, "", "import", "bad.yaml")
+	if got.code != 1 || got.stdout != server+"\n[[commands]]\nname = \"a\"\n" || !strings.Contains(got.stderr, "error: what was made has faults: ") || !strings.Contains(got.stderr, "commands[0].plugin: this is missing") {
+		t.Errorf("bad: got %+v, want what was made and its fault", got)
+	}
+	if got := run(t, "", "import", "no.yaml"); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "no.yaml: this is not YAML") {
+		t.Errorf("no YAML: got %+v, want an error", got)
+	}
+	if got := run(t, "", "import", "none.yaml"); got.code != 1 || !strings.Contains(got.stderr, "none.yaml") {
+		t.Errorf("no file: got %+v, want an error", got)
+	}
+	if got := runProgram(t.Context(), cli.Program{Args: []string{"import", "-"}, Stdin: strings.NewReader("server: {addr: 127.0.0.1:80}")}); got.code != 0 || got.stdout != server {
+		t.Errorf("stdin: got %+v, want %q", got, server)
+	}
+}
