@@ -58,8 +58,8 @@ type Object struct {
 	ClusterTags   json.RawMessage `json:"cluster_tags"` // a list, or a list of lists
 	Timeout       string          `json:"timeout"`
 
-	// Of clusters that hold a lease.
-	LeaseUntil time.Time `json:"lease_until"`
+	// Lease is that of a cluster that has declared itself; nil: it has none.
+	Lease *Lease `json:"lease"`
 
 	Raw json.RawMessage `json:"-"` // the answer that it was read from, as it came; nil in a list
 }
@@ -117,7 +117,7 @@ func (k Catalog) List(ctx context.Context, f ObjectFilter) (*ObjectPage, error) 
 
 // Get returns an object.
 func (k Catalog) Get(ctx context.Context, id string) (*Object, error) {
-	return k.object(ctx, http.MethodGet, id, nil, nil)
+	return k.object(ctx, http.MethodGet, id, "", nil, nil)
 }
 
 // Put makes an object what the definition says, a JSON object with the keys of
@@ -129,27 +129,53 @@ func (k Catalog) Put(ctx context.Context, id string, definition json.RawMessage,
 	if revision > 0 {
 		header.Set("If-Match", `"`+strconv.FormatInt(revision, 10)+`"`)
 	}
-	return k.object(ctx, http.MethodPut, id, header, definition)
+	return k.object(ctx, http.MethodPut, id, "", header, definition)
 }
 
-func (k Catalog) object(ctx context.Context, method, id string, header http.Header, body any) (*Object, error) {
+func (k Catalog) object(ctx context.Context, method, id, rest string, header http.Header, body any) (*Object, error) {
 	o := &Object{}
-	raw, err := k.c.call(ctx, method, k.path(id, ""), header, body, o)
+	raw, err := k.c.call(ctx, method, k.path(id, rest), header, body, o)
 	if err != nil {
 		return nil, err
 	}
 	if o.ID == "" {
-		return nil, fmt.Errorf("the answer to %s %s is not a %s", method, k.path(id, ""), k.Kind)
+		return nil, fmt.Errorf("the answer to %s %s is not a %s", method, k.path(id, rest), k.Kind)
 	}
 	o.Raw = raw
 	return o, nil
 }
 
+// Lease is how long a cluster that declares itself can be chosen.
+type Lease struct {
+	TTL   string    `json:"ttl"`   // such as 30s
+	Until time.Time `json:"until"` // by the clock of the store
+	Over  bool      `json:"over"`  // it cannot be chosen
+}
+
+// Registration is what a cluster says of itself.
+type Registration struct {
+	TTL         string          `json:"ttl"` // how long it may be silent, such as 30s
+	Name        string          `json:"name,omitempty"`
+	Version     string          `json:"version,omitempty"`
+	Description string          `json:"description,omitempty"`
+	Tags        []string        `json:"tags,omitempty"`
+	Capacity    int             `json:"capacity,omitempty"` // jobs at once; 0: any number
+	Context     json.RawMessage `json:"context,omitempty"`  // the plugin's settings that belong to it
+}
+
+// Register declares a cluster, or renews its lease. Done again well before the
+// TTL is over, the cluster stays; when it is not, jobs go elsewhere. A cluster that
+// a file or the API has declared is an IsConflict.
+func (c *Client) Register(ctx context.Context, id string, r Registration) (*Object, error) {
+	return c.Clusters().object(ctx, http.MethodPut, id, "/lease", nil, r)
+}
+
 // ObjectStatus is the short answer about an object.
 type ObjectStatus struct {
 	Status    string `json:"status"`
-	Override  string `json:"status_override"`
-	UpdatedAt int64  `json:"updated_at"` // unix seconds
+	Override  string `json:"status_override"` // it was set by the API; "": it is as declared
+	UpdatedAt int64  `json:"updated_at"`      // unix seconds
+	Revision  int64  `json:"revision"`
 
 	Raw json.RawMessage `json:"-"` // the answer as it came
 }

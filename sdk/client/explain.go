@@ -3,15 +3,28 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 )
 
 // Explanation is why a job has its pair, or why there is none for it.
 type Explanation struct {
+	ID        string      `json:"id"`         // of the job; "" where there is none
+	Summary   string      `json:"summary"`    // one sentence
 	Chosen    *Pair       `json:"chosen"`     // nil: there is none
+	Choices   uint64      `json:"choices"`    // pairs that the chosen one was drawn from, with even chances
+	Revision  string      `json:"revision"`   // of the catalog
+	Counts    Counts      `json:"counts"`     // of all candidates
 	NotChosen []Candidate `json:"not_chosen"` // at most 100, the nearest first
+	NotListed uint64      `json:"not_listed"` // candidates that are not among these
 
 	Raw json.RawMessage `json:"-"` // the answer as it came
+}
+
+// Counts are numbers of candidates by verdict.
+type Counts struct {
+	Commands map[string]int    `json:"commands"`
+	Pairs    map[string]uint64 `json:"pairs"` // of commands that fit, with every cluster
 }
 
 // Pair is a command and a cluster.
@@ -37,14 +50,25 @@ func (c *Client) Explain(ctx context.Context, id string) (*Explanation, error) {
 }
 
 // Resolve says which pair a submission would get now and why. It runs nothing.
-// That there is no pair is an *Error, whose Raw may hold more.
+// When there is no pair, the error is the one that Submit would give, and the
+// explanation beside it says why.
 func (c *Client) Resolve(ctx context.Context, s Submission) (*Explanation, error) {
-	return c.explanation(ctx, http.MethodPost, "/resolve", s)
+	e, err := c.explanation(ctx, http.MethodPost, "/resolve", s)
+	if refused, ok := errors.AsType[*Error](err); ok {
+		why := &Explanation{Raw: refused.Raw}
+		if json.Unmarshal(refused.Raw, why) == nil && why.NotChosen != nil {
+			return why, err
+		}
+	}
+	return e, err
 }
 
 func (c *Client) explanation(ctx context.Context, method, path string, body any) (*Explanation, error) {
 	e := &Explanation{}
 	raw, err := c.call(ctx, method, path, nil, body, e)
+	if err != nil {
+		return nil, err
+	}
 	e.Raw = raw
-	return e, err
+	return e, nil
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,7 @@ func (a *app) explainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			fmt.Fprintln(a.Stderr, clean(e.Summary))
 			return a.printExplanation(e)
 		}),
 	}
@@ -42,11 +45,14 @@ The exit code is 0 if there is a pair, 2 if there is none.`,
 			if err != nil {
 				return err
 			}
-			e, err := c.Resolve(ctx, s)
-			if err != nil {
-				return err
+			e, refused := c.Resolve(ctx, s)
+			if e == nil {
+				return refused
 			}
-			return a.printExplanation(e)
+			if refused == nil {
+				fmt.Fprintln(a.Stderr, clean(e.Summary))
+			}
+			return errors.Join(a.printExplanation(e), refused)
 		}),
 	}
 	f.add(a, c)
@@ -70,6 +76,9 @@ func (a *app) printExplanation(e *client.Explanation) error {
 			detail = "lacks " + strings.Join(c.Lacks, ", ")
 		}
 		rows = append(rows, []string{c.CommandID, c.ClusterID, c.Verdict, detail})
+	}
+	if e.NotListed > 0 {
+		fmt.Fprintf(a.Stderr, "%d more were not chosen\n", e.NotListed)
 	}
 	return a.printRows([]string{"COMMAND", "CLUSTER", "VERDICT", "WHY"}, rows)
 }
