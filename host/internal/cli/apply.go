@@ -59,7 +59,7 @@ func (a *app) apply(ctx context.Context, to client.Catalog, wanted []definition,
 	for _, d := range wanted {
 		o, err := to.Put(ctx, d.id, d.text, revision)
 		if err != nil {
-			return errors.Join(rows.close(), about(to.Kind, d.id, err))
+			return errors.Join(rows.stop(), about(to.Kind, d.id, err))
 		}
 		if a.wantsAnswer() {
 			if err := a.printRaw(o.Raw); err != nil {
@@ -71,7 +71,7 @@ func (a *app) apply(ctx context.Context, to client.Catalog, wanted []definition,
 			return err
 		}
 	}
-	return rows.close()
+	return rows.stop() // an answer that is printed as it is has no rows
 }
 
 // about names the object that an error is about, if that does not.

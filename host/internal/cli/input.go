@@ -27,14 +27,13 @@ type inputFlags struct {
 func (f *inputFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.context, "context", "", "input of the job: a JSON object, @FILE (JSON, or YAML or TOML by its name), or - for stdin")
-	flags.Var(&valueFlag{f, readValue}, "set", "one value of the input, path=value; JSON or else text (repeatable)")
-	flags.Var(&valueFlag{f, readString}, "set-string", "likewise, always text")
-	flags.Var(&valueFlag{f, readFile}, "set-file", "likewise, the text of a file: path=FILE")
+	flags.Var(&valueFlag{f, readValue, "path=value"}, "set", "one value of the input: JSON, or else text (repeatable)")
+	flags.Var(&valueFlag{f, readString, "path=text"}, "set-string", "likewise, always text")
+	flags.Var(&valueFlag{f, readFile, "path=file"}, "set-file", "likewise, the text of a file")
 }
 
 // value is one value of the input, and where in it.
 type value struct {
-	flag string
 	path []string
 	of   any
 }
@@ -43,15 +42,16 @@ type value struct {
 type valueFlag struct {
 	f    *inputFlags
 	read func(text string) (any, error)
+	form string
 }
 
 // Set reads the flag.
 func (v *valueFlag) Set(text string) error {
 	path, of, ok := strings.Cut(text, "=")
 	if !ok || path == "" {
-		return errors.New("it is path=value")
+		return errors.New("it is " + v.form)
 	}
-	value := value{flag: text, path: strings.Split(path, ".")}
+	value := value{path: strings.Split(path, ".")}
 	var err error
 	value.of, err = v.read(of)
 	v.f.values = append(v.f.values, value)
@@ -62,7 +62,7 @@ func (v *valueFlag) Set(text string) error {
 func (v *valueFlag) String() string { return "" }
 
 // Type names what the flag takes.
-func (v *valueFlag) Type() string { return "path=value" }
+func (v *valueFlag) Type() string { return v.form }
 
 // readValue reads JSON; what is none is text.
 func readValue(text string) (any, error) {

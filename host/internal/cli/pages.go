@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/heimdall-run/heimdall/sdk/client"
@@ -24,8 +25,7 @@ func (a *app) printPages(head []string, all bool, read func(cursor string) (*pag
 	for {
 		p, err := read(cursor)
 		if err != nil {
-			_ = rows.close()
-			return err
+			return errors.Join(rows.stop(), err)
 		}
 		if a.wantsAnswer() {
 			err = a.printRaw(p.raw)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -135,9 +136,7 @@ func (a *app) submitBatch(ctx context.Context, c *client.Client, name string) er
 		}
 		return rows.add([]string{fmt.Sprint(item.Index + 1), fmt.Sprint(item.Status), item.ID, item.Message})
 	})
-	if closeErr := rows.close(); err == nil {
-		err = closeErr
-	}
+	err = errors.Join(err, rows.stop())
 	if err == nil && refused > 0 {
 		err = &codeError{code: ExitFailed, err: fmt.Errorf("%d of %d jobs were refused", refused, count)}
 	}
