@@ -30,6 +30,13 @@ func twoPairs() *jobs.Explained {
 	}
 }
 
+// unpaired is why there is no pair.
+func unpaired() *jobs.Explained {
+	e := twoPairs()
+	e.Pair, e.Record.Pairs = job.Pair{}, 0
+	return e
+}
+
 func TestExplain(t *testing.T) {
 	f := newFake()
 	f.explained = twoPairs()
@@ -69,8 +76,8 @@ func TestResolveRefusesAsSubmitDoes(t *testing.T) {
 		sentence  string
 	}{
 		"no pair": {ping, errs.Errorf(errs.Invalid, "no command and cluster fit"),
-			&jobs.Explained{Explanation: selector.Explanation{NotChosen: []selector.Candidate{{Command: "d", Verdict: selector.LacksTags}}}}, 422, "no command and cluster"},
-		"its plugin starts":      {ping, &errs.Error{Kind: errs.Unavailable, Message: "it starts"}, &jobs.Explained{}, 503, "it starts"},
+			unpaired(), 422, "no command and cluster"},
+		"its plugin starts":      {ping, &errs.Error{Kind: errs.Unavailable, Message: "it starts"}, unpaired(), 503, "it starts"},
 		"a bound of the command": {ping, errs.Errorf(errs.Invalid, "priority is 7"), nil, 422, "priority is 7"},
 		"no criteria":            {`{}`, nil, nil, 422, "command_criteria is empty"},
 		"no JSON":                {`{`, nil, nil, 400, "not JSON"},

@@ -89,6 +89,9 @@ func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Wa
 func (f *fake) add(j *job.Job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if j.Context == nil {
+		j.Context = json.RawMessage("{}")
+	}
 	f.jobs[j.ID] = j
 	f.ended[j.ID] = make(chan struct{})
 	if j.Status.Final() {
@@ -331,7 +334,9 @@ func (s *server) send(t *testing.T, r *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{res, string(text)}
+	a := answer{res, string(text)}
+	checkDescribed(t, r, a)
+	return a
 }
 
 // checkProblem checks that an answer is a problem in the shape of all problems.
