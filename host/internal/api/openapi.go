@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -35,19 +34,12 @@ func (h *Handler) openAPI(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return writeText(x, "application/json", text)
+	x.writeText("application/json", http.StatusOK, text)
+	return nil
 }
 
 // openAPIYAML serves GET /openapi.yaml.
 func (h *Handler) openAPIYAML(x *exchange) error {
-	return writeText(x, "application/yaml", document)
-}
-
-func writeText(x *exchange, contentType string, text []byte) error {
-	header := x.Header()
-	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(text)))
-	x.WriteHeader(http.StatusOK)
-	_, _ = x.Write(text) // a client that is gone needs no answer
+	x.writeText("application/yaml", http.StatusOK, document)
 	return nil
 }
