@@ -76,6 +76,7 @@ var sameLayer = map[string][]string{
 // forTests names the packages that only tests, and each other, may import.
 // They may import everything.
 var forTests = []string{
+	"internal/api/apitest",
 	"internal/pgtest",
 	"internal/store/memstore",
 	"internal/store/storetest",
@@ -100,7 +101,9 @@ var only = map[string][]string{
 	"github.com/pressly/goose":              {"internal/store"},
 	"modernc.org/sqlite":                    {"internal/store"},
 	"github.com/gorilla/mux":                {"internal/api"},
+	"github.com/getkin/kin-openapi":         {"internal/api"}, // in tests
 	"github.com/spf13/cobra":                {"internal/cli"},
+	"go.yaml.in/yaml":                       {"internal/api", "internal/cli"},
 	"github.com/BurntSushi/toml":            {"internal/config"},
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }
