@@ -50,6 +50,7 @@ var layers = map[string]int{
 	"internal/objectstore": 1,
 	"internal/auth":        1,
 	"internal/config":      1,
+	"internal/metrics":     1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
 	"internal/spool":       1,
@@ -104,6 +105,7 @@ var only = map[string][]string{
 	"github.com/getkin/kin-openapi":         {"internal/api"}, // in tests
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"go.yaml.in/yaml":                       {"internal/api", "internal/cli"},
+	"github.com/prometheus":                 {"internal/metrics"},
 	"github.com/BurntSushi/toml":            {"internal/config"},
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }
