@@ -53,6 +53,7 @@ var layers = map[string]int{
 	"internal/metrics":     1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
+	"internal/importer":    1,
 	"internal/spool":       1,
 
 	"internal/errs":        0,
@@ -104,9 +105,9 @@ var only = map[string][]string{
 	"github.com/gorilla/mux":                {"internal/api"},
 	"github.com/getkin/kin-openapi":         {"internal/api"}, // in tests
 	"github.com/spf13/cobra":                {"internal/cli"},
-	"go.yaml.in/yaml":                       {"internal/api", "internal/cli"},
+	"go.yaml.in/yaml":                       {"internal/api", "internal/cli", "internal/importer"},
 	"github.com/prometheus":                 {"internal/metrics"},
-	"github.com/BurntSushi/toml":            {"internal/config"},
+	"github.com/BurntSushi/toml":            {"internal/config", "internal/cli"}, // whose own files are TOML too
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }
 
