@@ -51,6 +51,7 @@ var layers = map[string]int{
 	"internal/auth":        1,
 	"internal/config":      1,
 	"internal/metrics":     1,
+	"internal/trace":       1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
 	"internal/spool":       1,
@@ -103,6 +104,7 @@ var only = map[string][]string{
 	"github.com/gorilla/mux":                {"internal/api"},
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"github.com/prometheus":                 {"internal/metrics"},
+	"go.opentelemetry.io":                   {"internal/trace"},
 	"github.com/BurntSushi/toml":            {"internal/config"},
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }

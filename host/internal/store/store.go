@@ -70,10 +70,10 @@ const (
 // a method has returned without error is durable.
 type DB struct {
 	backend
-	read  *sql.DB
-	lists *sql.DB // for lists of jobs
-	text  dialect
-	shut  sync.Once
+	read   *sql.DB
+	lists  *sql.DB // for lists of jobs
+	text   dialect
+	shut   sync.Once
 	outage *outage
 }
 
