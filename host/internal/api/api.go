@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -76,6 +77,7 @@ type Handler struct {
 	log      hclog.Logger
 
 	version  string
+	document func() ([]byte, error) // what describes the API, as JSON
 	router   *mux.Router
 	origins  *http.CrossOriginProtection
 	stopping context.Context // done when long requests should end; no request's own
@@ -97,6 +99,7 @@ func New(c Config) *Handler {
 		log:      c.Log,
 		version:  c.Version,
 		origins:  http.NewCrossOriginProtection(),
+		document: sync.OnceValues(Document),
 	}
 	if h.observer == nil {
 		h.observer = unobserved{}
@@ -158,12 +161,16 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/stdout", (*Handler).getStdout},
 		{"GET", base + "/job/{id}/stderr", (*Handler).getStderr},
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
+		{"GET", base + "/job/{id}/explain", (*Handler).explainJob},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
+		{"POST", base + "/resolve", (*Handler).resolve},
 		{"GET", base + "/jobs", (*Handler).listJobs},
 		{"POST", base + "/jobs", (*Handler).submitBatch},
 		{"GET", base + "/hosts", (*Handler).listHosts},
 		{"GET", base + "/plugins", (*Handler).listPlugins},
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
+		{"GET", base + "/openapi.json", (*Handler).openAPI},
+		{"GET", base + "/openapi.yaml", (*Handler).openAPIYAML},
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
 		{"GET", "/metrics", (*Handler).getMetrics},
@@ -187,4 +194,10 @@ func (h *Handler) route() *mux.Router {
 }
 
 // public reports whether a path is served to anybody.
-func public(path string) bool { return path != base && !strings.HasPrefix(path, base+"/") }
+func public(path string) bool {
+	switch path {
+	case base, base + "/openapi.json", base + "/openapi.yaml":
+		return path != base
+	}
+	return !strings.HasPrefix(path, base+"/")
+}
