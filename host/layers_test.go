@@ -51,6 +51,7 @@ var layers = map[string]int{
 	"internal/auth":        1,
 	"internal/config":      1,
 	"internal/metrics":     1,
+	"internal/trace":       1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
 	"internal/importer":    1,
@@ -107,6 +108,7 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"go.yaml.in/yaml":                       {"internal/api", "internal/cli", "internal/importer"},
 	"github.com/prometheus":                 {"internal/metrics"},
+	"go.opentelemetry.io":                   {"internal/trace"},
 	"github.com/BurntSushi/toml":            {"internal/config", "internal/cli"}, // whose own files are TOML too
 	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
 }
