@@ -61,8 +61,9 @@ type Job struct {
 	StartedTime     time.Time            `json:"started_time"` // zero before
 	EndedTime       time.Time            `json:"ended_time"`   // zero before
 
-	// Waiting and Attempts are there where one job was asked for.
+	// Waiting, Progress and Attempts are there where one job was asked for.
 	Waiting  *Waiting  `json:"waiting"`  // nil when it does not wait
+	Progress *Progress `json:"progress"` // nil when the host does not know it
 	Attempts []Attempt `json:"attempts"` // that have ended, the first one first
 
 	// Result is there in the answer to a submit that waited: a table, or the
@@ -85,6 +86,13 @@ type Waiting struct {
 	Reason string    `json:"reason"`
 	Ahead  int       `json:"ahead"` // jobs that come before it in the queue, at most 10000; 0 while it is not in it
 	Until  time.Time `json:"until"` // when it is due; zero when it does not wait for a time
+}
+
+// Progress is how far a job says it is, while it runs on the host that was asked.
+type Progress struct {
+	Done    float64 `json:"done"`
+	Total   float64 `json:"total"` // 0: nobody knows
+	Message string  `json:"message"`
 }
 
 // Attempt is one that has ended.

@@ -34,6 +34,7 @@ type Config struct {
 	Hosts    Hosts
 	Host     string                      // id of this one
 	Ready    func(context.Context) error // nil: always ready
+	Progress func(job.ID) *job.Progress  // of a job that runs on this host; nil: nobody knows
 	Limits   Limits
 	Metrics  http.Handler // serves /metrics; nil: there are none
 	Observer Observer     // of requests; nil: none
@@ -71,6 +72,7 @@ type Handler struct {
 	hosts    Hosts
 	host     string
 	ready    func(context.Context) error
+	progress func(job.ID) *job.Progress
 	limits   Limits
 	metrics  http.Handler
 	observer Observer
@@ -93,6 +95,7 @@ func New(c Config) *Handler {
 		hosts:    c.Hosts,
 		host:     c.Host,
 		ready:    c.Ready,
+		progress: c.Progress,
 		limits:   c.Limits,
 		metrics:  c.Metrics,
 		observer: c.Observer,

@@ -69,3 +69,17 @@ func wireAttempts(attempts []job.Attempt) []wireAttempt {
 	}
 	return list
 }
+
+// wireProgress is how far a job is that runs on this host.
+type wireProgress struct {
+	Done    float64 `json:"done"`
+	Total   float64 `json:"total,omitempty"` // left out: nobody knows
+	Message string  `json:"message,omitempty"`
+}
+
+func wireProgressOf(p *job.Progress) *wireProgress {
+	if p == nil {
+		return nil
+	}
+	return &wireProgress{Done: p.Done, Total: p.Total, Message: p.Message}
+}

@@ -28,6 +28,9 @@ func (h *Handler) getJob(x *exchange) error {
 		}
 		w.Waiting = wireWait(waiting)
 	}
+	if h.progress != nil && !j.Status.Final() {
+		w.Progress = wireProgressOf(h.progress(j.ID))
+	}
 	return h.writeJSON(x, http.StatusOK, w)
 }
 

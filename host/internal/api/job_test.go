@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heimdall-run/heimdall/host/internal/api"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
@@ -61,6 +62,32 @@ func TestJobThatWaits(t *testing.T) {
 	for name := range want {
 		if got[name] != nil {
 			t.Errorf("%s of a job in its first attempt: got %v, want none", name, got[name])
+		}
+	}
+}
+
+func TestJobThatSaysHowFarItIs(t *testing.T) {
+	f := newFake()
+	far := &job.Progress{Done: 2, Message: "second"}
+	s := serve(t, f, func(c *api.Config) { c.Progress = func(job.ID) *job.Progress { return far } })
+	running := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1, CreatedAt: clock}
+	ended := &job.Job{ID: job.NewID(), Status: job.Succeeded, Attempt: 1, CreatedAt: clock}
+	f.add(running)
+	f.add(ended)
+	for name, c := range map[string]struct {
+		id   job.ID
+		far  *job.Progress
+		want any
+	}{
+		"of an unknown end": {running.ID, far, map[string]any{"done": 2.0, "message": "second"}},
+		"half":              {running.ID, &job.Progress{Done: 2, Total: 4}, map[string]any{"done": 2.0, "total": 4.0}},
+		"silent":            {running.ID, nil, nil},
+		"ended":             {ended.ID, far, nil},
+	} {
+		far = c.far
+		got := s.do(t, "GET", "/api/v1/job/"+string(c.id), "").json(t)
+		if diff := cmp.Diff(c.want, got["progress"]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

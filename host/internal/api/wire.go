@@ -49,8 +49,10 @@ type wireJob struct {
 	StartedTime     *time.Time           `json:"started_time,omitempty"`
 	EndedTime       *time.Time           `json:"ended_time,omitempty"`
 
-	// Of a single job only: why it waits, and its attempts that have ended.
+	// Of a single job only: why it waits, how far it is, and its attempts that have
+	// ended.
 	Waiting  *wireWaiting  `json:"waiting,omitempty"`
+	Progress *wireProgress `json:"progress,omitempty"`
 	Attempts []wireAttempt `json:"attempts,omitempty"`
 }
 

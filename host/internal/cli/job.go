@@ -77,6 +77,7 @@ func fieldsOf(j *client.Job) [][]string {
 		add("retry", fmt.Sprintf("%d attempts, %s, on %s", r.Attempts, r.Backoff, strings.Join(r.On, ",")))
 	}
 	add("waiting", waitingText(j.Waiting))
+	add("progress", progressText(j.Progress))
 	if j.Attempt > 0 {
 		add("attempt", strconv.Itoa(j.Attempt))
 	}
@@ -118,6 +119,21 @@ func waitingText(w *client.Waiting) string {
 		return fmt.Sprintf("%s, %d before it", w.Reason, w.Ahead)
 	}
 	return w.Reason
+}
+
+// progressText says on one line how far a job is.
+func progressText(p *client.Progress) string {
+	if p == nil {
+		return ""
+	}
+	text := strconv.FormatFloat(p.Done, 'f', -1, 64)
+	if p.Total > 0 {
+		text = fmt.Sprintf("%.0f %%", 100*p.Done/p.Total)
+	}
+	if p.Message != "" {
+		text += ", " + p.Message
+	}
+	return text
 }
 
 func timeText(t time.Time) string {

@@ -143,7 +143,7 @@ func TestWaitTimesOut(t *testing.T) {
 func TestGet(t *testing.T) {
 	h := script(t, map[string]http.HandlerFunc{
 		"GET /job/7": says(200, ended),
-		"GET /job/9": says(200, `{"id":"9","status":"NEW","cluster_criteria":[["y","z"],["y"]]}`),
+		"GET /job/9": says(200, `{"id":"9","status":"NEW","cluster_criteria":[["y","z"],["y"]],"progress":{"done":1,"total":3,"message":"a\tb"}}`),
 	})
 	if got := run(t, h.URL, "job", "get", "7", "-o", "json"); got != (outcome{0, ended, ""}) {
 		t.Errorf("got %+v, want the answer untouched", got)
@@ -156,8 +156,8 @@ func TestGet(t *testing.T) {
 	if got := run(t, h.URL, "job", "get", "7"); got != (outcome{0, want, ""}) {
 		t.Errorf("got %+v, want %q", got, want)
 	}
-	if got := run(t, h.URL, "job", "get", "9"); !strings.Contains(got.stdout, "\ncluster_criteria\ty,z; y\n") {
-		t.Errorf("got %+v, want both lists", got)
+	if got := run(t, h.URL, "job", "get", "9"); !strings.Contains(got.stdout, "\ncluster_criteria\ty,z; y\n") || !strings.Contains(got.stdout, "\nprogress\t33 %, a\\tb\n") {
+		t.Errorf("got %+v, want both lists, and how far it is", got)
 	}
 	table := run(t, h.URL, "job", "get", "7", "-o", "table").stdout
 	if !strings.HasPrefix(table, "FIELD             VALUE\nid                7\n") {

@@ -58,8 +58,11 @@ func (a *app) await(ctx context.Context, c *client.Client, id string, limit time
 // situation says on one line how a job is that has not ended.
 func situation(j *client.Job) string {
 	text := "job " + j.ID + " " + string(j.Status)
-	if j.Waiting != nil {
+	switch {
+	case j.Waiting != nil:
 		text += " (" + waitingText(j.Waiting) + ")"
+	case j.Progress != nil:
+		text += " (" + progressText(j.Progress) + ")"
 	}
 	return clean(text)
 }

@@ -62,14 +62,17 @@ type Config struct {
 }
 
 // Runner performs attempts.
-type Runner struct{ Config }
+type Runner struct {
+	Config
+	progress progress
+}
 
 // New returns a runner.
 func New(c Config) *Runner {
 	if c.Trace == nil {
 		c.Trace = func(c job.Claimed) job.Trace { return c.Job.Trace }
 	}
-	return &Runner{c}
+	return &Runner{Config: c}
 }
 
 // inlineResult is the size of the largest result that is kept in the row that
@@ -86,6 +89,7 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 		begun = begunAt(c.Job)
 	}
 	sink := r.sink(c, started)
+	defer r.progress.forget(c.Lease.JobID)
 	request, err := r.request(c)
 	if err != nil {
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}

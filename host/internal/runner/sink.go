@@ -28,6 +28,7 @@ type sink struct {
 	checkpoints Checkpoints
 	log         hclog.Logger
 	started     func(time.Time) // nil once it was called
+	progress    *progress
 
 	outputs    []job.Output
 	usage      map[string]float64
@@ -37,7 +38,7 @@ type sink struct {
 // sink returns the sink of an attempt. What the plugin has forgotten since the
 // last checkpoint was acknowledged is in it.
 func (r *Runner) sink(c job.Claimed, started func(time.Time)) *sink {
-	s := &sink{lease: c.Lease, checkpoints: r.Checkpoints, log: r.Log, started: started, checkpoint: c.Checkpoint}
+	s := &sink{progress: &r.progress, lease: c.Lease, checkpoints: r.Checkpoints, log: r.Log, started: started, checkpoint: c.Checkpoint}
 	if c.Checkpoint == nil {
 		return s
 	}
@@ -56,8 +57,9 @@ func (s *sink) Started(at time.Time) {
 	}
 }
 
-// Progress is shown only while a job runs; nobody asks for it yet.
-func (s *sink) Progress(float64, float64, string) {}
+func (s *sink) Progress(done, total float64, message string) {
+	s.progress.set(s.lease.JobID, job.Progress{Done: done, Total: total, Message: message})
+}
 
 func (s *sink) Output(o job.Output) {
 	same := func(known job.Output) bool { return known.Key == o.Key }
