@@ -158,7 +158,12 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		File:    h.File,
 		Load:    h.loadCatalog,
 		Store:   h.store,
+		Host:    h.dir.host,
+		Epoch:   epoch,
+		Name:    hostname(),
+		Changed: h.sayCatalogChanged,
 		Plugins: h.usable,
+		Lease:   c.Queue.Lease,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -214,6 +219,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		WorkWaits:   func() { h.queue.WorkWaits() },
 		CancelAsked: func() { h.queue.CancelAsked() },
 		Ended:       h.jobs.Look,
+		Catalog:     h.catalog.Tell,
 		Log:         h.log.Named("bell"),
 	})
 	h.queue = queue.New(queue.Config{
@@ -269,8 +275,19 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	return nil
 }
 
+// sayCatalogChanged tells other hosts. The first catalog comes before there is a
+// bell; who does not hear of it looks by itself.
+func (h *host) sayCatalogChanged() {
+	if h.bell != nil {
+		h.bell.SayCatalogChanged()
+	}
+}
+
 // usable returns why the plugin of a command cannot be used here; nil when it can.
 func (h *host) usable(c *catalog.Command) error {
+	if c.Elsewhere {
+		return fmt.Errorf("only the files of other hosts declare command %q", c.ID)
+	}
 	return h.plugins.Available(c.Plugin, c.PluginVersion)
 }
 

@@ -219,6 +219,11 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 
 // settings merges the contexts of a pair and looks up what they refer to.
 func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (json.RawMessage, map[string][]byte, error) {
+	for _, o := range []*catalog.Object{&command.Object, &cluster.Object} {
+		if o.Elsewhere {
+			return nil, nil, fmt.Errorf("only the files of other hosts declare %q, and only they know its settings", o.ID)
+		}
+	}
 	merged, err := mergeSettings(command.Context, cluster.Context)
 	if err != nil {
 		return nil, nil, fmt.Errorf("command %q and cluster %q do not go together: %w", command.ID, cluster.ID, err)

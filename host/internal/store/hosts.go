@@ -197,17 +197,32 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 	if content == nil {
 		content = []byte{}
 	}
-	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+	// It may be large, and mostly another host has written it.
+	known, err := db.knowsRevision(ctx, revision)
+	if err == nil && !known {
+		err = db.saveRevision(ctx, revision, content)
+	}
+	if err != nil {
+		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
+	}
+	return nil
+}
+
+func (db *DB) knowsRevision(ctx context.Context, revision string) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	err = db.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM catalog_revision WHERE revision = $1)", revision).Scan(&known)
+	return known, db.fault(err)
+}
+
+func (db *DB) saveRevision(ctx context.Context, revision string, content []byte) error {
+	return db.write(ctx, func(ctx context.Context, tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO catalog_revision (revision, content, saved_at)
 			VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, revision, content, now())
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
-	}
-	return nil
 }
 
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was
