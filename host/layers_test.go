@@ -36,6 +36,7 @@ var layers = map[string]int{
 	"internal/cleanup":   3,
 	"internal/jobs":      3,
 	"internal/queue":     3,
+	"internal/registry":  3,
 	"internal/retention": 3,
 
 	"internal/runner":      2,
@@ -52,6 +53,7 @@ var layers = map[string]int{
 	"internal/config":      1,
 	"internal/folder":      1,
 	"internal/scaffold":    1,
+	"internal/schema":      1,
 	"internal/spool":       1,
 
 	"internal/errs":        0,
@@ -102,7 +104,7 @@ var only = map[string][]string{
 	"github.com/gorilla/mux":                {"internal/api"},
 	"github.com/spf13/cobra":                {"internal/cli"},
 	"github.com/BurntSushi/toml":            {"internal/config"},
-	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance"},
+	"github.com/santhosh-tekuri/jsonschema": {"internal/conformance", "internal/schema"},
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -22,19 +22,23 @@ type Auth interface {
 	// Authenticate returns the user of a request, else an error of kind
 	// errs.Unauthenticated that says what is missing.
 	Authenticate(*http.Request) (auth.User, error)
+	// MayOperate returns an error of kind errs.Denied when a user may not change the
+	// catalog.
+	MayOperate(auth.User) error
 }
 
-// Config is what a Handler needs. Jobs, Auth, Plugins and Hosts are required.
+// Config is what a Handler needs. Jobs, Registry, Auth, Plugins and Hosts are required.
 type Config struct {
-	Jobs    Jobs
-	Auth    Auth
-	Plugins Plugins
-	Hosts   Hosts
-	Host    string                      // id of this one
-	Ready   func(context.Context) error // nil: always ready
-	Limits  Limits
-	Log     hclog.Logger // nil: none
-	Version string       // of the host, shown by /healthz
+	Jobs     Jobs
+	Registry Registry
+	Auth     Auth
+	Plugins  Plugins
+	Hosts    Hosts
+	Host     string                      // id of this one
+	Ready    func(context.Context) error // nil: always ready
+	Limits   Limits
+	Log      hclog.Logger // nil: none
+	Version  string       // of the host, shown by /healthz
 }
 
 // Limits bounds what a request may send, in bytes.
@@ -46,7 +50,9 @@ type Limits struct {
 
 // Handler serves the API.
 type Handler struct {
-	jobs   Jobs
+	jobs     Jobs
+	registry Registry
+
 	auth   Auth
 	builds Plugins
 	hosts  Hosts
@@ -65,16 +71,17 @@ type Handler struct {
 // New returns the handler of the API.
 func New(c Config) *Handler {
 	h := &Handler{
-		jobs:    c.Jobs,
-		auth:    c.Auth,
-		builds:  c.Plugins,
-		hosts:   c.Hosts,
-		host:    c.Host,
-		ready:   c.Ready,
-		limits:  c.Limits,
-		log:     c.Log,
-		version: c.Version,
-		origins: http.NewCrossOriginProtection(),
+		jobs:     c.Jobs,
+		registry: c.Registry,
+		auth:     c.Auth,
+		builds:   c.Plugins,
+		hosts:    c.Hosts,
+		host:     c.Host,
+		ready:    c.Ready,
+		limits:   c.Limits,
+		log:      c.Log,
+		version:  c.Version,
+		origins:  http.NewCrossOriginProtection(),
 	}
 	if h.limits.Body <= 0 {
 		h.limits.Body = 1 << 20
@@ -125,7 +132,7 @@ type endpoint struct {
 
 // endpoints returns everything that is served. A GET is also a HEAD.
 func endpoints() []endpoint {
-	return []endpoint{
+	return append(catalogEndpoints(), []endpoint{
 		{"POST", base + "/job", (*Handler).submitJob},
 		{"GET", base + "/job/statuses", (*Handler).jobStatuses},
 		{"GET", base + "/job/{id}", (*Handler).getJob},
@@ -141,7 +148,7 @@ func endpoints() []endpoint {
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
-	}
+	}...)
 }
 
 // route builds the router: one route for each path, which answers 405 itself, so

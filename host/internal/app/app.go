@@ -30,6 +30,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/registry"
 	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
@@ -76,6 +77,7 @@ type host struct {
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
 	spool     *spool.Spool
+	registry  *registry.Registry
 	catalog   *watch.Catalog
 	presence  *presence.Presence
 	bell      *bell.Bell
@@ -154,6 +156,15 @@ func (h *host) open(ctx context.Context) (err error) {
 // wire connects the parts that run jobs and answer for them.
 func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, registered time.Duration) (err error) {
 	c := h.Config
+	h.registry = registry.New(registry.Config{
+		Store:   h.store,
+		Catalog: inForce{h},
+		Plugins: h.plugins,
+		Checker: inForce{h},
+		Usable:  h.usable,
+		Allow:   c.Secrets.Allow,
+		Changed: h.sayCatalogChanged,
+	})
 	h.catalog, err = watch.New(ctx, watch.Config{
 		File:    h.File,
 		Load:    h.loadCatalog,
@@ -161,6 +172,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Host:    h.dir.host,
 		Epoch:   epoch,
 		Name:    hostname(),
+		Public:  h.public,
 		Changed: h.sayCatalogChanged,
 		Plugins: h.usable,
 		Lease:   c.Queue.Lease,
@@ -201,6 +213,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
+		Allow:          func(context json.RawMessage) error { return h.allow(context) },
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{
@@ -261,15 +274,16 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	})
 	h.jobs.Use(h.queue, h.bell)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
-		Jobs:    h.jobs,
-		Auth:    authenticator,
-		Plugins: h.plugins,
-		Hosts:   h.store,
-		Host:    h.dir.host,
-		Ready:   h.check,
-		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
-		Log:     h.log.Named("api"),
-		Version: h.Version,
+		Jobs:     h.jobs,
+		Registry: h.registry,
+		Auth:     authenticator,
+		Plugins:  h.plugins,
+		Hosts:    h.store,
+		Host:     h.dir.host,
+		Ready:    h.check,
+		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
+		Log:      h.log.Named("api"),
+		Version:  h.Version,
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil

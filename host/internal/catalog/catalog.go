@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ type Object struct {
 	// Elsewhere is true of an object that only files of other hosts declare: its
 	// context is not known here, so that only they can run jobs of it.
 	Elsewhere bool `json:"-"`
+	// Guarded is true of an object that no file declares: its context may refer only
+	// to what the operator of the host that runs it allows.
+	Guarded bool `json:"-"`
 
 	digest [sha256.Size]byte // of what selection depends on; zero before it is in a snapshot
 }
@@ -86,6 +90,14 @@ type Limits struct {
 type Cluster struct {
 	Object
 	MaxRunning int `json:"max_running,omitempty"` // of jobs on it, over all hosts; 0: any number
+}
+
+// Takes reports whether jobs of the command may run on a cluster.
+func (c *Command) Takes(cluster *Cluster) bool {
+	if len(c.ClusterTags) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.ClusterTags, func(want tag.Set) bool { return len(cluster.Tags.Missing(want)) == 0 })
 }
 
 // Snapshot is the catalog at one moment. It is never changed.

@@ -36,6 +36,8 @@ type Plugins interface {
 	CanResume(ctx context.Context, plugin, version string, format int32) error
 	// Cleanup removes what an attempt may have left outside.
 	Cleanup(ctx context.Context, r pluginhost.Remains) error
+	// Check asks whether work could be done with settings.
+	Check(ctx context.Context, plugin, version string, settings json.RawMessage, secrets map[string][]byte) (pluginhost.Health, error)
 }
 
 // Catalog gives the current snapshot.
@@ -49,12 +51,13 @@ type Config struct {
 	Catalog        Catalog
 	Artifacts      Artifacts
 	Checkpoints    Checkpoints
-	Folder         string        // of all job folders: Folder/<job>/<attempt>
-	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
-	CancelGrace    time.Duration // for an orderly stop
-	OrphanTimeout  time.Duration // how long a job goes on that no host follows any more; 0: for ever
-	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
-	MaxResultBytes int64         // 0: any
+	Folder         string                              // of all job folders: Folder/<job>/<attempt>
+	DefaultTimeout time.Duration                       // of jobs and commands that say none; 0: none
+	CancelGrace    time.Duration                       // for an orderly stop
+	OrphanTimeout  time.Duration                       // how long a job goes on that no host follows any more; 0: for ever
+	MaxLogBytes    int64                               // of each of stdout and stderr; 0: any
+	MaxResultBytes int64                               // 0: any
+	Allow          func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
 	Log            hclog.Logger
 }
 
@@ -222,6 +225,11 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 	for _, o := range []*catalog.Object{&command.Object, &cluster.Object} {
 		if o.Elsewhere {
 			return nil, nil, fmt.Errorf("only the files of other hosts declare %q, and only they know its settings", o.ID)
+		}
+		if o.Guarded && r.Allow != nil {
+			if err := r.Allow(o.Context); err != nil {
+				return nil, nil, fmt.Errorf("the context of %q: %w", o.ID, err)
+			}
 		}
 	}
 	merged, err := mergeSettings(command.Context, cluster.Context)

@@ -199,27 +199,28 @@ func (w *Catalog) inForce(e *catalog.Entry) held {
 	of := *e // an entry is not changed: others may read it
 	id := e.Object().ID
 	if e.Kind == catalog.CommandKind {
-		c := e.Command
+		of.Command = new(*e.Command)
 		if own := w.own.Command(id); own != nil && e.Owner == catalog.ByFile {
-			c, of.Gone, of.Source = own, false, w.Source()
-			of.Command = c
-		} else if e.Owner == catalog.ByFile {
-			elsewhere := *c
-			elsewhere.Elsewhere = true
-			c = &elsewhere
+			of.Command, of.Gone, of.Source = own, false, w.Source()
+		} else {
+			place(&of)
 		}
-		return held{entry: &of, command: c.InForce(of.Status())}
+		return held{entry: &of, command: of.Command.InForce(of.Status())}
 	}
-	c := e.Cluster
+	of.Cluster = new(*e.Cluster)
 	if own := w.own.Cluster(id); own != nil && e.Owner == catalog.ByFile {
-		c, of.Gone, of.Source = own, false, w.Source()
-		of.Cluster = c
-	} else if e.Owner == catalog.ByFile {
-		elsewhere := *c
-		elsewhere.Elsewhere = true
-		c = &elsewhere
+		of.Cluster, of.Gone, of.Source = own, false, w.Source()
+	} else {
+		place(&of)
 	}
-	return held{entry: &of, cluster: c.InForce(of.Status())}
+	return held{entry: &of, cluster: of.Cluster.InForce(of.Status())}
+}
+
+// place says of an object whose definition is in the store where its context is, and
+// whose references it has.
+func place(e *catalog.Entry) {
+	e.Object().Elsewhere = e.Owner == catalog.ByFile
+	e.Object().Guarded = e.Owner != catalog.ByFile
 }
 
 // setCaps puts the caps of a catalog, and of each user, into force.
