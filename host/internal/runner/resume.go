@@ -76,7 +76,9 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 // one can.
 func (r *Runner) canResume(ctx context.Context, j *job.Job, from *job.Checkpoint, lost int) error {
 	command := r.Catalog.Snapshot().Command(j.Pair.CommandID)
-	inRow := lost - from.Attempt
+	// A later attempt may have saved one by now: then this one's lease is gone, which
+	// the next write finds.
+	inRow := max(lost-from.Attempt, 0)
 	switch {
 	case command == nil:
 		return fmt.Errorf("command %q is not in force any more", j.Pair.CommandID)
