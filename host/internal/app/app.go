@@ -25,7 +25,6 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
-	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
@@ -246,7 +245,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Clock:             boottime,
 		Registered:        registered,
 		Word:              h.bell,
-		CanRun:            func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
+		CanRun:            h.canRun,
 		Slots:             c.Queue.Workers,
 		Drain:             c.Queue.ShutdownGrace,
 		Grace:             c.Queue.CancelGrace,

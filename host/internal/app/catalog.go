@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
@@ -24,6 +25,12 @@ func (f inForce) Refresh(ctx context.Context) error { return f.h.catalog.Refresh
 // Check asks the plugin of a command about a cluster.
 func (f inForce) Check(ctx context.Context, command *catalog.Command, cluster *catalog.Cluster) (pluginhost.Health, error) {
 	return f.h.runner.Check(ctx, command, cluster)
+}
+
+// canRun reports whether this host can run jobs of a pair.
+func (h *host) canRun(j *job.Job) bool {
+	cluster := h.catalog.Snapshot().Cluster(j.Pair.ClusterID)
+	return h.presence.Here(j.Pair.CommandID) && (cluster == nil || !cluster.Elsewhere)
 }
 
 // public returns the context of an object of the file as everybody may know it.

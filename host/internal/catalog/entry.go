@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -98,11 +99,13 @@ func (e *Entry) Definition() ([]byte, error) {
 			Context json.RawMessage `json:"context"`
 		}{&c, context}
 	}
-	text, err := json.Marshal(whole)
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(whole); err != nil {
 		return nil, fmt.Errorf("write %s %q: %w", e.Kind, o.ID, err)
 	}
-	return text, nil
+	return bytes.TrimSpace(b.Bytes()), nil
 }
 
 // ReadDefinition sets the object of an entry to what Definition has returned.

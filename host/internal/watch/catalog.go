@@ -29,6 +29,8 @@ type Store interface {
 	SaveRevision(ctx context.Context, revision string, content []byte) error
 	// SetCaps puts into force how many jobs may run at once.
 	SetCaps(ctx context.Context, c store.Caps) error
+	// SetLackedClusters says which clusters a host cannot use.
+	SetLackedClusters(ctx context.Context, host string, clusters []string) error
 }
 
 // Config is what a watch needs.
@@ -67,6 +69,7 @@ type Catalog struct {
 	own     *catalog.Snapshot // of the file
 	objects objects
 	caps    *store.Caps // as they were set last
+	lacked  []string    // likewise; nil: not yet
 }
 
 // current is what is in force. It is never changed.

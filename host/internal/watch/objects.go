@@ -171,6 +171,9 @@ func (w *Catalog) enforce(ctx context.Context) error {
 		return errs.Errorf(errs.Internal, "put the catalog together: %w", err)
 	}
 	next.snapshot = snapshot
+	if err := w.setLacked(ctx, snapshot); err != nil {
+		return err
+	}
 	if now := w.current.Load(); now != nil && now.snapshot.Revision == snapshot.Revision {
 		// Contexts and who runs what may differ: these are in the snapshot, too.
 		next.selector = selector.New(snapshot)
@@ -243,6 +246,25 @@ func (w *Catalog) setCaps(ctx context.Context, s *catalog.Snapshot) error {
 		return err
 	}
 	w.caps = &c
+	return nil
+}
+
+// setLacked says which clusters of a catalog this host cannot use, before anybody here
+// chooses them.
+func (w *Catalog) setLacked(ctx context.Context, s *catalog.Snapshot) error {
+	lacked := []string{}
+	for _, cluster := range s.Clusters {
+		if cluster.Elsewhere {
+			lacked = append(lacked, cluster.ID)
+		}
+	}
+	if w.lacked != nil && slices.Equal(w.lacked, lacked) {
+		return nil
+	}
+	if err := w.Store.SetLackedClusters(ctx, w.Host, lacked); err != nil {
+		return err
+	}
+	w.lacked = lacked
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
@@ -25,6 +26,7 @@ type Catalog interface {
 	EndLeases(ctx context.Context) error
 	Declare(ctx context.Context, d store.Declaration) (store.Declared, error)
 	LapseDeclarations(ctx context.Context) error
+	SetLackedClusters(ctx context.Context, host string, clusters []string) error
 }
 
 // RunCatalog runs the part of the suite that is about the catalog.
@@ -38,6 +40,7 @@ func RunCatalog(t *testing.T, open func(t *testing.T) Catalog) {
 		"what a host declared that is away is gone":  testLapse,
 		"a lease ends by the clock of the database":  testLease,
 		"leases are renewed without another version": testRenew,
+		"a cluster that a host lacks is for others":  testLackedCluster,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -329,4 +332,42 @@ func testRenew(t *testing.T, db Catalog) {
 	e := entry(t, db, catalog.ClusterKind, "k")
 	wantSame(t, "version", e.Version, before)
 	wantSame(t, "ttl", e.LeaseTTL, time.Hour)
+}
+
+// SQLite has one host, whose claims need not look.
+func testLackedCluster(t *testing.T, db Catalog) {
+	if k, ok := db.(interface{ Kind() string }); ok && k.Kind() == "sqlite" {
+		if err := db.SetLackedClusters(t.Context(), "a", []string{"k"}); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	for name, lanes := range map[string]bool{"plainly": false, "by lanes": true} {
+		a, b := register(t, db, "a"), register(t, db, "b")
+		a.lanes, b.lanes = lanes, lanes
+		foreign, common := newJob(0), newJob(1)
+		foreign.Pair.ClusterID = "k"
+		a.submit(t, foreign, false)
+		a.submit(t, common, false)
+		if err := db.SetLackedClusters(t.Context(), "a", []string{"k", "other"}); err != nil {
+			t.Fatal(err)
+		}
+		if must, err := db.MustUseLanes(t.Context(), "a"); !must || err != nil {
+			t.Errorf("%s: must use lanes = %t, %v, want true", name, must, err)
+		}
+		wantSame(t, name+": claimed by the host that lacks it", claimedIDs(a.claim(t, 10)), []job.ID{common.ID})
+		wantSame(t, name+": claimed by the other", claimedIDs(b.claim(t, 10)), []job.ID{foreign.ID})
+		more := newJob(2)
+		more.Pair.ClusterID = "k"
+		a.submit(t, more, false)
+		b.lapse(t)
+		w, err := db.Waiting(t.Context(), more.ID)
+		if err != nil || w == nil || w.Reason != job.NoPlugin {
+			t.Errorf("%s: it waits for %+v, %v, want %s", name, w, err, job.NoPlugin)
+		}
+		if err := db.SetLackedClusters(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, name+": claimed once it has it", claimedIDs(a.claim(t, 10)), []job.ID{more.ID})
+	}
 }
