@@ -28,7 +28,7 @@ type shelf struct {
 }
 
 // openShelf opens an empty store with a host, which is live for an hour.
-func openShelf(t *testing.T) (*shelf, int64) {
+func openShelf(t testing.TB) (*shelf, int64) {
 	t.Helper()
 	db, err := store.Open(t.Context(), store.Config{URL: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -43,7 +43,7 @@ func openShelf(t *testing.T) (*shelf, int64) {
 	return s, s.register(t, "h")
 }
 
-func (s *shelf) register(t *testing.T, host string) int64 {
+func (s *shelf) register(t testing.TB, host string) int64 {
 	t.Helper()
 	epoch, err := s.RegisterHost(t.Context(), store.Host{ID: host, Name: host}, time.Hour)
 	if err != nil {
