@@ -28,16 +28,17 @@ type object struct {
 
 // held is an object of the store, and what is in force of it here.
 type held struct {
-	entry   *catalog.Entry
-	command *catalog.Command // nil, as cluster is, before that is known
+	stored  *catalog.Entry
+	entry   *catalog.Entry   // nil, as the others are, before that is known
+	command *catalog.Command // or
 	cluster *catalog.Cluster
 }
 
 // forgetOwn forgets what is in force of the objects of files.
 func (o *objects) forgetOwn() {
 	for name, h := range o.held {
-		if h.entry.Owner == catalog.ByFile {
-			o.held[name] = held{entry: h.entry}
+		if h.stored.Owner == catalog.ByFile {
+			o.held[name] = held{stored: h.stored}
 		}
 	}
 }
@@ -113,7 +114,7 @@ func (w *Catalog) Refresh(ctx context.Context) error {
 // displaced reports whether an object of the file is not the file's in the store.
 func (w *Catalog) displaced() bool {
 	lost := func(kind catalog.Kind, id string) bool {
-		e := w.objects.held[object{kind, id}].entry
+		e := w.objects.held[object{kind, id}].stored
 		return e == nil || e.Gone || e.Owner != catalog.ByFile
 	}
 	return slices.ContainsFunc(w.own.Commands, func(c *catalog.Command) bool { return lost(catalog.CommandKind, c.ID) }) ||
@@ -127,7 +128,7 @@ func (w *Catalog) refresh(ctx context.Context) error {
 	}
 	before := w.objects.version
 	for _, e := range entries {
-		w.objects.held[object{e.Kind, e.Object().ID}] = held{entry: e}
+		w.objects.held[object{e.Kind, e.Object().ID}] = held{stored: e}
 		w.objects.version = max(w.objects.version, e.Version)
 	}
 	if err := w.enforce(ctx); err != nil {
@@ -146,8 +147,8 @@ func (w *Catalog) enforce(ctx context.Context) error {
 	var clusters []*catalog.Cluster
 	for _, name := range slices.SortedFunc(maps.Keys(w.objects.held), func(a, b object) int { return cmp.Compare(a.id, b.id) }) {
 		h := w.objects.held[name]
-		if h.command == nil && h.cluster == nil {
-			h = w.inForce(h.entry)
+		if h.entry == nil {
+			h = w.inForce(h.stored)
 			w.objects.held[name] = h
 			if h.command != nil {
 				fresh = append(fresh, h.command)
@@ -208,7 +209,7 @@ func (w *Catalog) inForce(e *catalog.Entry) held {
 		} else {
 			place(&of)
 		}
-		return held{entry: &of, command: of.Command.InForce(of.Status())}
+		return held{stored: e, entry: &of, command: of.Command.InForce(of.Status())}
 	}
 	of.Cluster = new(*e.Cluster)
 	if own := w.own.Cluster(id); own != nil && e.Owner == catalog.ByFile {
@@ -216,7 +217,7 @@ func (w *Catalog) inForce(e *catalog.Entry) held {
 	} else {
 		place(&of)
 	}
-	return held{entry: &of, cluster: of.Cluster.InForce(of.Status())}
+	return held{stored: e, entry: &of, cluster: of.Cluster.InForce(of.Status())}
 }
 
 // place says of an object whose definition is in the store where its context is, and
