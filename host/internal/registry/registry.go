@@ -187,9 +187,14 @@ func (r *Registry) SetStatus(ctx context.Context, user string, kind catalog.Kind
 func (r *Registry) change(ctx context.Context, kind catalog.Kind, id, user string,
 	change func(is *catalog.Entry) (*catalog.Entry, error),
 ) (*catalog.Entry, error) {
-	e, err := r.Store.ChangeCatalog(ctx, kind, id, user, change)
-	if err != nil {
-		return nil, err
+	changed := false
+	e, err := r.Store.ChangeCatalog(ctx, kind, id, user, func(is *catalog.Entry) (*catalog.Entry, error) {
+		next, err := change(is)
+		changed = next != nil
+		return next, err
+	})
+	if err != nil || !changed {
+		return e, err
 	}
 	if err := r.enforce(ctx); err != nil {
 		return nil, err
