@@ -200,6 +200,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
+		Judge:     h.registry.Input,
 	})
 	h.runner = runner.New(runner.Config{
 		Plugins:        h.plugins,

@@ -169,6 +169,16 @@ func (r *Registry) judge(e *catalog.Entry) (faults []errs.Field) {
 	return slices.CompactFunc(faults, func(a, b errs.Field) bool { return a.Pointer == b.Pointer })
 }
 
+// Input returns what is wrong with the input of a job of a command, as far as its plugin
+// is known here. Pointers are those of a submission.
+func (r *Registry) Input(c *catalog.Command, input json.RawMessage) []errs.Field {
+	d, err := r.Plugins.Described(c.Plugin, c.PluginVersion)
+	if err != nil {
+		return nil
+	}
+	return r.schemas.of(d.InputSchema).Input(input, "/context")
+}
+
 // refers reports whether a text has a reference.
 func refers(text string) bool { return len(config.References(text)) > 0 }
 

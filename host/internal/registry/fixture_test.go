@@ -32,6 +32,8 @@ const sqlSettings = `{
 	}
 }`
 
+const sqlInput = `{"type": "object", "additionalProperties": false, "required": ["query"], "properties": {"query": {"type": "string"}}}`
+
 // fixture is a registry over a store of its own. It has the plugins sql and free, and a
 // file that declares a command and a cluster.
 type fixture struct {
@@ -45,7 +47,7 @@ type fixture struct {
 func (f *fixture) Described(plugin, _ string) (*pluginhost.Description, error) {
 	switch plugin {
 	case "sql":
-		return &pluginhost.Description{Name: "sql", SettingsSchema: json.RawMessage(sqlSettings)}, nil
+		return &pluginhost.Description{Name: "sql", SettingsSchema: json.RawMessage(sqlSettings), InputSchema: json.RawMessage(sqlInput)}, nil
 	case "free":
 		return &pluginhost.Description{Name: "free"}, nil
 	}

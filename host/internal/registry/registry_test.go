@@ -207,6 +207,26 @@ func TestSecretsOfFilesStayThere(t *testing.T) {
 	}
 }
 
+func TestInput(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, c := range map[string]struct{ plugin, input, faults string }{
+		"fits":             {"sql", `{"query": "select 1"}`, ""},
+		"lacks":            {"sql", ``, "/context/query"},
+		"does not fit":     {"sql", `{"query": 1, "limit": 2}`, "/context/limit /context/query"},
+		"without a schema": {"free", `{"any": 1}`, ""},
+		"is for others":    {"nope", `{"any": 1}`, ""},
+	} {
+		var pointers []string
+		for _, fault := range f.Input(&catalog.Command{Plugin: c.plugin}, json.RawMessage(c.input)) {
+			pointers = append(pointers, fault.Pointer)
+		}
+		if got := strings.Join(pointers, " "); got != c.faults {
+			t.Errorf("an input that %s: faults at %q, want %q", name, got, c.faults)
+		}
+	}
+}
+
 func TestLease(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
