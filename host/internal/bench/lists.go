@@ -153,7 +153,7 @@ func (b *bench) get(client *http.Client, address string) error {
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"data"`))) {
+	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"`))) {
 		err = fmt.Errorf("%s: %s", answer.Status, content)
 	}
 	return err
