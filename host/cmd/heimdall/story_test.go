@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/heimdall-run/heimdall/host/internal/api/apitest"
 	"github.com/heimdall-run/heimdall/host/internal/pgtest"
 )
 
@@ -31,7 +32,7 @@ import (
 //	! host [flags]          expects that it refuses to start
 //	signal NAME             sends TERM, INT, HUP or KILL to the host
 //	ended [code]            waits until the host has ended, with exit code 0 or the one given
-//	http METHOD PATH [FILE] asks the host as test_user, with the body in FILE; the answer goes to stdout
+//	http METHOD PATH [FILE] asks the host as test_user, with the body in FILE; the answer, which is to be as the API describes it, goes to stdout
 //	status CODE             checks the status of the last answer
 //	eventually COMMAND…     repeats a command until it succeeds
 //	gone PIDFILE            waits until the process whose id is in the file is gone
@@ -266,6 +267,9 @@ func waitHost(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// described reads what the API says of itself.
+var described = apitest.Shared()
+
 func request(ts *testscript.TestScript, neg bool, args []string) {
 	body := ""
 	if len(args) == 3 {
@@ -284,6 +288,9 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
 	ts.Check(err)
+	description, err := described()
+	ts.Check(err)
+	ts.Check(description.Check(r, answer.StatusCode, answer.Header, content))
 	of(ts).answer = answer.StatusCode
 	fmt.Fprintf(ts.Stdout(), "%s\n", bytes.TrimRight(content, "\n"))
 	if good := answer.StatusCode < 300; good == neg {

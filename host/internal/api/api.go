@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -37,9 +38,23 @@ type Config struct {
 	Host     string                      // id of this one
 	Ready    func(context.Context) error // nil: always ready
 	Limits   Limits
+	Metrics  http.Handler // serves /metrics; nil: there are none
+	Observer Observer     // of requests; nil: none
 	Log      hclog.Logger // nil: none
 	Version  string       // of the host, shown by /healthz
 }
+
+// Observer hears of requests. Its methods take no time.
+type Observer interface {
+	// Request is told of a request to the path of a route, "" when it goes to none.
+	// What it returns is called with the status of the answer.
+	Request(r *http.Request, route string) (answered func(status int))
+}
+
+// unobserved is the observer of a handler that has none.
+type unobserved struct{}
+
+func (unobserved) Request(*http.Request, string) func(int) { return func(int) {} }
 
 // Limits bounds what a request may send, in bytes.
 type Limits struct {
@@ -52,16 +67,18 @@ type Limits struct {
 type Handler struct {
 	jobs     Jobs
 	registry Registry
-
-	auth   Auth
-	builds Plugins
-	hosts  Hosts
-	host   string
-	ready  func(context.Context) error
-	limits Limits
-	log    hclog.Logger
+	auth     Auth
+	builds   Plugins
+	hosts    Hosts
+	host     string
+	ready    func(context.Context) error
+	limits   Limits
+	metrics  http.Handler
+	observer Observer
+	log      hclog.Logger
 
 	version  string
+	document func() ([]byte, error) // what describes the API, as JSON
 	router   *mux.Router
 	origins  *http.CrossOriginProtection
 	stopping context.Context // done when long requests should end; no request's own
@@ -79,9 +96,15 @@ func New(c Config) *Handler {
 		host:     c.Host,
 		ready:    c.Ready,
 		limits:   c.Limits,
+		metrics:  c.Metrics,
+		observer: c.Observer,
 		log:      c.Log,
 		version:  c.Version,
 		origins:  http.NewCrossOriginProtection(),
+		document: sync.OnceValues(Document),
+	}
+	if h.observer == nil {
+		h.observer = unobserved{}
 	}
 	if h.limits.Body <= 0 {
 		h.limits.Body = 1 << 20
@@ -140,14 +163,19 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/stdout", (*Handler).getStdout},
 		{"GET", base + "/job/{id}/stderr", (*Handler).getStderr},
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
+		{"GET", base + "/job/{id}/explain", (*Handler).explainJob},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
+		{"POST", base + "/resolve", (*Handler).resolve},
 		{"GET", base + "/jobs", (*Handler).listJobs},
 		{"POST", base + "/jobs", (*Handler).submitBatch},
 		{"GET", base + "/hosts", (*Handler).listHosts},
 		{"GET", base + "/plugins", (*Handler).listPlugins},
 		{"GET", base + "/plugin/{name}", (*Handler).getPlugin},
+		{"GET", base + "/openapi.json", (*Handler).openAPI},
+		{"GET", base + "/openapi.yaml", (*Handler).openAPIYAML},
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
+		{"GET", "/metrics", (*Handler).getMetrics},
 	}...)
 }
 
@@ -159,13 +187,19 @@ func (h *Handler) route() *mux.Router {
 	for _, e := range endpoints() {
 		if paths[e.path] == nil {
 			paths[e.path] = make(methods)
-			router.Handle(e.path, h.serve(paths[e.path]))
+			router.Handle(e.path, h.serve(e.path, paths[e.path]))
 		}
 		paths[e.path][e.method] = e.handle
 	}
-	router.NotFoundHandler = h.serve(nil)
+	router.NotFoundHandler = h.serve("", nil)
 	return router
 }
 
 // public reports whether a path is served to anybody.
-func public(path string) bool { return path != base && !strings.HasPrefix(path, base+"/") }
+func public(path string) bool {
+	switch path {
+	case base, base + "/openapi.json", base + "/openapi.yaml":
+		return path != base
+	}
+	return !strings.HasPrefix(path, base+"/")
+}

@@ -39,6 +39,9 @@ func (h *Handler) submitBatch(x *exchange) error {
 	if t, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || t != batchType {
 		return errs.Errorf(errs.Unsupported, "many jobs at once are sent as %s, one submission a line; for a single one there is POST %s/job", batchType, base)
 	}
+	if err := checkEncoding(x); err != nil {
+		return err
+	}
 	if x.r.Header.Get(keyHeader) != "" {
 		return errs.Errorf(errs.Malformed, "the header %s is for one job; give each line an idempotency_key of its own", keyHeader)
 	}
@@ -58,6 +61,7 @@ func (h *Handler) submitBatch(x *exchange) error {
 	case err != nil:
 		return err
 	}
+	first.text = bytes.TrimPrefix(first.text, byteOrderMark)
 	// The results of the first items are sent while the last ones come. Where that
 	// cannot be, they are sent behind all.
 	_ = b.ctl.EnableFullDuplex()
@@ -222,7 +226,12 @@ func (b *batch) submit(ctx context.Context, index int, item line) (result itemRe
 		return b.refused(index, errs.Errorf(errs.TooLarge, "the line is larger than %d bytes", b.h.limits.Body))
 	}
 	var s submission
-	if err := parseObject(bytes.TrimSpace(item.text), &s, "line"); err != nil {
+	text := bytes.TrimSpace(item.text)
+	if err := parseObject(text, &s, "line"); err != nil {
+		if severalObjects(text) {
+			err = errs.Errorf(errs.Malformed, "the line holds several objects; send one a line "+
+				"(curl keeps the lines of a file with --data-binary @FILE, and joins them with -d @FILE)")
+		}
 		return b.refused(index, err)
 	}
 	ask, err := s.read(b.h.limits.Context)
@@ -234,6 +243,18 @@ func (b *batch) submit(ctx context.Context, index int, item line) (result itemRe
 		return b.refused(index, err)
 	}
 	return itemResult{Index: index, Status: http.StatusAccepted, ID: j.ID}
+}
+
+// severalObjects reports whether a line begins with an object and another one
+// follows.
+func severalObjects(text []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(text))
+	var object json.RawMessage
+	if text[0] != '{' || d.Decode(&object) != nil {
+		return false
+	}
+	rest := bytes.TrimSpace(text[d.InputOffset():])
+	return len(rest) > 0 && rest[0] == '{'
 }
 
 // refused is the answer to an item that came to nothing.

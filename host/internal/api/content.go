@@ -12,7 +12,7 @@ import (
 // asked for. Several ranges at once are not served: the answer is the whole, as
 // RFC 9110 allows. Headers that tell the type are set by the caller.
 func serveContent(x *exchange, content io.ReadSeeker, size int64) error {
-	span, err := rangeOf(x.r, size)
+	span, err := rangeOf(x.r, size, x.Header().Get("ETag"))
 	if err != nil {
 		return err
 	}
@@ -24,6 +24,15 @@ func serveContent(x *exchange, content io.ReadSeeker, size int64) error {
 	}
 	if _, err := content.Seek(span.from, io.SeekStart); err != nil {
 		return fmt.Errorf("seek in content: %w", err)
+	}
+	if !span.partial && x.packed(header.Get("Content-Type"), size) {
+		x.WriteHeader(status)
+		if x.r.Method == http.MethodHead {
+			return nil
+		}
+		p := newPatient(x)
+		defer p.Close()
+		return pack(p, io.LimitReader(content, size))
 	}
 	header.Set("Content-Length", strconv.FormatInt(span.to-span.from, 10))
 	x.WriteHeader(status)
@@ -42,13 +51,14 @@ type span struct {
 	partial  bool
 }
 
-// rangeOf returns what the Range header asks for. What cannot be read is
-// ignored, what lies outside of the content is a badRange.
-func rangeOf(r *http.Request, size int64) (span, error) {
+// rangeOf returns what the Range header asks for of content that has a name, or
+// "". What cannot be read is ignored, what lies outside of the content is a
+// badRange.
+func rangeOf(r *http.Request, size int64, name string) (span, error) {
 	whole := span{to: size}
 	spec, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes=")
-	// Content has no validator, so no If-Range can hold.
-	if !ok || strings.Contains(spec, ",") || r.Header.Get("If-Range") != "" || size == 0 {
+	known := r.Header.Get("If-Range")
+	if !ok || strings.Contains(spec, ",") || known != "" && known != name || size == 0 {
 		return whole, nil
 	}
 	first, last, ok := strings.Cut(strings.TrimSpace(spec), "-")

@@ -23,11 +23,14 @@ func (h *Handler) readObject(x *exchange, v any) error {
 	if err := checkMediaType(x.r.Header.Get("Content-Type")); err != nil {
 		return err
 	}
+	if err := checkEncoding(x); err != nil {
+		return err
+	}
 	body, err := h.readBody(x)
 	if err != nil {
 		return err
 	}
-	if body = bytes.TrimSpace(body); len(body) == 0 {
+	if body = bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark)); len(body) == 0 {
 		return errs.Errorf(errs.Malformed, "the body is empty; send a JSON object")
 	}
 	return parseObject(body, v, "body")
@@ -44,6 +47,20 @@ func parseObject(text []byte, v any, what string) error {
 	}
 	if err := json.Unmarshal(text, v); err != nil {
 		return errs.Errorf(errs.Malformed, "the %s is not JSON: %w", what, placed(err))
+	}
+	return nil
+}
+
+// byteOrderMark is what some editors begin a file with.
+var byteOrderMark = []byte("\ufeff")
+
+// checkEncoding refuses a body that is packed.
+func checkEncoding(x *exchange) error {
+	for _, encoding := range x.r.Header.Values("Content-Encoding") {
+		if encoding != "" && !strings.EqualFold(strings.TrimSpace(encoding), "identity") {
+			x.Header().Set("Accept-Encoding", "identity")
+			return errs.Errorf(errs.Unsupported, "the content encoding %.100q is not read; send the body as it is", encoding)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/hex"
 	"io"
 	"maps"
@@ -63,13 +64,15 @@ func (x *exchange) jobID() (job.ID, error) {
 
 // serve wraps everything that is answered: it names the request, asks who it is
 // from, finds the method, and turns errors and panics into answers.
-func (h *Handler) serve(m methods) http.Handler {
+func (h *Handler) serve(route string, m methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{r: r, w: w, name: nameOf(r)}
 		w.Header()[requestID] = []string{x.name}
 		if h.log.IsDebug() {
 			defer h.logAccess(x, time.Now())
 		}
+		answered := h.observer.Request(r, route)
+		defer func() { answered(cmp.Or(x.status, http.StatusOK)) }()
 		defer h.recover(x)
 		expectBody(x)
 		if err := h.answer(x, m); err != nil {

@@ -28,12 +28,13 @@ var clock = time.Date(2026, 11, 23, 7, 32, 3, 934090000, time.UTC)
 
 // fake is a service that holds jobs in memory. Tests end them.
 type fake struct {
-	sync  bool  // its command is sync
-	err   error // of Submit
-	hosts []store.Host
-	boom  bool // List panics
-	page  job.Page
-	auto  func(*job.Job) // ends a job as soon as it is submitted
+	sync      bool  // its command is sync
+	err       error // of Submit
+	hosts     []store.Host
+	boom      bool // List panics
+	explained *jobs.Explained
+	page      job.Page
+	auto      func(*job.Job) // ends a job as soon as it is submitted
 
 	mu        sync.Mutex
 	jobs      map[job.ID]*job.Job
@@ -51,12 +52,13 @@ type fake struct {
 
 func newFake() *fake {
 	return &fake{
-		jobs:     map[job.ID]*job.Job{},
-		ended:    map[job.ID]chan struct{}{},
-		content:  map[job.ID]string{},
-		logs:     map[string]*fakeLog{},
-		waiting:  make(chan job.ID, 100),
-		canceled: make(chan jobs.CancelReason, 100),
+		jobs:      map[job.ID]*job.Job{},
+		ended:     map[job.ID]chan struct{}{},
+		content:   map[job.ID]string{},
+		logs:      map[string]*fakeLog{},
+		explained: twoPairs(),
+		waiting:   make(chan job.ID, 100),
+		canceled:  make(chan jobs.CancelReason, 100),
 	}
 }
 
@@ -87,6 +89,9 @@ func (f *fake) Submit(ctx context.Context, user string, r job.Request, o jobs.Wa
 func (f *fake) add(j *job.Job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if j.Context == nil {
+		j.Context = json.RawMessage("{}")
+	}
 	f.jobs[j.ID] = j
 	f.ended[j.ID] = make(chan struct{})
 	if j.Status.Final() {
@@ -153,6 +158,15 @@ func (f *fake) Get(_ context.Context, id job.ID) (*job.Job, error) {
 		return j, nil
 	}
 	return nil, &errs.Error{Kind: errs.NotFound, ID: string(id), Message: fmt.Sprintf("no job %q", id)}
+}
+
+func (f *fake) Resolve(job.Request) (*jobs.Explained, error) { return f.explained, f.err }
+
+func (f *fake) Explain(ctx context.Context, id job.ID) (*jobs.Explained, error) {
+	if _, err := f.Get(ctx, id); err != nil {
+		return nil, err
+	}
+	return f.explained, nil
 }
 
 func (f *fake) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return f.attempts, nil }
@@ -272,6 +286,7 @@ type server struct {
 func serve(t *testing.T, f *fake, change ...func(*api.Config)) *server {
 	t.Helper()
 	c := api.Config{Jobs: f, Registry: &shelf{}, Auth: believer{}, Plugins: f, Hosts: f, Host: "h-1", Version: "1.2.3"}
+	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 	for _, do := range change {
 		do(&c)
 	}
@@ -328,7 +343,9 @@ func (s *server) send(t *testing.T, r *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{res, string(text)}
+	a := answer{res, string(text)}
+	checkDescribed(t, r, a)
+	return a
 }
 
 // checkProblem checks that an answer is a problem in the shape of all problems.

@@ -31,6 +31,14 @@ type Jobs interface {
 	// WhyWaiting says why a job waits; nil when it does not, or not any more.
 	WhyWaiting(ctx context.Context, id job.ID) (*job.Wait, error)
 
+	// Resolve says which pair a request would get now and why, and does nothing. The
+	// error is the one that Submit would give; when it is that there is no pair, the
+	// reasons are returned beside it.
+	Resolve(r job.Request) (*jobs.Explained, error)
+
+	// Explain says why a job has its pair. Unknown: errs.NotFound.
+	Explain(ctx context.Context, id job.ID) (*jobs.Explained, error)
+
 	// Get returns a job. Unknown: errs.NotFound.
 	Get(ctx context.Context, id job.ID) (*job.Job, error)
 

@@ -86,7 +86,7 @@ func TestListPages(t *testing.T) {
 		t.Errorf("empty list = %s, want %s", got, want)
 	}
 	at := job.Cursor{ID: job.NewID(), Time: clock.Truncate(time.Microsecond)}
-	f.page = job.Page{Jobs: []*job.Job{{ID: at.ID, Status: job.New}}, Next: &at}
+	f.page = job.Page{Jobs: []*job.Job{{ID: at.ID, Status: job.New, Request: job.Request{Context: []byte("{}")}}}, Next: &at}
 	const order = "/api/v1/jobs?order_by=updated_at&direction=asc"
 	page := s.do(t, "GET", order, "").json(t)
 	cursor, _ := page["next_cursor"].(string)

@@ -26,6 +26,9 @@ type problem struct {
 	retry time.Duration
 }
 
+// problemType is its media type.
+const problemType = "application/problem+json"
+
 // fault is what is wrong with one field.
 type fault struct {
 	Pointer string `json:"pointer"`
@@ -139,7 +142,7 @@ func (h *Handler) writeProblem(x *exchange, p problem) {
 	if n := p.retryAfter(); n > 0 {
 		x.Header().Set("Retry-After", strconv.FormatInt(n, 10))
 	}
-	h.writeJSONAs(x, "application/problem+json", p.Status, p)
+	h.writeJSONAs(x, problemType, p.Status, p)
 }
 
 // retryAfter is when to come again with what was not granted for now, in whole

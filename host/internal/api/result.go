@@ -138,6 +138,10 @@ func (h *Handler) getResult(x *exchange) error {
 	} else {
 		setDocumentHeaders(header, j)
 	}
+	header.Set("ETag", `"`+string(id)+`"`) // a result never changes
+	if x.unchanged() {
+		return nil
+	}
 	return serveContent(x, content, j.Result.Bytes)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -52,6 +53,17 @@ const (
 	cancelOnDisconnect   = "cancel"
 	continueOnDisconnect = "continue"
 )
+
+// override puts what stands in the query of a submit in the place of fields of the
+// body: existing clients name their jobs that way. Fields that are not text have no
+// place there.
+func (s *submission) override(query url.Values) {
+	for name, field := range map[string]*json.RawMessage{"name": &s.Name, "version": &s.Version, "description": &s.Description} {
+		if value := query.Get(name); value != "" {
+			*field, _ = json.Marshal(value) // a string always can be
+		}
+	}
+}
 
 // asked is what a submit asks for.
 type asked struct {

@@ -21,9 +21,16 @@ func (h *Handler) submitJob(x *exchange) error {
 	if err := h.readObject(x, &s); err != nil {
 		return err
 	}
+	s.override(x.r.URL.Query())
 	ask, err := s.read(h.limits.Context)
 	if err != nil {
 		return err
+	}
+	if key != "" && ask.key != "" && key != ask.key {
+		return &errs.Error{
+			Kind: errs.Invalid, Message: "the header " + keyHeader + " and the field idempotency_key differ; send one of them",
+			Fields: []errs.Field{{Pointer: "/idempotency_key", Detail: "idempotency_key is not what the header " + keyHeader + " is"}},
+		}
 	}
 	onDisconnect := ask.onDisconnect
 	prefer := parsePrefer(x.r.Header)

@@ -80,7 +80,7 @@ func TestSubmitReadsEveryField(t *testing.T) {
 		t.Errorf("cluster_criteria differ (-want +got):\n%s", diff)
 	}
 	want := job.Request{
-		Name: "n", Version: "1", Description: "d\nd", Context: json.RawMessage(`{"b":12345678901234567890,"a":"<é>"}`),
+		Name: "query", Version: "1", Description: "d\nd", Context: json.RawMessage(`{"b":12345678901234567890,"a":"<é>"}`),
 		CommandCriteria: tag.Set{"a", "b"}, ClusterCriteria: []tag.Set{{"x", "y"}, {"z"}}, Tags: tag.Set{"t"}, Timeout: 90 * time.Second,
 		Retry: &job.Retry{Attempts: 3, Backoff: 30 * time.Second, On: []job.Class{job.WorkFailed, job.Lost}}, Priority: -7,
 		StartAfter: time.Date(2026, 12, 24, 17, 0, 0, 0, time.UTC), Deadline: time.Unix(1798138800, 500_000_000).UTC(), UniqueKey: "nightly é",
@@ -137,7 +137,7 @@ func TestSubmitRefuses(t *testing.T) {
 		"too many tags":               {with(`"tags":["x` + strings.Join(numbers(300), `","x`) + `"]`), nil, 422, "300 tags", "/tags"},
 		"an unknown on_disconnect":    {with(`"on_disconnect":"explode"`), nil, 422, "cancel, continue", "/on_disconnect"},
 		"a retry that is a number":    {with(`"retry":3`), nil, 400, "retry is a number; it must be an object", "/retry"},
-		"a retry of nothing":          {with(`"retry":{}`), nil, 422, "retry/attempts is 0; it must be between 1 and 100", "/retry/attempts"},
+		"a retry of nothing":          {with(`"retry":{}`), nil, 422, "retry/attempts is missing", "/retry/attempts"},
 		"too many attempts":           {with(`"retry":{"attempts":101}`), nil, 422, "between 1 and 100", "/retry/attempts"},
 		"attempts that are text":      {with(`"retry":{"attempts":"3"}`), nil, 400, "retry/attempts is a string", "/retry/attempts"},
 		"a backoff that is a number":  {with(`"retry":{"attempts":3,"backoff":30}`), nil, 400, "retry/backoff is a number", "/retry/backoff"},

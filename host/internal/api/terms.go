@@ -26,6 +26,9 @@ func idempotencyKey(header http.Header) (string, error) {
 		return "", errs.Errorf(errs.Malformed, "there are %d headers %s; send one", len(values), keyHeader)
 	}
 	key := header.Get(keyHeader)
+	if len(values) == 1 && key == "" {
+		return "", errs.Errorf(errs.Malformed, "the header %s is empty; leave it out, or give it a key", keyHeader)
+	}
 	if fault := badKey(key); fault != "" {
 		return "", errs.Errorf(errs.Malformed, "the header %s %s", keyHeader, fault)
 	}
@@ -61,6 +64,9 @@ func (c *checker) retry(field string, raw json.RawMessage) *job.Retry {
 	}
 	if absent(raw) || !c.decode(field, raw, '{', `an object such as {"attempts": 3}`, &sent) {
 		return nil
+	}
+	if absent(sent.Attempts) {
+		c.fault(errs.Invalid, field+"/attempts", "is missing; it says how often the job is tried in all, 1 to %d", job.MaxAttempts)
 	}
 	policy := &job.Retry{
 		Attempts: c.whole(field+"/attempts", sent.Attempts),

@@ -41,6 +41,7 @@ type wireJob struct {
 	Deadline        *time.Time           `json:"deadline,omitempty"`
 	UniqueKey       string               `json:"unique_key,omitempty"`
 	Attempt         int                  `json:"attempt,omitempty"`
+	HostID          string               `json:"host_id,omitempty"` // while a host has it
 	CanceledBy      string               `json:"canceled_by,omitempty"`
 	CreatedAt       int64                `json:"created_at,omitempty"` // unix seconds
 	UpdatedAt       int64                `json:"updated_at,omitempty"` // unix seconds
@@ -99,6 +100,9 @@ func wire(j *job.Job) *wireJob {
 		w.ClusterCriteria = j.ClusterCriteria[0]
 	default:
 		w.ClusterCriteria = j.ClusterCriteria
+	}
+	if !j.Status.Final() && j.Status != job.New {
+		w.HostID = j.HostID
 	}
 	if j.Timeout > 0 {
 		w.Timeout = j.Timeout.String()
@@ -187,16 +191,31 @@ func (h *Handler) writeJSONAs(x *exchange, contentType string, status int, v any
 		return
 	}
 	defer e.free()
+	x.writeText(contentType, status, e.buf.Bytes())
+}
+
+// writeText answers with text that is in memory.
+func (x *exchange) writeText(contentType string, status int, text []byte) {
+	if status == http.StatusOK && x.tagged(text) {
+		return
+	}
 	header := x.Header()
 	header["Content-Type"] = []string{contentType}
-	header["Content-Length"] = []string{strconv.Itoa(e.buf.Len())}
+	if x.packed(contentType, int64(len(text))) {
+		x.WriteHeader(status)
+		p := newPatient(x)
+		defer p.Close()
+		_ = pack(p, bytes.NewReader(text)) // a client that is gone needs no answer
+		return
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(text))}
 	x.WriteHeader(status)
 	// A client that is gone needs no answer.
-	if e.buf.Len() <= maxWrite {
-		_, _ = x.Write(e.buf.Bytes())
+	if len(text) <= maxWrite {
+		_, _ = x.Write(text)
 		return
 	}
 	p := newPatient(x) // what is large is not to be held for ever
 	defer p.Close()
-	_, _ = p.Write(e.buf.Bytes())
+	_, _ = p.Write(text)
 }

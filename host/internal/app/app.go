@@ -26,6 +26,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/metrics"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
@@ -85,6 +86,7 @@ type host struct {
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
 	queue     *queue.Queue
+	metrics   *metrics.Metrics
 	server    *http.Server
 	listener  net.Listener
 	ready     readiness
@@ -106,6 +108,7 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	h.metrics = metrics.New(metrics.Config{Version: h.Version, Plugin: h.pluginOf, Sources: h.sources()})
 	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
 		return err
 	}
@@ -125,6 +128,7 @@ func (h *host) open(ctx context.Context) (err error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},
 		Policies: policies(c.Plugins.Policy),
+		Observer: h.metrics.Plugins,
 		Log:      h.log.Named("plugins"),
 	})
 	if err != nil {
@@ -133,7 +137,7 @@ func (h *host) open(ctx context.Context) (err error) {
 	var starting errgroup.Group
 	starting.Go(func() error { return h.plugins.Start(ctx) })
 	starting.Go(func() (err error) {
-		h.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Dir: h.dir.path, Log: h.log.Named("store")})
+		h.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Dir: h.dir.path, Log: h.log.Named("store"), Observer: h.metrics.Store})
 		return err
 	})
 	if err := starting.Wait(); err != nil {
@@ -175,6 +179,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Changed: h.sayCatalogChanged,
 		Plugins: h.usable,
 		Lease:   c.Queue.Lease,
+		Loaded:  h.metrics.Catalog.Loaded,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -262,6 +267,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Recorded:          h.runner.Discard,
 		Remains:           h.cleaner.Wake,
 		Fenced:            h.cleaner.End,
+		Observer:          h.metrics.Jobs,
 		Log:               h.log.Named("queue"),
 	})
 	h.retention = retention.New(retention.Config{
@@ -281,6 +287,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Hosts:    h.store,
 		Host:     h.dir.host,
 		Ready:    h.check,
+		Metrics:  h.metrics.Handler(),
+		Observer: requests{h.metrics.HTTP},
 		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:      h.log.Named("api"),
 		Version:  h.Version,

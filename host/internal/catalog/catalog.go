@@ -160,15 +160,6 @@ func (o *Object) settle(whole any) error {
 	return nil
 }
 
-// Content returns what selection depends on, as JSON without any context, so
-// that it can be stored.
-func (s *Snapshot) Content() ([]byte, error) {
-	return json.Marshal(struct {
-		Commands []*Command `json:"commands"`
-		Clusters []*Cluster `json:"clusters"`
-	}{s.Commands, s.Clusters})
-}
-
 // Command returns a command by id, or nil.
 func (s *Snapshot) Command(id string) *Command { return s.commands[id] }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -47,6 +46,8 @@ type Store interface {
 	Keyed(ctx context.Context, user string, k store.Key) (job.ID, error)
 	Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error)
 	Waiting(ctx context.Context, id job.ID) (*job.Wait, error)
+	// Revision returns the content of a catalog that jobs were chosen from.
+	Revision(ctx context.Context, revision string) ([]byte, error)
 }
 
 // Catalog gives the selector of the current snapshot.
@@ -125,8 +126,9 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 			return s.Store.Job(ctx, earlier)
 		}
 	}
-	choice, record, err := s.Catalog.Selector().Select(
-		selector.Request{Command: r.CommandCriteria, Clusters: r.ClusterCriteria}, s.Plugins, rand.Uint64())
+	id := job.NewID()
+	now := id.Time() // lists in the order of ids are in the order of creation
+	choice, record, err := s.choose(s.Catalog.Selector(), &r, now)
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +139,6 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
 	}
-	id := job.NewID()
-	now := id.Time() // lists in the order of ids are in the order of creation
-	if err := bound(&r, choice.Command, now); err != nil {
-		return nil, err
-	}
 	j := &job.Job{
 		ID:         id,
 		User:       user,
@@ -151,10 +148,7 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 		Status:     job.New,
 		CreatedAt:  now,
 		UpdatedAt:  now,
-		Pair: job.Pair{
-			CommandID: choice.Command.ID, CommandName: choice.Command.Name,
-			ClusterID: choice.Cluster.ID, ClusterName: choice.Cluster.Name,
-		},
+		Pair:       pairOf(choice),
 	}
 	if !j.StartAfter.After(now) {
 		j.StartAfter = time.Time{} // the time has come

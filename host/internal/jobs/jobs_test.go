@@ -26,17 +26,19 @@ import (
 
 // world plays the parts around the service.
 type world struct {
-	mu       sync.Mutex
-	jobs     map[job.ID]*job.Job
-	reads    int
-	looks    int // at which jobs have ended
-	away     error
-	holds    job.ID
-	onSubmit func(*job.Job)
-	company  bool     // there are other hosts
-	awaited  []job.ID // what they were asked of
-	keyed    map[string]keyed
-	selected int // how often a pair was chosen
+	mu        sync.Mutex
+	jobs      map[job.ID]*job.Job
+	reads     int
+	looks     int // at which jobs have ended
+	away      error
+	holds     job.ID
+	onSubmit  func(*job.Job)
+	company   bool     // there are other hosts
+	awaited   []job.ID // what they were asked of
+	keyed     map[string]keyed
+	selected  int // how often a pair was chosen
+	revisions map[string][]byte
+	commands  []string // beside c
 }
 
 type keyed struct {
@@ -75,6 +77,13 @@ func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) 
 
 func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
 func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
+
+func (w *world) Revision(_ context.Context, revision string) ([]byte, error) {
+	if content, ok := w.revisions[revision]; ok {
+		return content, nil
+	}
+	return nil, errs.Errorf(errs.NotFound, "no revision %s", revision)
+}
 
 // Await notes what other hosts are asked of.
 func (w *world) Await(id job.ID) bool {
@@ -134,8 +143,11 @@ func (w *world) Selector() *selector.Selector {
 	object := func(id string) catalog.Object {
 		return catalog.Object{ID: id, Name: id, Status: catalog.Active, Tags: tag.New("t")}
 	}
-	s, err := catalog.NewSnapshot(
-		[]*catalog.Command{{Object: object("c"), Plugin: "p", Sync: true}}, []*catalog.Cluster{{Object: object("k")}})
+	commands := []*catalog.Command{{Object: object("c"), Plugin: "p", Sync: true}}
+	for _, id := range w.commands {
+		commands = append(commands, &catalog.Command{Object: object(id), Plugin: "p"})
+	}
+	s, err := catalog.NewSnapshot(commands, []*catalog.Cluster{{Object: object("k")}})
 	if err != nil {
 		panic(err)
 	}

@@ -41,8 +41,10 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func
 		q.waits(q.CanRun(c.Job))
 	case !r.Retry.IsZero() && r.End.Status != job.Canceled:
 		q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", r.Retry)
+		q.Observer.Ended(c, r.End.Outcome, true)
 		q.later()
 	default:
+		q.Observer.Ended(c, r.End.Outcome, false)
 		q.publish(c, r.End.Outcome)
 	}
 	if outcome.Remains != "" {

@@ -21,6 +21,20 @@ func (b bitset) keep(other bitset) {
 	}
 }
 
+// drop removes from b what is in other; both are of the same list.
+func (b bitset) drop(other bitset) {
+	for i := range b {
+		b[i] &^= other[i]
+	}
+}
+
+// join adds to b what is in other; both are of the same list.
+func (b bitset) join(other bitset) {
+	for i := range b {
+		b[i] |= other[i]
+	}
+}
+
 func (b bitset) count() uint64 {
 	var n int
 	for _, word := range b {

@@ -78,6 +78,16 @@ func (x *index) with(tags ...tag.Set) bitset {
 	return found
 }
 
+// any returns the objects, whatever their status, that carry all tags of at least
+// one of the sets.
+func (x *index) any(sets []tag.Set) bitset {
+	found := newBitset(len(x.objects))
+	for _, set := range sets {
+		found.join(x.with(set))
+	}
+	return found
+}
+
 // nearest returns the active object, or else any, that lacks the fewest of the
 // tags, and what it lacks; nil when there is no object at all.
 func (x *index) nearest(want tag.Set) (*catalog.Object, tag.Set) {

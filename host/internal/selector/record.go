@@ -1,7 +1,9 @@
 package selector
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,12 +15,13 @@ import (
 // Verdict is why an object was or was not taken.
 type Verdict string
 
-// Verdicts on commands.
+// Verdicts.
 const (
-	Fits      Verdict = "fits"
-	LacksTags Verdict = "lacks_tags"
-	NotActive Verdict = "not_active"
-	NoPlugin  Verdict = "no_plugin"
+	Fits          Verdict = "fits"
+	LacksTags     Verdict = "lacks_tags"
+	NotActive     Verdict = "not_active"
+	NoPlugin      Verdict = "no_plugin"      // of a command
+	LessPreferred Verdict = "less_preferred" // of a pair: it fits a wish or a preference that comes later
 )
 
 // Record is what is kept of a choice. Together with the snapshot of its
@@ -31,6 +34,20 @@ type Record struct {
 	Commands map[Verdict]int `json:"commands"`          // number of commands by verdict
 	Pairs    uint64          `json:"pairs"`             // that one was chosen from, with even chances
 	Nearest  []Miss          `json:"nearest,omitempty"` // when there was none
+	// Unusable are the commands whose plugin could not be used, the first mostUnusable
+	// of them: the snapshot does not tell.
+	Unusable []string `json:"unusable,omitempty"`
+}
+
+// mostUnusable is the number of commands without a plugin that a record names.
+const mostUnusable = 100
+
+// Plugins says of plugins what they were when the choice was made.
+func (r *Record) Plugins(c *catalog.Command) error {
+	if slices.Contains(r.Unusable, c.ID) {
+		return errors.New("no host had it ready at that time")
+	}
+	return nil
 }
 
 // Miss is a candidate that came near.

@@ -31,6 +31,9 @@ func New(s *catalog.Snapshot) *Selector {
 	return &Selector{snapshot: s, commands: newIndex(commands), clusters: newIndex(clusters)}
 }
 
+// Snapshot returns what is chosen from.
+func (s *Selector) Snapshot() *catalog.Snapshot { return s.snapshot }
+
 // Request is what a caller asks for.
 type Request struct {
 	Command  tag.Set   // tags that the command must have; at least one
@@ -104,6 +107,9 @@ func (s *Selector) fitting(tags tag.Set, plugins Plugins, record *Record) (fit [
 				unusable = map[string]error{}
 			}
 			unusable[c.ID] = err
+			if len(record.Unusable) < mostUnusable {
+				record.Unusable = append(record.Unusable, c.ID)
+			}
 			continue
 		}
 		record.Commands[Fits]++

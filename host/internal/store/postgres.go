@@ -105,8 +105,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		side:   side,
 		sideDB: stdlib.OpenDBFromPool(side),
 	}
-	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience}
-	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience, told: combinedBy(c.Observer, submits)}
+	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize, told: combinedBy(c.Observer, ends)}
 	if err := p.prepare(ctx, c); err != nil {
 		_ = p.close()
 		return nil, err

@@ -53,7 +53,9 @@ type Config struct {
 	MaxRunningPerUser int
 	// Lease is how long a host may be silent; 0: 10 s.
 	Lease time.Duration
-	Log   hclog.Logger
+	// Loaded is called after each load, with why it was refused; nil: nobody is told.
+	Loaded func(err error)
+	Log    hclog.Logger
 }
 
 // Catalog is the catalog in force.
@@ -171,8 +173,17 @@ func (w *Catalog) Serve(ctx context.Context) error {
 	}
 }
 
-// load reads the file, records what it declares, and puts that into force.
+// load loads the file, and tells of it.
 func (w *Catalog) load(ctx context.Context) error {
+	err := w.put(ctx)
+	if w.Loaded != nil {
+		w.Loaded(err)
+	}
+	return err
+}
+
+// put reads the file, records what it declares, and puts that into force.
+func (w *Catalog) put(ctx context.Context) error {
 	own, err := w.Load()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package memstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,10 +113,28 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.do(ctx, "Check", func(*tables) error { return nil })
 }
 
-// SaveRevision keeps nothing: nobody reads revisions yet.
-func (s *Store) SaveRevision(ctx context.Context, revision string, _ []byte) error {
+// SaveRevision keeps the content of a catalog revision, unless it is kept already.
+func (s *Store) SaveRevision(ctx context.Context, revision string, content []byte) error {
 	if err := checkText("revision", revision); err != nil {
 		return err
 	}
-	return s.do(ctx, "SaveRevision", func(*tables) error { return nil })
+	return s.do(ctx, "SaveRevision", func(t *tables) error {
+		if _, kept := t.revisions[revision]; !kept {
+			t.revisions[revision] = slices.Clone(content)
+		}
+		return nil
+	})
+}
+
+// Revision returns the content of a catalog revision.
+func (s *Store) Revision(ctx context.Context, revision string) (content []byte, err error) {
+	err = s.do(ctx, "Revision", func(t *tables) error {
+		kept, ok := t.revisions[revision]
+		if !ok {
+			return errs.Errorf(errs.NotFound, "the catalog revision %.20q is not kept", revision)
+		}
+		content = slices.Clone(kept)
+		return nil
+	})
+	return content, err
 }

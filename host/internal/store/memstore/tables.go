@@ -24,6 +24,8 @@ type tables struct {
 	uniques  map[[2]string]job.ID // by user and unique key
 	cleanups map[tried]*cleanup
 
+	revisions map[string][]byte // of the catalog
+
 	listeners map[*listener]bool
 }
 
@@ -92,14 +94,15 @@ type tried struct {
 
 func newTables() *tables {
 	return &tables{
-		jobs:     map[job.ID]*record{},
-		later:    map[job.ID]*record{},
-		leases:   map[job.ID]*record{},
-		hosts:    map[string]*store.Host{},
-		commands: map[string][]string{},
-		keys:     map[[2]string]keyed{},
-		uniques:  map[[2]string]job.ID{},
-		cleanups: map[tried]*cleanup{},
+		jobs:      map[job.ID]*record{},
+		later:     map[job.ID]*record{},
+		leases:    map[job.ID]*record{},
+		hosts:     map[string]*store.Host{},
+		commands:  map[string][]string{},
+		keys:      map[[2]string]keyed{},
+		uniques:   map[[2]string]job.ID{},
+		cleanups:  map[tried]*cleanup{},
+		revisions: map[string][]byte{},
 
 		listeners: map[*listener]bool{},
 	}

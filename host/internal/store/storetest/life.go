@@ -285,6 +285,13 @@ func testRevision(t *testing.T, db Store) {
 	if err := db.SaveRevision(t.Context(), "rev-2", nil); err != nil {
 		t.Errorf("save nothing: %v", err)
 	}
+	for revision, want := range map[string]string{"rev-1": "{}", "rev-2": ""} {
+		if got, err := db.Revision(t.Context(), revision); err != nil || string(got) != want {
+			t.Errorf("%s: got %q and error %v, want %q", revision, got, err, want)
+		}
+	}
+	_, err := db.Revision(t.Context(), "rev-3")
+	wantKind(t, "a revision that is not kept", err, errs.NotFound)
 }
 
 func testEnded(t *testing.T, db Store) {
