@@ -24,11 +24,15 @@ type Auth interface {
 	// Authenticate returns the user of a request, else an error of kind
 	// errs.Unauthenticated that says what is missing.
 	Authenticate(*http.Request) (auth.User, error)
+	// MayOperate returns an error of kind errs.Denied when a user may not change the
+	// catalog.
+	MayOperate(auth.User) error
 }
 
-// Config is what a Handler needs. Jobs, Auth, Plugins and Hosts are required.
+// Config is what a Handler needs. Jobs, Registry, Auth, Plugins and Hosts are required.
 type Config struct {
 	Jobs     Jobs
+	Registry Registry
 	Auth     Auth
 	Plugins  Plugins
 	Hosts    Hosts
@@ -75,6 +79,7 @@ type Handler struct {
 	metrics  http.Handler
 	observer Observer
 	log      hclog.Logger
+	registry Registry
 
 	version  string
 	document func() ([]byte, error) // what describes the API, as JSON
@@ -88,6 +93,7 @@ type Handler struct {
 func New(c Config) *Handler {
 	h := &Handler{
 		jobs:     c.Jobs,
+		registry: c.Registry,
 		auth:     c.Auth,
 		builds:   c.Plugins,
 		hosts:    c.Hosts,
@@ -153,7 +159,7 @@ type endpoint struct {
 
 // endpoints returns everything that is served. A GET is also a HEAD.
 func endpoints() []endpoint {
-	return []endpoint{
+	return append(catalogEndpoints(), []endpoint{
 		{"POST", base + "/job", (*Handler).submitJob},
 		{"GET", base + "/job/statuses", (*Handler).jobStatuses},
 		{"GET", base + "/job/{id}", (*Handler).getJob},
@@ -174,7 +180,7 @@ func endpoints() []endpoint {
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
 		{"GET", "/metrics", (*Handler).getMetrics},
-	}
+	}...)
 }
 
 // route builds the router: one route for each path, which answers 405 itself, so

@@ -52,6 +52,9 @@ func (h *Handler) submitBatch(x *exchange) error {
 		h: h, x: x, ctl: http.NewResponseController(x.w),
 		lines: bufio.NewReaderSize(x.r.Body, maxWrite), left: h.limits.Batch,
 	}
+	if mark, _ := b.lines.Peek(len(byteOrderMark)); bytes.Equal(mark, byteOrderMark) {
+		_, _ = b.lines.Discard(len(byteOrderMark))
+	}
 	first, err := b.next()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -61,7 +64,6 @@ func (h *Handler) submitBatch(x *exchange) error {
 	case err != nil:
 		return err
 	}
-	first.text = bytes.TrimPrefix(first.text, byteOrderMark)
 	// The results of the first items are sent while the last ones come. Where that
 	// cannot be, they are sent behind all.
 	_ = b.ctl.EnableFullDuplex()

@@ -261,6 +261,14 @@ func (l *fakeLog) Close() error          { return nil }
 // believer takes the user from one header, and nobody else.
 type believer struct{}
 
+// MayOperate lets all but one change the catalog.
+func (believer) MayOperate(u auth.User) error {
+	if u.Name == "reader" {
+		return errs.Errorf(errs.Denied, "user %q is not an operator", u.Name)
+	}
+	return nil
+}
+
 func (believer) Authenticate(r *http.Request) (auth.User, error) {
 	if name := r.Header.Get("X-Heimdall-User"); name != "" {
 		return auth.User{Name: name}, nil
@@ -277,7 +285,7 @@ type server struct {
 
 func serve(t *testing.T, f *fake, change ...func(*api.Config)) *server {
 	t.Helper()
-	c := api.Config{Jobs: f, Auth: believer{}, Plugins: f, Hosts: f, Host: "h-1", Version: "1.2.3"}
+	c := api.Config{Jobs: f, Registry: &shelf{}, Auth: believer{}, Plugins: f, Hosts: f, Host: "h-1", Version: "1.2.3"}
 	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 	for _, do := range change {
 		do(&c)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/registry"
 )
 
 // problem is the body of every answer to a request that was not granted: RFC
@@ -84,6 +85,9 @@ func (h *Handler) problem(x *exchange, err error) problem {
 	if e, ok := errors.AsType[*notAllowed](err); ok {
 		x.Header().Set("Allow", e.allow)
 		return newProblem("method_not_allowed", http.StatusMethodNotAllowed, e.Error())
+	}
+	if e, ok := errors.AsType[*registry.ErrCondition](err); ok {
+		return newProblem("precondition", http.StatusPreconditionFailed, e.Error())
 	}
 	if e, ok := errors.AsType[*badRange](err); ok {
 		x.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(e.size, 10))

@@ -25,12 +25,12 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
-	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/registry"
 	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
@@ -80,6 +80,7 @@ type host struct {
 	plugins   *pluginhost.Host
 	artifacts *artifacts.Store
 	spool     *spool.Spool
+	registry  *registry.Registry
 	catalog   *watch.Catalog
 	presence  *presence.Presence
 	bell      *bell.Bell
@@ -169,12 +170,27 @@ func (h *host) open(ctx context.Context) (err error) {
 // wire connects the parts that run jobs and answer for them.
 func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, registered time.Duration) (err error) {
 	c := h.Config
+	h.registry = registry.New(registry.Config{
+		Store:   h.store,
+		Catalog: inForce{h},
+		Plugins: h.plugins,
+		Checker: inForce{h},
+		Usable:  h.usable,
+		Allow:   c.Secrets.Allow,
+		Changed: h.sayCatalogChanged,
+	})
 	h.catalog, err = watch.New(ctx, watch.Config{
 		File:    h.File,
 		Load:    h.loadCatalog,
 		Store:   h.store,
+		Host:    h.dir.host,
+		Epoch:   epoch,
+		Name:    hostname(),
+		Public:  h.public,
+		Changed: h.sayCatalogChanged,
 		Plugins: h.usable,
 		Loaded:  h.metrics.Catalog.Loaded,
+		Lease:   c.Queue.Lease,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -200,6 +216,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
+		Judge:     h.registry.Input,
 	})
 	h.runner = runner.New(runner.Config{
 		Plugins:        h.plugins,
@@ -213,6 +230,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Trace:          h.tracer.Plugin,
+		Allow:          func(context json.RawMessage) error { return h.allow(context) },
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{
@@ -231,6 +249,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		WorkWaits:   func() { h.queue.WorkWaits() },
 		CancelAsked: func() { h.queue.CancelAsked() },
 		Ended:       h.jobs.Look,
+		Catalog:     h.catalog.Tell,
 		Log:         h.log.Named("bell"),
 	})
 	h.queue = queue.New(queue.Config{
@@ -244,7 +263,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Clock:             boottime,
 		Registered:        registered,
 		Word:              h.bell,
-		CanRun:            func(j *job.Job) bool { return h.presence.Here(j.Pair.CommandID) },
+		CanRun:            h.canRun,
 		Slots:             c.Queue.Workers,
 		Drain:             c.Queue.ShutdownGrace,
 		Grace:             c.Queue.CancelGrace,
@@ -274,6 +293,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	h.jobs.Use(h.queue, h.bell)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
 		Jobs:     h.jobs,
+		Registry: h.registry,
 		Auth:     authenticator,
 		Plugins:  h.plugins,
 		Hosts:    h.store,
@@ -289,8 +309,19 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	return nil
 }
 
+// sayCatalogChanged tells other hosts. The first catalog comes before there is a
+// bell; who does not hear of it looks by itself.
+func (h *host) sayCatalogChanged() {
+	if h.bell != nil {
+		h.bell.SayCatalogChanged()
+	}
+}
+
 // usable returns why the plugin of a command cannot be used here; nil when it can.
 func (h *host) usable(c *catalog.Command) error {
+	if c.Elsewhere {
+		return fmt.Errorf("only the files of other hosts declare command %q", c.ID)
+	}
 	return h.plugins.Available(c.Plugin, c.PluginVersion)
 }
 

@@ -1,6 +1,6 @@
 // Package bell carries word between the hosts of a store, so that they need not
-// wait for their next look: of jobs that wait, of wishes to cancel, and of ends that
-// somebody waits for.
+// wait for their next look: of jobs that wait, of wishes to cancel, of ends that
+// somebody waits for, and of changes of the catalog.
 package bell
 
 import (
@@ -34,6 +34,7 @@ type Config struct {
 	WorkWaits   func()              // a job waits that this host may have
 	CancelAsked func()              // somebody has asked to cancel jobs of this host
 	Ended       func(jobs []job.ID) // jobs that this host has awaited have ended
+	Catalog     func()              // the catalog has changed
 }
 
 // pauseTime is the least time between two rounds of notices: what gathers
@@ -54,6 +55,7 @@ type Bell struct {
 
 	mu      sync.Mutex
 	work    bool                // others are to hear that work waits
+	catalog bool                // others are to hear that the catalog has changed
 	cancels map[string][]job.ID // by host
 	awaits  []job.ID            // ends that are awaited here
 	ended   map[string][]job.ID // by host that has awaited them
@@ -92,6 +94,13 @@ func (b *Bell) Serve(ctx context.Context) error {
 func (b *Bell) SayWorkWaits() {
 	if b.Company() {
 		b.say(func() { b.work = true })
+	}
+}
+
+// SayCatalogChanged tells all that the catalog has changed.
+func (b *Bell) SayCatalogChanged() {
+	if b.Company() {
+		b.say(func() { b.catalog = true })
 	}
 }
 
@@ -171,13 +180,16 @@ func (b *Bell) gather() (notices []store.Notice) {
 	if b.work {
 		notices = append(notices, store.Notice{Kind: store.WorkWaits, From: b.Host})
 	}
+	if b.catalog {
+		notices = append(notices, store.Notice{Kind: store.CatalogChanged, From: b.Host})
+	}
 	for host, jobs := range b.cancels {
 		notices = append(notices, store.Notice{Kind: store.CancelAsks, From: b.Host, To: host, Jobs: jobs})
 	}
 	for host, jobs := range b.ended {
 		notices = append(notices, store.Notice{Kind: store.JobsEnded, From: b.Host, To: host, Jobs: jobs})
 	}
-	b.awaits, b.work = nil, false
+	b.awaits, b.work, b.catalog = nil, false, false
 	clear(b.cancels)
 	clear(b.ended)
 	return notices
@@ -187,6 +199,7 @@ func (b *Bell) gather() (notices []store.Notice) {
 func (b *Bell) lookAgain() {
 	b.WorkWaits()
 	b.CancelAsked()
+	b.Catalog()
 }
 
 func (b *Bell) hear(n store.Notice) {
@@ -197,6 +210,8 @@ func (b *Bell) hear(n store.Notice) {
 		b.CancelAsked()
 	case store.JobsEnded:
 		b.Ended(n.Jobs)
+	case store.CatalogChanged:
+		b.Catalog()
 	case store.EndAwaited:
 		b.note(n)
 	}

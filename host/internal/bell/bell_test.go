@@ -22,6 +22,8 @@ type host struct {
 	work    int
 	cancels int
 	ended   []job.ID
+
+	catalogs int // times that it was told of another catalog, or had to look
 }
 
 func (h *host) heard() (work, cancels int, ended []job.ID) {
@@ -41,6 +43,7 @@ func ring(t *testing.T, db *memstore.Store, company bool, names ...string) (host
 			Store: db.Link(), Host: name, Company: func() bool { return company }, Log: hclog.NewNullLogger(),
 			WorkWaits:   func() { h.mu.Lock(); defer h.mu.Unlock(); h.work++ },
 			CancelAsked: func() { h.mu.Lock(); defer h.mu.Unlock(); h.cancels++ },
+			Catalog:     func() { h.mu.Lock(); defer h.mu.Unlock(); h.catalogs++ },
 			Ended:       func(ids []job.ID) { h.mu.Lock(); defer h.mu.Unlock(); h.ended = append(h.ended, ids...) },
 		})
 		served.Go(func() {
@@ -87,6 +90,23 @@ func TestWordGoesToThoseItIsFor(t *testing.T) {
 		}
 		if _, _, ended := c.heard(); !slices.Equal(ended, []job.ID{theirs}) {
 			t.Errorf("c heard of the ends of %v, want %v once", ended, theirs)
+		}
+	})
+}
+
+func TestAllHearOfTheCatalog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, stop := ring(t, memstore.New(), true, "a", "b", "c")
+		defer stop()
+		hosts[0].SayCatalogChanged()
+		synctest.Wait()
+		for i, want := range []int{1, 2, 2} { // each has looked once, when it began to listen
+			hosts[i].heard()
+			hosts[i].mu.Lock()
+			if got := hosts[i].catalogs; got != want {
+				t.Errorf("host %d looked at the catalog %d times, want %d", i, got, want)
+			}
+			hosts[i].mu.Unlock()
 		}
 	})
 }

@@ -157,7 +157,7 @@ func (b *bench) page(client *http.Client, address string) (int, error) {
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"data"`))) {
+	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"`))) {
 		err = fmt.Errorf("%s: %s", answer.Status, content)
 	}
 	return bytes.Count(content, []byte(`"command_id":`)), err

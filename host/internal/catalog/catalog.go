@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,14 @@ type Object struct {
 	Status      Status          `json:"status"`
 	Tags        tag.Set         `json:"tags"` // with the system tags
 	Context     json.RawMessage `json:"-"`    // the plugin's settings of this side: a JSON object, references as written
+	// Elsewhere is true of an object that only files of other hosts declare: its
+	// context is not known here, so that only they can run jobs of it.
+	Elsewhere bool `json:"-"`
+	// Guarded is true of an object that no file declares: its context may refer only
+	// to what the operator of the host that runs it allows.
+	Guarded bool `json:"-"`
+
+	digest [sha256.Size]byte // of what selection depends on; zero before it is in a snapshot
 }
 
 // Command is a kind of work that callers may ask for.
@@ -83,6 +92,14 @@ type Cluster struct {
 	MaxRunning int `json:"max_running,omitempty"` // of jobs on it, over all hosts; 0: any number
 }
 
+// Takes reports whether jobs of the command may run on a cluster.
+func (c *Command) Takes(cluster *Cluster) bool {
+	if len(c.ClusterTags) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.ClusterTags, func(want tag.Set) bool { return len(cluster.Tags.Missing(want)) == 0 })
+}
+
 // Snapshot is the catalog at one moment. It is never changed.
 type Snapshot struct {
 	Commands []*Command // in the order of declaration
@@ -93,8 +110,9 @@ type Snapshot struct {
 	clusters map[string]*Cluster
 }
 
-// NewSnapshot returns the snapshot of these objects. Ids must be unique on each
-// side; an object without the system tags is given them.
+// NewSnapshot returns the snapshot of these objects, which are not changed from
+// then on. Ids must be unique on each side; an object without the system tags is
+// given them.
 func NewSnapshot(commands []*Command, clusters []*Cluster) (*Snapshot, error) {
 	s := &Snapshot{
 		Commands: commands,
@@ -102,27 +120,44 @@ func NewSnapshot(commands []*Command, clusters []*Cluster) (*Snapshot, error) {
 		commands: make(map[string]*Command, len(commands)),
 		clusters: make(map[string]*Cluster, len(clusters)),
 	}
+	revision := sha256.New()
 	for _, c := range commands {
 		if s.commands[c.ID] != nil {
 			return nil, fmt.Errorf("command %q is declared twice", c.ID)
 		}
-		c.Tags = c.Tags.With(tag.System(c.ID, c.Name, c.Version)...)
+		if err := c.settle(c); err != nil {
+			return nil, err
+		}
+		revision.Write(c.digest[:])
 		s.commands[c.ID] = c
 	}
 	for _, c := range clusters {
 		if s.clusters[c.ID] != nil {
 			return nil, fmt.Errorf("cluster %q is declared twice", c.ID)
 		}
-		c.Tags = c.Tags.With(tag.System(c.ID, c.Name, c.Version)...)
+		if err := c.settle(c); err != nil {
+			return nil, err
+		}
+		revision.Write(c.digest[:])
 		s.clusters[c.ID] = c
 	}
-	content, err := s.Content()
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(content)
-	s.Revision = hex.EncodeToString(sum[:8])
+	s.Revision = hex.EncodeToString(revision.Sum(nil)[:8])
 	return s, nil
+}
+
+// settle gives an object, which is a part of whole, its system tags and its digest,
+// unless an earlier snapshot has done so.
+func (o *Object) settle(whole any) error {
+	if o.digest != [sha256.Size]byte{} {
+		return nil
+	}
+	o.Tags = o.Tags.With(tag.System(o.ID, o.Name, o.Version)...)
+	content, err := json.Marshal(whole)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", o.ID, err)
+	}
+	o.digest = sha256.Sum256(content)
+	return nil
 }
 
 // Command returns a command by id, or nil.

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,14 @@ func (c *Config) checkSettings(found *faults) {
 	checkNotNegative(found, "queue.max_waiting_per_user", c.Queue.MaxWaitingPerUser)
 	checkNotNegative(found, "queue.keep", c.Queue.Keep)
 	c.checkAuth(found)
+	for i, name := range c.Secrets.Env {
+		if !variableName.MatchString(name) {
+			found.add(element("secrets.env", i), "%q is not the name of a variable", name)
+		}
+	}
+	if dir := c.Secrets.Dir; dir != "" && !filepath.IsAbs(dir) {
+		found.add("secrets.dir", "%q is not an absolute path; references name files by such", dir)
+	}
 	checkOneOf(found, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "off")
 	checkOneOf(found, "log.format", c.Log.Format, "text", "json")
 }

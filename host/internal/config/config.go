@@ -24,6 +24,7 @@ type Config struct {
 	Plugins   Plugins   `toml:"plugins"`
 	Queue     Queue     `toml:"queue"`
 	Auth      Auth      `toml:"auth"`
+	Secrets   Secrets   `toml:"secrets"`
 	Log       Log       `toml:"log"`
 
 	// Plugin holds the table [plugin.<name>] of each plugin that has one: its
@@ -167,6 +168,15 @@ type Auth struct {
 	// When there are none, everybody may while the host listens on loopback
 	// only, else nobody. Default: none.
 	Operators []string `toml:"operators"`
+}
+
+// Secrets says which references the API may put into contexts. What the file of the
+// host says may refer to anything.
+type Secrets struct {
+	// Env names the variables of the host. Default: none.
+	Env []string `toml:"env"`
+	// Dir is the folder that files lie in or below. Default: empty, none.
+	Dir string `toml:"dir"`
 }
 
 // Log says what the host writes about itself.

@@ -62,7 +62,7 @@ func (d *decoder) plain(key string, value any) any {
 			object[name] = d.plain(join(key, name), of)
 		}
 		return object
-	case int64, bool:
+	case int64, bool, json.Number, nil: // the last two come of JSON
 		return v
 	}
 	values, _ := list(value)

@@ -17,7 +17,7 @@ import (
 // fault, so that all are told at once.
 type decoder struct {
 	faults *faults
-	lookup func(name string) (string, bool) // of the environment
+	lookup func(name string) (string, bool) // of the environment; nil: texts are as they stand
 }
 
 func (d *decoder) config(tree map[string]any, c *Config) {
@@ -107,6 +107,9 @@ func (d *decoder) text(key string, value any) (text string, ok bool) {
 	if !ok {
 		d.mismatch(key, value, "a string")
 		return "", false
+	}
+	if d.lookup == nil {
+		return s, true
 	}
 	text, err := expand(s, d.lookup)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/config"
@@ -224,10 +225,10 @@ max_running = 9
 		ID: "other", Name: "ping", Status: catalog.Active,
 		Tags: tag.System("other", "ping", ""), Context: json.RawMessage("{}"),
 	}, MaxRunning: 9}}
-	if diff := cmp.Diff(commands, got.Commands); diff != "" {
+	if diff := cmp.Diff(commands, got.Commands, cmpopts.IgnoreUnexported(catalog.Object{})); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(clusters, got.Clusters); diff != "" {
+	if diff := cmp.Diff(clusters, got.Clusters, cmpopts.IgnoreUnexported(catalog.Object{})); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
 	}
 

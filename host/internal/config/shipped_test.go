@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/config"
@@ -40,7 +41,7 @@ func TestShippedConfigIsTheDefault(t *testing.T) {
 		},
 		Plugin: "ping", Sync: true, ClusterTags: []tag.Set{tag.New("type:localhost")},
 	}
-	if diff := cmp.Diff(ping, snapshot.Command("ping-0.0.1")); diff != "" {
+	if diff := cmp.Diff(ping, snapshot.Command("ping-0.0.1"), cmpopts.IgnoreUnexported(catalog.Object{})); diff != "" {
 		t.Errorf("ping-0.0.1 (-want +got):\n%s", diff)
 	}
 	if c := snapshot.Command("shell-hello"); c == nil || c.Plugin != "shell" || c.Sync || !c.Tags.Has("type:shell") {
@@ -60,16 +61,16 @@ func TestShippedConfigShowsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, catalog, found := strings.Cut(string(text), "[[commands]]")
+	settings, objects, found := strings.Cut(string(text), "[[commands]]")
 	if !found {
 		t.Fatal("the file has no [[commands]]; want the settings before it")
 	}
 	settings = regexp.MustCompile(`(?m)^# ([a-z_]+ = )`).ReplaceAllString(settings, "$1")
 	got := load(t, settings)
-	if got.Plugins.Environment == nil || got.Auth.Operators == nil {
-		t.Error("environment and operators are not set; want empty lists")
+	if got.Plugins.Environment == nil || got.Auth.Operators == nil || got.Secrets.Env == nil {
+		t.Error("environment, operators and secrets.env are not set; want empty lists")
 	}
-	got.Plugins.Environment, got.Auth.Operators = nil, nil
+	got.Plugins.Environment, got.Auth.Operators, got.Secrets.Env = nil, nil, nil
 	if diff := cmp.Diff(config.Default(), got); diff != "" {
 		t.Errorf("settings commented in (-default +got):\n%s", diff)
 	}
@@ -86,8 +87,8 @@ func TestShippedConfigShowsEveryKey(t *testing.T) {
 			mentions(t, "["+name+"]", body, section.Type)
 		}
 	}
-	mentions(t, "the commands", catalog, reflect.TypeFor[config.Command]())
-	if !strings.Contains(settings, "\ndata_dir = ") || !strings.Contains(catalog, "[plugin.") || !strings.Contains(catalog, "[[clusters]]") {
+	mentions(t, "the commands", objects, reflect.TypeFor[config.Command]())
+	if !strings.Contains(settings, "\ndata_dir = ") || !strings.Contains(objects, "[plugin.") || !strings.Contains(objects, "[[clusters]]") {
 		t.Error("the file lacks data_dir, [plugin.…] or [[clusters]]")
 	}
 }
@@ -125,10 +126,10 @@ func TestShippedComposeConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want.Commands, got.Commands); diff != "" {
+	if diff := cmp.Diff(want.Commands, got.Commands, cmpopts.IgnoreUnexported(catalog.Object{})); diff != "" {
 		t.Errorf("commands (-heimdall.toml +compose.toml):\n%s", diff)
 	}
-	if diff := cmp.Diff(want.Clusters, got.Clusters); diff != "" {
+	if diff := cmp.Diff(want.Clusters, got.Clusters, cmpopts.IgnoreUnexported(catalog.Object{})); diff != "" {
 		t.Errorf("clusters (-heimdall.toml +compose.toml):\n%s", diff)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/objectstore"
@@ -68,6 +69,9 @@ type Config struct {
 	Plugins   selector.Plugins
 	Artifacts Artifacts
 	Folder    string // of all job folders, as the runner has it
+	// Judge returns what is wrong with the input of a job of a command, with pointers
+	// into the request; nil: any will do.
+	Judge func(c *catalog.Command, input json.RawMessage) []errs.Field
 }
 
 // Service is what callers can do with jobs.
@@ -128,6 +132,9 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, err
 	}
+	if err := s.judge(choice.Command, r.Context); err != nil {
+		return nil, err
+	}
 	resolution, err := json.Marshal(record)
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
@@ -166,6 +173,21 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 		return s.Store.Job(ctx, recorded)
 	}
 	return j, nil
+}
+
+// judge refuses an input that the plugin of a command would refuse.
+func (s *Service) judge(c *catalog.Command, input json.RawMessage) error {
+	if s.Judge == nil {
+		return nil
+	}
+	faults := s.Judge(c, input)
+	if len(faults) == 0 {
+		return nil
+	}
+	return &errs.Error{
+		Kind: errs.Invalid, Fields: faults,
+		Message: fmt.Sprintf("the context does not fit command %q: %s: %s", c.ID, faults[0].Pointer, faults[0].Detail),
+	}
 }
 
 // uncertain names the job in an error after which it may have been recorded

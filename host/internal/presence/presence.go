@@ -44,7 +44,8 @@ type Presence struct {
 	commands []string               // that were announced last
 	plugins  announced              // likewise
 	others   atomic.Pointer[others] // as they were last seen
-	differ   bool                   // the operator knows that catalogs differ
+	differs  time.Time              // since when catalogs differ; zero: they do not
+	warned   bool                   // the operator knows that they do
 }
 
 // announced is what the row of a host says.
@@ -162,14 +163,28 @@ func (p *Presence) meet(ctx context.Context) error {
 		}
 	}
 	p.others.Store(seen)
-	if differ := other != ""; differ != p.differ {
-		p.differ = differ
-		if differ {
-			p.Log.Warn("the catalogs of two hosts differ: the same request may be answered otherwise elsewhere, and jobs may wait for the one that knows their command; give all hosts of a store the same commands and clusters",
-				"other", other)
-		} else {
+	p.compare(other)
+	return nil
+}
+
+// patience is how long catalogs may differ: a change is not in force on all hosts at
+// the same moment.
+const patience = 5 * time.Second
+
+// compare tells the operator when catalogs differ for long; other has another one, ""
+// is none.
+func (p *Presence) compare(other string) {
+	switch {
+	case other == "":
+		if p.warned {
 			p.Log.Info("the catalogs of all hosts agree again")
 		}
+		p.differs, p.warned = time.Time{}, false
+	case p.differs.IsZero():
+		p.differs = time.Now()
+	case !p.warned && time.Since(p.differs) >= patience:
+		p.warned = true
+		p.Log.Warn("the catalogs of two hosts differ: their files declare the same commands or clusters otherwise, and the same request may be answered otherwise elsewhere; give all hosts of a store the same declarations",
+			"other", other)
 	}
-	return nil
 }

@@ -36,6 +36,8 @@ type Plugins interface {
 	CanResume(ctx context.Context, plugin, version string, format int32) error
 	// Cleanup removes what an attempt may have left outside.
 	Cleanup(ctx context.Context, r pluginhost.Remains) error
+	// Check asks whether work could be done with settings.
+	Check(ctx context.Context, plugin, version string, settings json.RawMessage, secrets map[string][]byte) (pluginhost.Health, error)
 }
 
 // Catalog gives the current snapshot.
@@ -59,6 +61,7 @@ type Config struct {
 	// job.
 	Trace func(c job.Claimed) job.Trace
 	Log   hclog.Logger
+	Allow func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
 }
 
 // Runner performs attempts.
@@ -228,6 +231,16 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 
 // settings merges the contexts of a pair and looks up what they refer to.
 func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (json.RawMessage, map[string][]byte, error) {
+	for _, o := range []*catalog.Object{&command.Object, &cluster.Object} {
+		if o.Elsewhere {
+			return nil, nil, fmt.Errorf("only the files of other hosts declare %q, and only they know its settings", o.ID)
+		}
+		if o.Guarded && r.Allow != nil {
+			if err := r.Allow(o.Context); err != nil {
+				return nil, nil, fmt.Errorf("the context of %q: %w", o.ID, err)
+			}
+		}
+	}
 	merged, err := mergeSettings(command.Context, cluster.Context)
 	if err != nil {
 		return nil, nil, fmt.Errorf("command %q and cluster %q do not go together: %w", command.ID, cluster.ID, err)

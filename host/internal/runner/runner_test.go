@@ -49,6 +49,9 @@ func (p plugin) Follow(ctx context.Context, r pluginhost.Request, sink pluginhos
 }
 
 func (p plugin) CanResume(context.Context, string, string, int32) error { return nil }
+func (p plugin) Check(context.Context, string, string, json.RawMessage, map[string][]byte) (pluginhost.Health, error) {
+	return pluginhost.Health{}, nil
+}
 
 func (p plugin) Cleanup(context.Context, pluginhost.Remains) error { return nil }
 

@@ -12,7 +12,14 @@ type index struct {
 	objects []*catalog.Object
 	every   bitset
 	active  bitset
-	tagged  map[string]bitset
+	tagged  map[string]carriers
+}
+
+// carriers are the objects that carry a tag: few of them as a list, because most tags
+// are those that an object has of itself, many as a set.
+type carriers struct {
+	few  []int32
+	many bitset
 }
 
 func newIndex(objects []*catalog.Object) *index {
@@ -20,7 +27,7 @@ func newIndex(objects []*catalog.Object) *index {
 		objects: objects,
 		every:   newBitset(len(objects)),
 		active:  newBitset(len(objects)),
-		tagged:  make(map[string]bitset),
+		tagged:  make(map[string]carriers, 4*len(objects)),
 	}
 	for i, o := range objects {
 		x.every.add(i)
@@ -28,10 +35,22 @@ func newIndex(objects []*catalog.Object) *index {
 			x.active.add(i)
 		}
 		for _, t := range o.Tags {
-			if x.tagged[t] == nil {
-				x.tagged[t] = newBitset(len(objects))
+			c := x.tagged[t]
+			switch {
+			case c.many != nil:
+				c.many.add(i)
+				continue
+			case len(c.few) < 1+len(objects)/64: // where a set is larger
+				c.few = append(c.few, int32(i))
+			default:
+				c.many = newBitset(len(objects))
+				for _, j := range c.few {
+					c.many.add(int(j))
+				}
+				c.many.add(i)
+				c.few = nil
 			}
-			x.tagged[t].add(i)
+			x.tagged[t] = c
 		}
 	}
 	return x
@@ -42,7 +61,18 @@ func (x *index) with(tags ...tag.Set) bitset {
 	found := slices.Clone(x.every)
 	for _, set := range tags {
 		for _, t := range set {
-			found.keep(x.tagged[t])
+			c := x.tagged[t]
+			if c.many != nil {
+				found.keep(c.many)
+				continue
+			}
+			few := newBitset(len(x.objects))
+			for _, i := range c.few {
+				if found.has(int(i)) {
+					few.add(int(i))
+				}
+			}
+			found = few
 		}
 	}
 	return found

@@ -86,6 +86,28 @@ func (db *DB) SetCommands(ctx context.Context, host string, commands []string) e
 	return nil
 }
 
+// SetLackedClusters records which clusters a host cannot use although jobs on them may
+// wait: on SQLite, where there is one host, these have no host at all.
+func (db *DB) SetLackedClusters(ctx context.Context, host string, clusters []string) error {
+	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM host_lacks_cluster WHERE host_id = $1", host); err != nil {
+			return err
+		}
+		if len(clusters) == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO host_lacks_cluster (host_id, cluster_id)
+			SELECT $2, t.value FROM (`+db.text.textsOf+`) AS t WHERE TRUE
+			ON CONFLICT DO NOTHING`, *encodeList(clusters), host)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record which clusters host %s lacks: %w", host, err)
+	}
+	return nil
+}
+
 // Caps say how many jobs may run at once, over all hosts.
 type Caps struct {
 	Commands map[string]int // by id
@@ -145,6 +167,7 @@ func (db *DB) MustUseLanes(ctx context.Context, host string) (lanes bool, err er
 			WHERE w.command_id IS NOT NULL
 		)
 		SELECT EXISTS (SELECT 1 FROM cap)
+			OR EXISTS (SELECT 1 FROM host_lacks_cluster WHERE host_id = $1)
 			OR EXISTS (
 				SELECT 1
 				FROM waiting w
@@ -197,17 +220,32 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 	if content == nil {
 		content = []byte{}
 	}
-	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
+	// It may be large, and mostly another host has written it.
+	known, err := db.knowsRevision(ctx, revision)
+	if err == nil && !known {
+		err = db.saveRevision(ctx, revision, content)
+	}
+	if err != nil {
+		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
+	}
+	return nil
+}
+
+func (db *DB) knowsRevision(ctx context.Context, revision string) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	err = db.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM catalog_revision WHERE revision = $1)", revision).Scan(&known)
+	return known, db.fault(err)
+}
+
+func (db *DB) saveRevision(ctx context.Context, revision string, content []byte) error {
+	return db.write(ctx, func(ctx context.Context, tx transaction) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO catalog_revision (revision, content, saved_at)
 			VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, revision, content, now())
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
-	}
-	return nil
 }
 
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was

@@ -18,6 +18,8 @@ const (
 	CancelAsks NoticeKind = "cancel" // somebody has asked to cancel the jobs
 	EndAwaited NoticeKind = "watch"  // somebody at the host From waits for the ends of the jobs
 	JobsEnded  NoticeKind = "ended"  // the jobs, whose ends were awaited, have ended
+
+	CatalogChanged NoticeKind = "catalog" // there is another version of it
 )
 
 // Notice is what one host tells others. Notices are hints: one may be lost when a

@@ -124,8 +124,12 @@ func (db *DB) ForgetHosts(ctx context.Context) (int64, error) {
 		if err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "DELETE FROM host_command WHERE host_id NOT IN (SELECT id FROM host)")
-		return err
+		for _, table := range []string{"host_command", "host_lacks_cluster"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE host_id NOT IN (SELECT id FROM host)"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("forget hosts: %w", err)

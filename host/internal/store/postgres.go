@@ -128,6 +128,10 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			oneOf:      " = ANY (ARRAY[CAST(%s AS text)])", // = alone would let any index with the ids serve the order
 			byBytes:    ` COLLATE "C"`,
 			skipLocked: "FOR UPDATE SKIP LOCKED",
+			lockRow:    "FOR UPDATE",
+			entriesOf:  postgresEntries,
+
+			declarationsOf: postgresDeclarations,
 		},
 	}, nil
 }

@@ -18,6 +18,7 @@ WITH
 		FROM job_ready r
 		WHERE EXISTS (SELECT 1 FROM host_command h WHERE h.host_id = $1 AND h.command_id = r.command_id)
 			AND EXISTS (SELECT 1 FROM host WHERE host.id = $1 AND host.epoch = $2 AND ` + mayClaim + `)
+			AND NOT EXISTS (SELECT 1 FROM host_lacks_cluster k WHERE k.host_id = $1 AND k.cluster_id = r.cluster_id)
 			AND NOT EXISTS (SELECT 1 FROM cap)
 		ORDER BY priority DESC, turn, created_at, job_id
 		LIMIT $3

@@ -79,6 +79,7 @@ const openLanes = `
 	),
 	open_lane AS MATERIALIZED (
 		SELECT *
-		FROM roomy_lane
+		FROM roomy_lane r
 		WHERE cluster_room > 0 AND user_room > 0
+			AND NOT EXISTS (SELECT 1 FROM claimer JOIN host_lacks_cluster k ON k.host_id = claimer.id AND k.cluster_id = r.cluster_id)
 	)`

@@ -65,7 +65,10 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 			tagsOf:  "SELECT t.value, j.id FROM job j CROSS JOIN json_each(j.tags) t",
 			oneOf:   " = %s",
 			textsOf: "SELECT value FROM json_each($1)",
-			jobsOf:  "SELECT value ->> 'n' AS n, value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'retries' AS retries FROM json_each($1)",
+
+			entriesOf:      liteEntries,
+			declarationsOf: liteDeclarations,
+			jobsOf:         "SELECT value ->> 'n' AS n, value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'retries' AS retries FROM json_each($1)",
 		},
 	}, nil
 }

@@ -120,7 +120,12 @@ type dialect struct {
 	oneOf      string // true when what is before it is %s; the order by it is that of an index that begins with it
 	byBytes    string // behind a column: has text compared by its bytes; "": it is
 	skipLocked string // keeps the rows that a SELECT reads, but passes over those that others keep; "": needless
-	keepRow    string // keeps the rows that a SELECT reads as they are until the commit; "": needless
+	entriesOf  string // the rows of entryRow in the JSON list $1
+	lockRow    string // keeps the rows that a SELECT reads for this transaction until the commit; "": needless
+
+	declarationsOf string // the rows of declarationRow in the JSON list $1
+
+	keepRow string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }
 
 // Open connects to the database, brings its schema up to date and returns the

@@ -22,6 +22,16 @@ func TestPostgres(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{URL: pgtest.URL(t)}) })
 }
 
+func TestCatalogOnSQLite(t *testing.T) {
+	t.Parallel()
+	storetest.RunCatalog(t, func(t *testing.T) storetest.Catalog { return open(t, store.Config{URL: "sqlite", Dir: t.TempDir()}) })
+}
+
+func TestCatalogOnPostgres(t *testing.T) {
+	t.Parallel()
+	storetest.RunCatalog(t, func(t *testing.T) storetest.Catalog { return open(t, store.Config{URL: pgtest.URL(t)}) })
+}
+
 // open opens a store that the test's cleanup closes.
 func open(t testing.TB, c store.Config) *store.DB {
 	t.Helper()

@@ -67,7 +67,8 @@ func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 	err := db.read.QueryRowContext(ctx, `
 		SELECT
 			EXISTS (SELECT 1 FROM host WHERE `+live+`),
-			EXISTS (SELECT 1 FROM host JOIN host_command h ON h.host_id = host.id WHERE h.command_id = t.command_id AND `+live+`),
+			EXISTS (SELECT 1 FROM host JOIN host_command h ON h.host_id = host.id WHERE h.command_id = t.command_id AND `+live+`
+				AND NOT EXISTS (SELECT 1 FROM host_lacks_cluster k WHERE k.host_id = host.id AND k.cluster_id = t.cluster_id)),
 			COALESCE(`+roomFor("command", "t.command_id", "command_id")+`, 1),
 			COALESCE(`+roomFor("cluster", "t.cluster_id", "cluster_id")+`, 1),
 			COALESCE(`+roomFor("user", "''", "username")+`, 1),

@@ -1,11 +1,12 @@
-// Package watch keeps the catalog in force in step with the file that declares
-// it.
+// Package watch keeps the catalog in force in step with the store, which has what
+// all hosts and the API have declared, and with the file of this host.
 package watch
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,12 +18,19 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// Store keeps the revisions of the catalog that jobs were chosen from, and what
-// holds for all hosts.
+// Store keeps the objects of the catalog, the revisions that jobs were chosen from,
+// and what holds for all hosts.
 type Store interface {
+	CatalogState(ctx context.Context) (store.CatalogState, error)
+	CatalogSince(ctx context.Context, version int64) ([]*catalog.Entry, error)
+	Declare(ctx context.Context, d store.Declaration) (store.Declared, error)
+	LapseDeclarations(ctx context.Context) error
+	EndLeases(ctx context.Context) error
 	SaveRevision(ctx context.Context, revision string, content []byte) error
 	// SetCaps puts into force how many jobs may run at once.
 	SetCaps(ctx context.Context, c store.Caps) error
+	// SetLackedClusters says which clusters a host cannot use.
+	SetLackedClusters(ctx context.Context, host string, clusters []string) error
 }
 
 // Config is what a watch needs.
@@ -30,6 +38,13 @@ type Config struct {
 	File  string // the configuration file; empty: there is none to look at
 	Load  func() (*catalog.Snapshot, error)
 	Store Store
+	Host  string // id of this host
+	Epoch int64
+	Name  string // of this host, for people
+	// Public returns the context of an object as everybody may know it; nil: {}.
+	Public func(e *catalog.Entry) []byte
+	// Changed is called when this host has changed the catalog; nil: nobody is told.
+	Changed func()
 	// Plugins says why a plugin cannot be used, so that the operator hears of
 	// commands that nobody can run; nil: that is not looked at.
 	Plugins selector.Plugins
@@ -39,6 +54,8 @@ type Config struct {
 	// Loaded is called after each load, with why it was refused; nil: nobody is told.
 	Loaded func(err error)
 	Log    hclog.Logger
+	// Lease is how long a host may be silent; 0: 10 s.
+	Lease time.Duration
 }
 
 // Catalog is the catalog in force.
@@ -46,17 +63,33 @@ type Catalog struct {
 	Config
 	current atomic.Pointer[current]
 	reload  chan struct{}
-	stamp   string // of the file as it was last read; only Serve and New use it
+	told    chan struct{}
+	stamp   string    // of the file as it was last read; only Serve and New use it
+	since   time.Time // when the store began to answer; likewise
+
+	mu      sync.Mutex
+	own     *catalog.Snapshot // of the file
+	objects objects
+	caps    *store.Caps // as they were set last
+	lacked  []string    // likewise; nil: not yet
 }
 
+// current is what is in force. It is never changed.
 type current struct {
 	snapshot *catalog.Snapshot
 	selector *selector.Selector
+	commands []*catalog.Entry // by id
+	clusters []*catalog.Entry
+	version  int64
 }
 
 // New loads the catalog for the first time.
 func New(ctx context.Context, c Config) (*Catalog, error) {
-	w := &Catalog{Config: c, reload: make(chan struct{}, 1)}
+	w := &Catalog{Config: c, reload: make(chan struct{}, 1), told: make(chan struct{}, 1), since: time.Now()}
+	if w.Lease <= 0 {
+		w.Lease = 10 * time.Second
+	}
+	w.objects.held = map[object]held{}
 	w.stamp = w.look()
 	return w, w.load(ctx)
 }
@@ -67,31 +100,56 @@ func (w *Catalog) Snapshot() *catalog.Snapshot { return w.current.Load().snapsho
 // Selector returns the selector of the catalog in force.
 func (w *Catalog) Selector() *selector.Selector { return w.current.Load().selector }
 
+// Entries returns one side of the catalog in force, with what is gone, by id. Nobody
+// may change it.
+func (w *Catalog) Entries(kind catalog.Kind) []*catalog.Entry {
+	if kind == catalog.CommandKind {
+		return w.current.Load().commands
+	}
+	return w.current.Load().clusters
+}
+
 // Reload makes Serve read the file again, changed or not.
-func (w *Catalog) Reload() {
+func (w *Catalog) Reload() { wake(w.reload) }
+
+// Tell makes Serve look at once whether the catalog has changed: another host says
+// so.
+func (w *Catalog) Tell() { wake(w.told) }
+
+func wake(c chan struct{}) {
 	select {
-	case w.reload <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// lookTime is the time between looks at the file.
-const lookTime = time.Second
+// Times between looks at the file, and at the store.
+const (
+	lookTime = time.Second
+	pollTime = 500 * time.Millisecond
+)
 
 // unread is the stamp of no file: the one that is there is to be read again.
 const unread = "unread"
 
-// Serve reads the file again whenever it has changed, until ctx is done. A file
-// with faults changes nothing.
+// Serve keeps the catalog in step until ctx is done. A file with faults changes
+// nothing.
 func (w *Catalog) Serve(ctx context.Context) error {
-	tick := time.NewTicker(lookTime)
-	defer tick.Stop()
+	look, poll := time.NewTicker(lookTime), time.NewTicker(pollTime)
+	defer look.Stop()
+	defer poll.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-w.told:
+			w.poll(ctx)
+			continue
+		case <-poll.C:
+			w.poll(ctx)
+			continue
 		case <-w.reload:
-		case <-tick.C:
+		case <-look.C:
 			stamp := w.look()
 			if stamp == w.stamp {
 				continue
@@ -100,6 +158,8 @@ func (w *Catalog) Serve(ctx context.Context) error {
 		}
 		before := w.Snapshot().Revision
 		switch err := w.load(ctx); {
+		case ctx.Err() != nil:
+			return nil
 		case errs.Is(err, errs.Unavailable):
 			w.Log.Warn("the catalog stays as it was until the store is back", "file", w.File, "error", err)
 			w.stamp = unread
@@ -122,57 +182,67 @@ func (w *Catalog) load(ctx context.Context) error {
 	return err
 }
 
-// put reads the catalog and puts it into force once its revision is stored.
+// put reads the file, records what it declares, and puts that into force.
 func (w *Catalog) put(ctx context.Context) error {
-	snapshot, err := w.Load()
+	own, err := w.Load()
 	if err != nil {
 		return err
 	}
-	content, err := snapshot.Content()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.declare(ctx, own); err != nil {
+		return err
+	}
+	w.own = own
+	w.objects.forgetOwn()
+	before := w.objects.version
+	err = w.refresh(ctx)
+	if w.objects.version != before {
+		w.changed()
+	}
+	return err
+}
+
+// declare records what the file of this host declares.
+func (w *Catalog) declare(ctx context.Context, own *catalog.Snapshot) error {
+	done, err := w.Store.Declare(ctx, store.Declaration{
+		Host: w.Host, Epoch: w.Epoch, Source: w.Source(), Entries: w.public(own),
+	})
 	if err != nil {
 		return err
 	}
-	if err := w.Store.SaveRevision(ctx, snapshot.Revision, content); err != nil {
-		return fmt.Errorf("keep revision %s of the catalog: %w", snapshot.Revision, err)
+	for _, e := range done.Taken {
+		w.Log.Warn("the file declares what was made by the API: it is the file's now", "kind", e.Kind, "id", e.Object().ID, "by", e.UpdatedBy)
 	}
-	if err := w.Store.SetCaps(ctx, caps(snapshot, w.MaxRunningPerUser)); err != nil {
-		return err
-	}
-	w.current.Store(&current{snapshot, selector.New(snapshot)})
-	w.warn(snapshot)
 	return nil
 }
 
-// caps returns the caps of a catalog and of each user.
-func caps(s *catalog.Snapshot, user int) store.Caps {
-	c := store.Caps{Commands: map[string]int{}, Clusters: map[string]int{}, User: user}
-	for _, command := range s.Commands {
-		if command.MaxRunning > 0 {
-			c.Commands[command.ID] = command.MaxRunning
-		}
+// Source names the file of this host, for people.
+func (w *Catalog) Source() string { return w.Name + ":" + w.File }
+
+// public returns the objects of the file as others may know them.
+func (w *Catalog) public(own *catalog.Snapshot) []*catalog.Entry {
+	entries := make([]*catalog.Entry, 0, len(own.Commands)+len(own.Clusters))
+	for _, c := range own.Commands {
+		open := *c
+		e := &catalog.Entry{Kind: catalog.CommandKind, Command: &open}
+		open.Context = w.open(e)
+		entries = append(entries, e)
 	}
-	for _, cluster := range s.Clusters {
-		if cluster.MaxRunning > 0 {
-			c.Clusters[cluster.ID] = cluster.MaxRunning
-		}
+	for _, c := range own.Clusters {
+		open := *c
+		e := &catalog.Entry{Kind: catalog.ClusterKind, Cluster: &open}
+		open.Context = w.open(e)
+		entries = append(entries, e)
 	}
-	return c
+	return entries
 }
 
-// warn names the commands that cannot be run. What may be over soon is not worth
-// a warning.
-func (w *Catalog) warn(s *catalog.Snapshot) {
-	if w.Plugins == nil {
-		return
+func (w *Catalog) open(e *catalog.Entry) []byte {
+	if w.Public == nil {
+		return nil
 	}
-	for _, c := range s.Commands {
-		if c.Status != catalog.Active {
-			continue
-		}
-		if err := w.Plugins(c); err != nil && !errs.Is(err, errs.Unavailable) {
-			w.Log.Warn("a command cannot be run", "command", c.ID, "reason", err)
-		}
-	}
+	return w.Public(e)
 }
 
 // look returns a word that changes when the file does.

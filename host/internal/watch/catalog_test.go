@@ -20,21 +20,45 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
-// revisions are those that were stored, while the store is not away.
-type revisions struct {
+// shelf is a store that may be away, and knows which revisions it has.
+type shelf struct {
+	*store.DB
 	stored map[string]bool
 	away   atomic.Bool
 }
 
-func (r *revisions) SaveRevision(_ context.Context, revision string, _ []byte) error {
-	if r.away.Load() {
-		return errs.Errorf(errs.Unavailable, "away")
+// openShelf opens an empty store with a host, which is live for an hour.
+func openShelf(t testing.TB) (*shelf, int64) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{URL: "sqlite", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	r.stored[revision] = true
-	return nil
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &shelf{DB: db, stored: map[string]bool{}}
+	return s, s.register(t, "h")
 }
 
-func (r *revisions) SetCaps(context.Context, store.Caps) error { return nil }
+func (s *shelf) register(t testing.TB, host string) int64 {
+	t.Helper()
+	epoch, err := s.RegisterHost(t.Context(), store.Host{ID: host, Name: host}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return epoch
+}
+
+func (s *shelf) SaveRevision(ctx context.Context, revision string, content []byte) error {
+	if s.away.Load() {
+		return errs.Errorf(errs.Unavailable, "away")
+	}
+	s.stored[revision] = true
+	return s.DB.SaveRevision(ctx, revision, content)
+}
 
 // A catalog with one command that is named as the file says; "bad" is a fault.
 func load(file string) func() (*catalog.Snapshot, error) {
@@ -63,8 +87,8 @@ func TestReload(t *testing.T) {
 	}
 	write("first", time.Unix(1, 0))
 	synctest.Test(t, func(t *testing.T) {
-		stored := &revisions{stored: map[string]bool{}}
-		w, err := watch.New(t.Context(), watch.Config{File: file, Load: load(file), Store: stored, Log: hclog.NewNullLogger()})
+		stored, epoch := openShelf(t)
+		w, err := watch.New(t.Context(), watch.Config{File: file, Load: load(file), Store: stored, Host: "h", Epoch: epoch, Log: hclog.NewNullLogger()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,14 +139,16 @@ func TestCommandsWithoutAPlugin(t *testing.T) {
 		return &catalog.Command{Object: catalog.Object{ID: id, Name: id, Status: status}, Plugin: id}
 	}
 	var log bytes.Buffer
+	stored, epoch := openShelf(t)
 	_, err := watch.New(t.Context(), watch.Config{
+		Host: "h", Epoch: epoch,
 		Load: func() (*catalog.Snapshot, error) {
 			return catalog.NewSnapshot([]*catalog.Command{
 				command("works", catalog.Active), command("missing", catalog.Active),
 				command("starts", catalog.Active), command("idle", catalog.Inactive),
 			}, nil)
 		},
-		Store: &revisions{stored: map[string]bool{}},
+		Store: stored,
 		Plugins: func(c *catalog.Command) error {
 			switch c.Plugin {
 			case "works":

@@ -24,14 +24,14 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/retention"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
-	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
 // Store is all that the parts of a host ask of a store.
 type Store interface {
 	queue.Store
 	jobs.Store
-	watch.Store
+	SaveRevision(ctx context.Context, revision string, content []byte) error
+	SetCaps(ctx context.Context, c store.Caps) error
 	presence.Store
 	cleanup.Store
 	retention.Store
