@@ -96,6 +96,5 @@ func (h *Handler) writeHealth(x *exchange, checks ...registry.Check) error {
 			w.Healthy, status = false, http.StatusServiceUnavailable
 		}
 	}
-	x.Header().Set("Cache-Control", "no-store")
 	return h.writeJSON(x, status, w)
 }

@@ -131,7 +131,8 @@ func (b *bench) getJob() (err error) {
 		return func(context.Context) error {
 			id := <-next
 			defer func() { next <- id }()
-			return b.get(client, server+"/api/v1/job/"+id)
+			_, err := b.get(client, server+"/api/v1/job/"+id)
+			return err
 		}
 	}
 	bare, err := drive(b.ctx, callers, b.length, read(address), pid)

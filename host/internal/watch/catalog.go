@@ -51,11 +51,11 @@ type Config struct {
 	// MaxRunningPerUser is how many jobs of each user may run at once, over all
 	// hosts; 0: any number.
 	MaxRunningPerUser int
+	// Lease is how long a host may be silent; 0: 10 s.
+	Lease time.Duration
 	// Loaded is called after each load, with why it was refused; nil: nobody is told.
 	Loaded func(err error)
 	Log    hclog.Logger
-	// Lease is how long a host may be silent; 0: 10 s.
-	Lease time.Duration
 }
 
 // Catalog is the catalog in force.
@@ -173,7 +173,7 @@ func (w *Catalog) Serve(ctx context.Context) error {
 	}
 }
 
-// load loads the catalog, and tells of it.
+// load loads the file, and tells of it.
 func (w *Catalog) load(ctx context.Context) error {
 	err := w.put(ctx)
 	if w.Loaded != nil {
