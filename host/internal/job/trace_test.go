@@ -75,3 +75,22 @@ func TestFields(t *testing.T) {
 		t.Errorf("fields of a job with a trace differ (-want +got):\n%s", diff)
 	}
 }
+
+// Whatever a caller sends: what is taken is well formed, and is taken again as it is.
+func FuzzParseTrace(f *testing.F) {
+	for _, header := range []string{parent, "01" + parent[2:] + "-x", "", strings.ToUpper(parent), parent[:54]} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		trace := job.ParseTrace(header)
+		if trace == "" {
+			return
+		}
+		if strings.Trim(string(trace), "-0123456789abcdef") != "" || len(trace) != len(parent) || job.ParseTrace(string(trace)) != trace {
+			t.Errorf("ParseTrace(%q) = %q, want nothing that is not a trace", header, trace)
+		}
+		if len(trace.ID()) != 32 || len(trace.Span()) != 16 || trace.Within(trace.Span()) != trace {
+			t.Errorf("%q is of trace %q and span %q, want 32 and 16 digits that make it again", trace, trace.ID(), trace.Span())
+		}
+	})
+}

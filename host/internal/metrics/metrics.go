@@ -68,7 +68,6 @@ const (
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorHandling:       promhttp.ContinueOnError, // what can be told is told
-		DisableCompression:  true,                     // the API does that
 		MaxRequestsInFlight: mostScrapes,
 		Timeout:             scrapeTime,
 	})

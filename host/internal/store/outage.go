@@ -44,8 +44,11 @@ func (o *outage) note(begun time.Time, err error, failed bool) {
 		o.fail(begun, err)
 		return
 	}
-	left := errors.As(err, new(leftError)) || errors.Is(err, context.Canceled) || closed(err)
-	if !left && o.troubled.Load() { // what the database refuses, it has answered
+	if !o.troubled.Load() {
+		return
+	}
+	_, left := errors.AsType[leftError](err)
+	if !left && !errors.Is(err, context.Canceled) && !closed(err) { // what the database refuses, it has answered
 		o.recover()
 	}
 }
