@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,51 +37,12 @@ func New(server, user string) (*Client, error) {
 	return &Client{base: strings.TrimRight(u.String(), "/") + "/api/v1", user: user}, nil
 }
 
-// Error is an answer of the host that is not what was asked for.
-type Error struct {
-	Status  int     // of HTTP
-	Message string  // one sentence
-	ID      string  // the job it is about, if there is one
-	Fields  []Field // faults of single fields, if any
-
-	body []byte // the answer as it came
-}
-
-// Field is a fault of one field of a request.
-type Field struct {
-	Pointer string `json:"pointer"` // RFC 6901
-	Detail  string `json:"detail"`
-}
-
-// Error returns the message.
-func (e *Error) Error() string { return e.Message }
-
-// IsNotFound reports whether err says that there is no such thing.
-func IsNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
-
-// IsConflict reports whether err says that the state of the job forbids it, as
-// when the result of a job that runs is asked for.
-func IsConflict(err error) bool { return hasStatus(err, http.StatusConflict) }
-
-// IsDenied reports whether err says that the user is unknown or may not.
-func IsDenied(err error) bool {
-	return hasStatus(err, http.StatusUnauthorized) || hasStatus(err, http.StatusForbidden)
-}
-
-func hasStatus(err error, status int) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Status == status
-}
-
-// maxProblem bounds how much of an answer that is an error is read. A job that
-// failed may have a result.
-const maxProblem = 16 << 20
-
 // do sends a request and returns the answer, whose body the caller closes. An
-// answer that is none of success becomes an *Error.
+// answer that is none of success becomes an *Error. The body is sent as JSON, or
+// as it is when it is an io.Reader.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body any) (*http.Response, error) {
-	var content io.Reader
-	if body != nil {
+	content, isStream := body.(io.Reader)
+	if !isStream && body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
@@ -96,7 +56,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	if header != nil {
 		r.Header = header
 	}
-	if body != nil {
+	if body != nil && !isStream {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	if c.user != "" {
@@ -118,21 +78,6 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		return nil, readError(answer)
 	}
 	return answer, nil
-}
-
-// readError turns an answer into an error. Not everything on the way to a host
-// speaks its language, so any body will do.
-func readError(answer *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxProblem))
-	var p struct {
-		Error  string  `json:"error"`
-		ID     string  `json:"id"`
-		Errors []Field `json:"errors"`
-	}
-	if json.Unmarshal(text, &p) != nil || p.Error == "" {
-		p.Error = "the server answered " + answer.Status
-	}
-	return &Error{Status: answer.StatusCode, Message: p.Error, ID: p.ID, Fields: p.Errors, body: text}
 }
 
 // call sends a request and reads its JSON answer into v, and returns the answer

@@ -28,12 +28,19 @@ func main() {
 	}))
 }
 
+// gcPercent makes the collector run less often than by Go's default of 100: a host
+// keeps little and makes much garbage, so that a few MiB save a tenth of its time.
+const gcPercent = 400
+
 // serve runs the host until SIGINT or SIGTERM; a second one ends it in a hurry.
 func serve(ctx context.Context, flags cli.ServerFlags) error {
 	load := func() (*config.Config, error) { return load(flags) }
 	c, err := load()
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/auth"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
 // base is the path that everything but the probes lies under.
@@ -27,15 +28,32 @@ type Auth interface {
 
 // Config is what a Handler needs. Jobs, Auth, Plugins and Hosts are required.
 type Config struct {
-	Jobs    Jobs
-	Auth    Auth
-	Plugins Plugins
-	Hosts   Hosts
-	Host    string                      // id of this one
-	Ready   func(context.Context) error // nil: always ready
-	Limits  Limits
-	Log     hclog.Logger // nil: none
-	Version string       // of the host, shown by /healthz
+	Jobs     Jobs
+	Auth     Auth
+	Plugins  Plugins
+	Hosts    Hosts
+	Host     string                      // id of this one
+	Ready    func(context.Context) error // nil: always ready
+	Limits   Limits
+	Metrics  http.Handler // serves /metrics; nil: there are none
+	Observer Observer     // of requests; nil: none
+	Log      hclog.Logger // nil: none
+	Version  string       // of the host, shown by /healthz
+}
+
+// Observer hears of requests. Its methods take no time.
+type Observer interface {
+	// Request is told of a request to the path of a route, "" when it goes to none, and
+	// of the trace context that its caller has named. It returns the one for what the
+	// request begins, and what is called with the status of the answer.
+	Request(r *http.Request, route string, caller job.Trace) (within job.Trace, answered func(status int))
+}
+
+// unobserved is the observer of a handler that has none.
+type unobserved struct{}
+
+func (unobserved) Request(_ *http.Request, _ string, caller job.Trace) (job.Trace, func(int)) {
+	return caller, func(int) {}
 }
 
 // Limits bounds what a request may send, in bytes.
@@ -47,14 +65,16 @@ type Limits struct {
 
 // Handler serves the API.
 type Handler struct {
-	jobs   Jobs
-	auth   Auth
-	builds Plugins
-	hosts  Hosts
-	host   string
-	ready  func(context.Context) error
-	limits Limits
-	log    hclog.Logger
+	jobs     Jobs
+	auth     Auth
+	builds   Plugins
+	hosts    Hosts
+	host     string
+	ready    func(context.Context) error
+	limits   Limits
+	metrics  http.Handler
+	observer Observer
+	log      hclog.Logger
 
 	version  string
 	document func() ([]byte, error) // what describes the API, as JSON
@@ -67,18 +87,22 @@ type Handler struct {
 // New returns the handler of the API.
 func New(c Config) *Handler {
 	h := &Handler{
-		jobs:    c.Jobs,
-		auth:    c.Auth,
-		builds:  c.Plugins,
-		hosts:   c.Hosts,
-		host:    c.Host,
-		ready:   c.Ready,
-		limits:  c.Limits,
-		log:     c.Log,
-		version: c.Version,
-		origins: http.NewCrossOriginProtection(),
-
+		jobs:     c.Jobs,
+		auth:     c.Auth,
+		builds:   c.Plugins,
+		hosts:    c.Hosts,
+		host:     c.Host,
+		ready:    c.Ready,
+		limits:   c.Limits,
+		metrics:  c.Metrics,
+		observer: c.Observer,
+		log:      c.Log,
+		version:  c.Version,
+		origins:  http.NewCrossOriginProtection(),
 		document: sync.OnceValues(Document),
+	}
+	if h.observer == nil {
+		h.observer = unobserved{}
 	}
 	if h.limits.Body <= 0 {
 		h.limits.Body = 1 << 20
@@ -149,6 +173,7 @@ func endpoints() []endpoint {
 		{"GET", base + "/openapi.yaml", (*Handler).openAPIYAML},
 		{"GET", "/healthz", (*Handler).healthz},
 		{"GET", "/readyz", (*Handler).readyz},
+		{"GET", "/metrics", (*Handler).getMetrics},
 	}
 }
 
@@ -160,11 +185,11 @@ func (h *Handler) route() *mux.Router {
 	for _, e := range endpoints() {
 		if paths[e.path] == nil {
 			paths[e.path] = make(methods)
-			router.Handle(e.path, h.serve(paths[e.path]))
+			router.Handle(e.path, h.serve(e.path, paths[e.path]))
 		}
 		paths[e.path][e.method] = e.handle
 	}
-	router.NotFoundHandler = h.serve(nil)
+	router.NotFoundHandler = h.serve("", nil)
 	return router
 }
 

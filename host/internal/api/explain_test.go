@@ -75,8 +75,10 @@ func TestResolveRefusesAsSubmitDoes(t *testing.T) {
 		status    int
 		sentence  string
 	}{
-		"no pair": {ping, errs.Errorf(errs.Invalid, "no command and cluster fit"),
-			unpaired(), 422, "no command and cluster"},
+		"no pair": {
+			ping, errs.Errorf(errs.Invalid, "no command and cluster fit"),
+			unpaired(), 422, "no command and cluster",
+		},
 		"its plugin starts":      {ping, &errs.Error{Kind: errs.Unavailable, Message: "it starts"}, unpaired(), 503, "it starts"},
 		"a bound of the command": {ping, errs.Errorf(errs.Invalid, "priority is 7"), nil, 422, "priority is 7"},
 		"no criteria":            {`{}`, nil, nil, 422, "command_criteria is empty"},

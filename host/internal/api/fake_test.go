@@ -278,6 +278,7 @@ type server struct {
 func serve(t *testing.T, f *fake, change ...func(*api.Config)) *server {
 	t.Helper()
 	c := api.Config{Jobs: f, Auth: believer{}, Plugins: f, Hosts: f, Host: "h-1", Version: "1.2.3"}
+	c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "up 1") })
 	for _, do := range change {
 		do(&c)
 	}

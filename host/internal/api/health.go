@@ -28,6 +28,15 @@ func (h *Handler) readyz(x *exchange) error {
 	return h.writeJSON(x, http.StatusOK, health{Status: "ready"})
 }
 
+// getMetrics serves GET /metrics.
+func (h *Handler) getMetrics(x *exchange) error {
+	if h.metrics == nil {
+		return errs.Errorf(errs.NotFound, "this host has no metrics")
+	}
+	h.metrics.ServeHTTP(x, x.r)
+	return nil
+}
+
 // health is the answer of a probe.
 type health struct {
 	Status  string `json:"status"`

@@ -29,7 +29,7 @@ func checkDescribed(t *testing.T, r *http.Request, a answer) {
 }
 
 // publicPaths are served to anybody.
-var publicPaths = []string{"/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/openapi.yaml"}
+var publicPaths = []string{"/metrics", "/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/openapi.yaml"}
 
 // Every endpoint is described, and nothing else; each is named, and described as
 // public exactly when it is.

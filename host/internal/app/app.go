@@ -27,6 +27,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/metrics"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
@@ -34,6 +35,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
+	"github.com/heimdall-run/heimdall/host/internal/trace"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
@@ -51,13 +53,14 @@ type Options struct {
 // Run runs a host until ctx is done and everything has stopped. An error means
 // that the host could not start, or could not go on.
 func Run(ctx context.Context, o Options) error {
-	log := newLog(o.Config.Log, o.Log)
+	quiet := &quiet{}
+	log := newLog(o.Config.Log, o.Log, quiet)
 	dir, err := openDataDir(o.Config.DataDir)
 	if err != nil {
 		return err
 	}
 	defer dir.close()
-	h := &host{Options: o, dir: dir, log: log}
+	h := &host{Options: o, dir: dir, log: log, quiet: quiet}
 	defer h.close()
 	if err := h.open(ctx); err != nil {
 		return err
@@ -69,8 +72,9 @@ func Run(ctx context.Context, o Options) error {
 // other.
 type host struct {
 	Options
-	dir *dataDir
-	log hclog.Logger
+	dir   *dataDir
+	log   hclog.Logger
+	quiet *quiet
 
 	store     *store.DB
 	plugins   *pluginhost.Host
@@ -84,8 +88,11 @@ type host struct {
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
 	queue     *queue.Queue
+	metrics   *metrics.Metrics
+	tracer    *trace.Tracer // nil: traces are off
 	server    *http.Server
 	listener  net.Listener
+	debug     net.Listener // nil: nobody looks into the process
 	ready     readiness
 }
 
@@ -96,6 +103,9 @@ func (h *host) open(ctx context.Context) (err error) {
 	if h.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return fmt.Errorf("listen at %s (server.listen): %w", c.Server.Listen, err)
 	}
+	if h.debug, err = listenDebug(c.Server.DebugListen); err != nil {
+		return err
+	}
 	authenticator, err := auth.New(auth.Config{
 		TrustedHeaders: c.Auth.TrustedHeaders,
 		TrustedProxies: c.Auth.TrustedProxies,
@@ -103,6 +113,9 @@ func (h *host) open(ctx context.Context) (err error) {
 		Loopback:       c.Server.Loopback(),
 	})
 	if err != nil {
+		return err
+	}
+	if err := h.observe(ctx); err != nil {
 		return err
 	}
 	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
@@ -124,6 +137,7 @@ func (h *host) open(ctx context.Context) (err error) {
 			return config.Resolve(c.Plugin[plugin], os.LookupEnv, os.ReadFile)
 		},
 		Policies: policies(c.Plugins.Policy),
+		Observer: h.metrics.Plugins,
 		Log:      h.log.Named("plugins"),
 	})
 	if err != nil {
@@ -132,12 +146,13 @@ func (h *host) open(ctx context.Context) (err error) {
 	var starting errgroup.Group
 	starting.Go(func() error { return h.plugins.Start(ctx) })
 	starting.Go(func() (err error) {
-		h.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Dir: h.dir.path, Log: h.log.Named("store")})
+		h.store, err = store.Open(ctx, store.Config{URL: c.Store.URL, Dir: h.dir.path, Log: h.log.Named("store"), Observer: h.metrics.Store})
 		return err
 	})
 	if err := starting.Wait(); err != nil {
 		return err
 	}
+	h.quiet.while(h.store.Speaks)
 	if err := h.checkClock(ctx); err != nil {
 		return err
 	}
@@ -159,6 +174,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Load:    h.loadCatalog,
 		Store:   h.store,
 		Plugins: h.usable,
+		Loaded:  h.metrics.Catalog.Loaded,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -196,6 +212,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
+		Trace:          h.tracer.Plugin,
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{
@@ -243,6 +260,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Recorded:          h.runner.Discard,
 		Remains:           h.cleaner.Wake,
 		Fenced:            h.cleaner.End,
+		Observer:          attempts{h.metrics.Jobs, h.tracer},
 		Log:               h.log.Named("queue"),
 	})
 	h.retention = retention.New(retention.Config{
@@ -255,15 +273,17 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	})
 	h.jobs.Use(h.queue, h.bell)
 	h.server = api.NewServer(c.Server.Listen, api.New(api.Config{
-		Jobs:    h.jobs,
-		Auth:    authenticator,
-		Plugins: h.plugins,
-		Hosts:   h.store,
-		Host:    h.dir.host,
-		Ready:   h.check,
-		Limits:  api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
-		Log:     h.log.Named("api"),
-		Version: h.Version,
+		Jobs:     h.jobs,
+		Auth:     authenticator,
+		Plugins:  h.plugins,
+		Hosts:    h.store,
+		Host:     h.dir.host,
+		Ready:    h.check,
+		Metrics:  h.metrics.Handler(),
+		Observer: requests{h.metrics.HTTP, h.tracer},
+		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
+		Log:      h.log.Named("api"),
+		Version:  h.Version,
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil
@@ -315,10 +335,15 @@ func (h *host) close() {
 	if h.listener != nil {
 		_ = h.listener.Close() // mostly closed by the server before
 	}
+	if h.debug != nil {
+		_ = h.debug.Close() // likewise
+	}
 	if h.plugins != nil {
 		h.plugins.Close() // they run already when something else cannot be opened
 	}
-	var err error
+	ctx, cancel := context.WithTimeout(context.Background(), closeTracesTime)
+	defer cancel()
+	err := h.tracer.Close(ctx)
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
 	}
@@ -331,17 +356,6 @@ func (h *host) close() {
 	if err != nil {
 		h.log.Warn("not everything could be closed", "error", err)
 	}
-}
-
-func newLog(c config.Log, w io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name:       "heimdall",
-		Level:      hclog.LevelFromString(c.Level),
-		JSONFormat: c.Format == "json",
-		Output:     w,
-		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
-		TimeFn:     time.Now,
-	})
 }
 
 func hostname() string {

@@ -159,7 +159,7 @@ func checkOutcome(h *history, j *record, all []execution, add adder) {
 	case end.status == client.StatusSucceeded && (!over || last.outcome != "ok"):
 		add(contradicted, "it is SUCCEEDED, and no execution of attempt %d ended well", end.attempt)
 	case end.status == client.StatusFailed && end.class == "lost" && over:
-		death, killed := h.killed[last.pid]
+		death, killed := h.death(last.pid, last.entry.at)
 		if !killed || death.at.Sub(last.last) > wellBefore && death.at.Sub(death.heard) > wellBefore {
 			add(forgotten, "it is lost, but its execution ended (%s) at %s, well before its plugin", last.outcome, clock(last.last))
 		}

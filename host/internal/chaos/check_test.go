@@ -49,7 +49,7 @@ func (h *told) cancel(seconds float64, id string, status client.Status) {
 }
 
 func (h *told) dies(seconds float64, pid int, heard float64) {
-	h.killed[pid] = death{at(seconds), at(heard)}
+	h.killed[pid] = append(h.killed[pid], death{at(seconds), at(heard)})
 }
 
 // A job that went well: submitted, run in a second, and seen on the way.
@@ -132,15 +132,24 @@ func TestCheck(t *testing.T) {
 		"the first was seen alive when the second began": {func(h *told) {
 			h.ack(0, "a", 2)
 			h.line(1, "start", "a", 1, 100, "")
-			h.alive[100] = at(2.5)
+			h.alive[100] = []span{{at(1), at(2.5)}}
 			h.ran(2, 4, "a", 2, 101, "ok")
 			h.says(5, "a", client.StatusSucceeded, 2, "", "")
 		}, []string{overlap}},
 		"the first was killed when the second began": {func(h *told) {
 			h.ack(0, "a", 2)
 			h.line(1, "start", "a", 1, 100, "")
-			h.alive[100] = at(1.9)
+			h.alive[100] = []span{{at(1), at(1.9)}}
 			h.dies(1.9, 100, 0)
+			h.ran(2, 4, "a", 2, 101, "ok")
+			h.says(5, "a", client.StatusSucceeded, 2, "", "")
+		}, nil},
+		"the number of the first is used again": {func(h *told) {
+			h.ack(0, "a", 2)
+			h.line(1, "start", "a", 1, 100, "")
+			h.alive[100] = []span{{at(1), at(1.9)}, {at(900), at(910)}}
+			h.dies(1.9, 100, 0)
+			h.dies(905, 100, 0)
 			h.ran(2, 4, "a", 2, 101, "ok")
 			h.says(5, "a", client.StatusSucceeded, 2, "", "")
 		}, nil},
@@ -208,6 +217,7 @@ func TestCheck(t *testing.T) {
 		"an end that no host could hear of": {func(h *told) {
 			h.ack(0, "a", 1)
 			h.ran(1, 2, "a", 1, 100, "ok")
+			h.alive[100] = []span{{at(1), at(9)}}
 			h.dies(9, 100, 8.9)
 			h.says(10, "a", client.StatusFailed, 1, "lost", "its plugin crashed")
 		}, nil},

@@ -15,9 +15,9 @@ import (
 type history struct {
 	jobs   map[string]*record
 	faults []event
-	killed map[int]death     // processes of plugins that were killed
-	alive  map[int]time.Time // when each process of a plugin was last seen
-	caps   map[string]int    // of commands: executions at once; those that are not there have none
+	killed map[int][]death // processes of plugins that were killed, by number; a machine uses a number again
+	alive  map[int][]span  // when processes of plugins were seen, likewise
+	caps   map[string]int  // of commands: executions at once; those that are not there have none
 }
 
 // record is what was seen of one job.
@@ -35,6 +35,35 @@ type record struct {
 type death struct {
 	at    time.Time
 	heard time.Time // since when its host could hear it: it was neither away nor frozen
+}
+
+// span is a time in which a process was seen again and again.
+type span struct{ from, to time.Time }
+
+// unseen is the longest time between two looks at one process: a number that is seen
+// after more than that is another's.
+const unseen = 5 * time.Second
+
+// death returns when the process that had this number at a time was killed.
+func (h *history) death(pid int, alive time.Time) (death, bool) {
+	until := h.lastSeen(pid, alive).Add(unseen)
+	for _, d := range h.killed[pid] {
+		if !d.at.Before(alive) && d.at.Before(until) {
+			return d, true
+		}
+	}
+	return death{}, false
+}
+
+// lastSeen returns when the process that had this number at a time was seen last; that
+// time when it never was.
+func (h *history) lastSeen(pid int, alive time.Time) time.Time {
+	for _, s := range h.alive[pid] {
+		if s.to.After(alive) && s.from.Before(alive.Add(unseen)) {
+			return s.to
+		}
+	}
+	return alive
 }
 
 // answer is what a host said to a wish.
@@ -84,7 +113,7 @@ type recorder struct {
 
 func newRecorder() *recorder {
 	return &recorder{history: history{
-		jobs: map[string]*record{}, killed: map[int]death{}, alive: map[int]time.Time{}, caps: map[string]int{},
+		jobs: map[string]*record{}, killed: map[int][]death{}, alive: map[int][]span{}, caps: map[string]int{},
 	}}
 }
 
@@ -153,7 +182,7 @@ func (r *recorder) fault(format string, args ...any) {
 func (r *recorder) kill(pid int, heard time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.killed[pid] = death{at: time.Now(), heard: heard}
+	r.killed[pid] = append(r.killed[pid], death{at: time.Now(), heard: heard})
 }
 
 // living notes that processes of plugins are there.
@@ -161,7 +190,12 @@ func (r *recorder) living(at time.Time, pids []int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, pid := range pids {
-		r.alive[pid] = at
+		spans := r.alive[pid]
+		if n := len(spans); n > 0 && at.Sub(spans[n-1].to) < unseen {
+			spans[n-1].to = at
+			continue
+		}
+		r.alive[pid] = append(spans, span{at, at})
 	}
 }
 
@@ -214,7 +248,7 @@ func (h *history) story(id string) string {
 	}
 	for _, e := range j.ledger {
 		add(e.at, "ledger: %s, attempt %d, process %d %s", e.what, e.attempt, e.pid, e.outcome)
-		if death, killed := h.killed[e.pid]; killed && e.what != "end" {
+		if death, killed := h.death(e.pid, e.at); killed && e.what != "end" {
 			add(death.at, "process %d was killed", e.pid)
 		}
 	}

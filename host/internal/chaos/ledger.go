@@ -79,11 +79,11 @@ func (h *history) executions(j *record) (all []execution) {
 		if x.ended {
 			continue
 		}
-		if death, killed := h.killed[x.pid]; killed {
+		if death, killed := h.death(x.pid, x.at); killed {
 			x.last = death.at
-		} else if at := h.alive[x.pid]; at.After(x.last) {
-			x.last = at
+			continue
 		}
+		x.last = h.lastSeen(x.pid, x.at)
 	}
 	return all
 }

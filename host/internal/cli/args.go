@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // oneArg returns the check of a command that takes one argument, which names a
@@ -46,4 +47,16 @@ func waitHint(cmd *cobra.Command, args []string) string {
 		}
 	}
 	return ""
+}
+
+// alone is the check of a flag that no other flag of the command goes with, save
+// those of every client command.
+func alone(cmd *cobra.Command, name string) error {
+	var err error
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != name {
+			err = usagef("--%s and --%s exclude each other", name, f.Name)
+		}
+	})
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -65,10 +66,10 @@ func Run(ctx context.Context, p Program) int {
 // app is one run of the program.
 type app struct {
 	Program
-	ran    bool // the arguments made sense to cobra
-	server string
-	user   string
-	output string
+	ran   bool     // the arguments made sense to cobra
+	flags settings // what they say
+	settings
+	reached atomic.Bool // the server has answered
 }
 
 func (a *app) root() *cobra.Command {
@@ -83,7 +84,10 @@ func (a *app) root() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("heimdall {{.Version}}\n")
-	root.AddCommand(a.serverCommand(), a.versionCommand(), a.configCommand(), a.jobCommand(), a.pluginCommand())
+	root.AddCommand(
+		a.jobCommand(), a.resolveCommand(), a.catalogCommand(commands()), a.catalogCommand(clusters()), a.hostsCommand(),
+		a.pluginCommand(), a.serverCommand(), a.configCommand(), a.importCommand(), a.versionCommand(),
+	)
 	return root
 }
 
@@ -109,34 +113,6 @@ func names(cmd *cobra.Command) []string {
 		}
 	}
 	return names
-}
-
-// clientFlags adds the flags that every client command has.
-func (a *app) clientFlags(c *cobra.Command) {
-	f := c.PersistentFlags()
-	f.StringVar(&a.server, "server", a.env("HEIMDALL_SERVER", "http://127.0.0.1:9090"), "address of the host (env HEIMDALL_SERVER)")
-	f.StringVar(&a.user, "user", a.env("HEIMDALL_USER", ""), "user to act as (env HEIMDALL_USER)")
-	f.StringVarP(&a.output, "output", "o", "", "table, tsv or json; default: table on a terminal, else tsv")
-}
-
-// client returns the client that the flags name.
-func (a *app) client() (*client.Client, error) {
-	switch a.output {
-	case "":
-		a.output = formatTSV
-		if isTerminal(a.Stdout) {
-			a.output = formatTable
-		}
-	case formatTable, formatTSV, formatJSON:
-	default:
-		return nil, usagef("-o %s: it is one of table, tsv, json", a.output)
-	}
-	c, err := client.New(a.server, a.user)
-	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	c.UserAgent = "heimdall/" + a.Version
-	return c, nil
 }
 
 // action is what a client command does.
@@ -188,16 +164,30 @@ func usagef(format string, args ...any) error {
 // fail tells an error and returns the exit code for it.
 func (a *app) fail(cmd *cobra.Command, err error) int {
 	code, hint := a.judge(cmd, err)
-	for i, line := range strings.Split(err.Error(), "\n") {
-		if i == 0 {
-			line = "error: " + line
-		}
+	lines := append(strings.Split(err.Error(), "\n"), fieldFaults(err)...)
+	lines[0] = "error: " + lines[0]
+	for _, line := range lines {
 		fmt.Fprintln(a.Stderr, clean(line))
 	}
 	if hint != "" {
-		fmt.Fprintln(a.Stderr, "hint: "+hint)
+		fmt.Fprintln(a.Stderr, "hint: "+clean(hint))
 	}
 	return code
+}
+
+// fieldFaults are the faults of fields that the sentence of an error does not
+// already tell, a line for each.
+func fieldFaults(err error) (lines []string) {
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		return nil
+	}
+	for _, f := range e.Fields {
+		if !strings.Contains(e.Message, f.Detail) {
+			lines = append(lines, "  "+f.Pointer+": "+f.Detail)
+		}
+	}
+	return lines
 }
 
 // judge returns the exit code for an error, and what might help.
@@ -212,6 +202,9 @@ func (a *app) judge(cmd *cobra.Command, err error) (code int, hint string) {
 	if !ok {
 		return ExitServer, "does a host answer at " + a.server + "? --server or HEIMDALL_SERVER names another"
 	}
+	if e.RetryAfter > 0 {
+		hint = fmt.Sprintf("try again in %s", e.RetryAfter)
+	}
 	switch e.Status {
 	case http.StatusUnauthorized:
 		if a.user == "" {
@@ -223,10 +216,18 @@ func (a *app) judge(cmd *cobra.Command, err error) (code int, hint string) {
 	case http.StatusNotFound:
 		return ExitNotFound, ""
 	case http.StatusConflict:
+		if e.ID != "" && cmd.Name() == "submit" {
+			hint = "heimdall job get " + e.ID
+		}
+		return ExitFailed, hint
+	case http.StatusPreconditionFailed:
 		return ExitFailed, ""
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return ExitUsage, ""
+		if cmd.Name() == "submit" && strings.HasPrefix(e.Message, "no command and cluster fit") {
+			hint = "heimdall resolve, with the same flags, says of each why not"
+		}
+		return ExitUsage, hint
 	}
-	return ExitServer, ""
+	return ExitServer, hint
 }

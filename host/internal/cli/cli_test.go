@@ -114,13 +114,26 @@ func TestUsage(t *testing.T) {
 		"a wait beside its flag":     {[]string{"job", "submit", "--wait", "30s"}, 2, "job submit takes no arguments; write --wait=30s\n"},
 		"a wait behind an id":        {[]string{"job", "result", "1", "--wait", "30s"}, 2, "job result takes one argument; write --wait=30s\n"},
 		"a group alone":              {[]string{"job"}, 2, "submit"},
-		"an unknown format":          {[]string{"job", "list", "-o", "xml"}, 2, "table, tsv, json"},
+		"an unknown format":          {[]string{"job", "list", "-o", "xml"}, 2, "table, tsv, json, yaml"},
 		"no server":                  {[]string{"job", "list", "--server", "nowhere"}, 2, "not a URL"},
 		"a wait that is none":        {[]string{"job", "result", "1", "--wait=soon"}, 2, "duration"},
 		"wait and follow":            {[]string{"job", "submit", "--wait", "--follow"}, 2, "exclude"},
 		"a context that is no JSON":  {[]string{"job", "submit", "--context", "{"}, 2, "not JSON"},
 		"a file that is not there":   {[]string{"job", "submit", "--context", "@/nowhere"}, 2, "/nowhere"},
 		"a set without a value":      {[]string{"job", "submit", "--set", "a"}, 2, "path=value"},
+		"a set of no file":           {[]string{"job", "submit", "--set-file", "a=/nowhere"}, 2, "/nowhere"},
+		"a retry of nothing":         {[]string{"job", "submit", "--retry", "0"}, 2, "at least 1"},
+		"a backoff of nothing":       {[]string{"job", "submit", "--retry-backoff", "1s"}, 2, "are for --retry"},
+		"a time that moves":          {[]string{"job", "submit", "--deadline", "1h", "--idempotency-key", "k"}, 2, "give the time itself, such as 20"},
+		"a start that moves":         {[]string{"job", "submit", "--start-after", "1h", "--idempotency-key", "k"}, 2, "--start-after from now on"},
+		"criteria and preferences":   {[]string{"job", "submit", "--cluster-criteria", "a", "--cluster-preference", "b"}, 2, "exclude"},
+		"a batch and a name":         {[]string{"job", "submit", "--batch", "-", "--name", "x"}, 2, "--batch and --name exclude each other"},
+		"a batch from nowhere":       {[]string{"job", "submit", "--batch", "/nowhere"}, 2, "/nowhere"},
+		"a profile that is none":     {[]string{"hosts", "--profile", "x"}, 2, `no profile "x"`},
+		"nothing to apply":           {[]string{"command", "apply"}, 2, "name a file: heimdall command apply FILE\n"},
+		"a command without a name":   {[]string{"command", "status"}, 2, "name the command: heimdall command status ID"},
+		"a status and its opposite":  {[]string{"cluster", "status", "x", "active", "--clear"}, 2, "--clear takes no status"},
+		"two clusters to check":      {[]string{"cluster", "health", "x", "y"}, 2, "at most one"},
 		"a set into a text":          {[]string{"job", "submit", "--context", `{"a":"x"}`, "--set", "a.b=1"}, 2, "a is not an object"},
 		"a set into a list":          {[]string{"job", "submit", "--context", `[]`, "--set", "b=1"}, 2, "not a JSON object"},
 		"nobody there":               {[]string{"job", "list", "--server", "http://127.0.0.1:1"}, 125, "does a host answer"},
@@ -228,5 +241,39 @@ func TestInterrupted(t *testing.T) {
 	want := "job 7\nthe job goes on: heimdall job logs --follow 7\nerror: interrupted\n"
 	if got.code != 130 || got.stderr != want || got.stdout != "" {
 		t.Errorf("got %+v, want code 130 and %q", got, want)
+	}
+}
+
+func TestImport(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, text := range map[string]string{
+		"good.yaml": "server: {addr: 127.0.0.1:80}\ncommands:\n- {name: a, plugin: ping, user: me}\n",
+		"bad.yaml":  "server: {addr: 127.0.0.1:80}\ncommands:\n- {name: a}\n",
+		"no.yaml":   "[",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const server = "[server]\nlisten = \"127.0.0.1:80\"\n"
+	if got, want := run(t, "", "import", "good.yaml"), (outcome{
+		0, server + "\n[[commands]]\nname = \"a\"\nplugin = \"ping\"\n",
+		"good.yaml:3: commands[0].user: left out: objects have no owner\ngood.yaml: it needs these plugins in plugins.directory: ping\n",
+	}); got != want {
+		t.Errorf("good: got %+v, want %+v", got, want)
+	}
+	got := run(t, "", "import", "bad.yaml")
+	if got.code != 1 || got.stdout != server+"\n[[commands]]\nname = \"a\"\n" || !strings.Contains(got.stderr, "error: what was made has faults: ") || !strings.Contains(got.stderr, "commands[0].plugin: this is missing") {
+		t.Errorf("bad: got %+v, want what was made and its fault", got)
+	}
+	if got := run(t, "", "import", "no.yaml"); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "no.yaml: this is not YAML") {
+		t.Errorf("no YAML: got %+v, want an error", got)
+	}
+	if got := run(t, "", "import", "none.yaml"); got.code != 1 || !strings.Contains(got.stderr, "none.yaml") {
+		t.Errorf("no file: got %+v, want an error", got)
+	}
+	if got := runProgram(t.Context(), cli.Program{Args: []string{"import", "-"}, Stdin: strings.NewReader("server: {addr: 127.0.0.1:80}")}); got.code != 0 || got.stdout != server {
+		t.Errorf("stdin: got %+v, want %q", got, server)
 	}
 }

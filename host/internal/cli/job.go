@@ -16,22 +16,24 @@ import (
 
 func (a *app) jobCommand() *cobra.Command {
 	c := group("job", "Submit and watch jobs",
-		a.submitCommand(), a.getCommand(), a.listCommand(), a.logsCommand(), a.resultCommand(), a.cancelCommand())
+		a.submitCommand(), a.getCommand(), a.listCommand(), a.logsCommand(),
+		a.resultCommand(), a.cancelCommand(), a.explainCommand())
 	a.clientFlags(c)
 	return c
 }
 
 func (a *app) getCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "get ID",
-		Short: "Show a job",
-		Args:  oneArg("job"),
+		Use:               "get ID",
+		ValidArgsFunction: a.completes(jobIDs),
+		Short:             "Show a job",
+		Args:              oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
 			j, err := c.Job(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			if a.output == formatJSON {
+			if a.wantsAnswer() {
 				return a.printRaw(j.Raw)
 			}
 			return a.printRows([]string{"FIELD", "VALUE"}, fieldsOf(j))
@@ -128,6 +130,7 @@ func timeText(t time.Time) string {
 func (a *app) listCommand() *cobra.Command {
 	var f client.Filter
 	var wanted []string
+	var all bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
@@ -138,24 +141,21 @@ and \ escapes. The statuses are ` + statuses() + `.`,
 			for _, s := range wanted {
 				f.Statuses = append(f.Statuses, client.Status(s))
 			}
-			page, err := c.Jobs(ctx, f)
-			if err != nil {
-				return err
-			}
-			if a.output == formatJSON {
-				return a.printRaw(page.Raw)
-			}
-			rows := make([][]string, len(page.Jobs))
-			for i, j := range page.Jobs {
-				rows[i] = []string{j.ID, j.Name, string(j.Status), j.User, j.CommandName, j.ClusterName, timeText(j.CreatedTime)}
-			}
-			if err := a.printRows([]string{"ID", "NAME", "STATUS", "USER", "COMMAND", "CLUSTER", "CREATED"}, rows); err != nil {
-				return err
-			}
-			if page.HasMore {
-				fmt.Fprintln(a.Stderr, "there are more: --cursor "+page.NextCursor)
-			}
-			return nil
+			head := []string{"ID", "NAME", "STATUS", "USER", "COMMAND", "CLUSTER", "CREATED"}
+			return a.printPages(head, all, func(cursor string) (*page, error) {
+				if cursor != "" {
+					f.Cursor = cursor
+				}
+				p, err := c.Jobs(ctx, f)
+				if err != nil {
+					return nil, err
+				}
+				rows := make([][]string, len(p.Jobs))
+				for i, j := range p.Jobs {
+					rows[i] = []string{j.ID, j.Name, string(j.Status), j.User, j.CommandName, j.ClusterName, timeText(j.CreatedTime)}
+				}
+				return &page{rows, p.HasMore, p.NextCursor, p.Raw}, nil
+			})
 		}),
 	}
 	flags := c.Flags()
@@ -171,6 +171,11 @@ and \ escapes. The statuses are ` + statuses() + `.`,
 	flags.StringVar(&f.Cursor, "cursor", "", "go on where a list ended")
 	flags.StringVar(&f.OrderBy, "order-by", "", "id, created_at or updated_at (default id)")
 	flags.BoolVar(&f.Ascending, "ascending", false, "oldest first")
+	flags.BoolVar(&all, "all", false, "all of them, however many pages that takes")
+	a.completesList(c, "status", jobStatuses)
+	a.completesList(c, "command", objectIDs((*client.Client).Commands))
+	a.completesList(c, "cluster", objectIDs((*client.Client).Clusters))
+	complete(c, "order-by", "id", "created_at", "updated_at")
 	return c
 }
 
@@ -185,16 +190,17 @@ func statuses() string {
 
 func (a *app) cancelCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "cancel ID",
-		Short: "Ask a job to stop",
-		Args:  oneArg("job"),
+		Use:               "cancel ID",
+		ValidArgsFunction: a.completes(jobIDs),
+		Short:             "Ask a job to stop",
+		Args:              oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
 			status, err := c.Cancel(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			if a.output == formatJSON {
-				_, err = fmt.Fprintf(a.Stdout, "{\"status\":%q}\n", status)
+			if a.wantsAnswer() {
+				err = a.printRaw(json.RawMessage(fmt.Sprintf("{\"status\":%q}", status)))
 			} else {
 				_, err = fmt.Fprintln(a.Stdout, status)
 			}

@@ -96,6 +96,7 @@ func TestSubmitEndsAsTheJobDoes(t *testing.T) {
 				h := script(t, map[string]http.HandlerFunc{
 					"POST /job":                     says(202, `{"id":"7","status":"NEW"}`),
 					"GET /job/7?wait=1m0s":          says(200, `{"id":"7",`+c.end+`}`),
+					"GET /job/7?wait=1s":            says(200, `{"id":"7",`+c.end+`}`),
 					"GET /job/7/stdout?follow=true": text("out\n"),
 					"GET /job/7/stderr?follow=true": text("err\n"),
 					"GET /job/7/result":             says(200, helloTable),
@@ -172,7 +173,7 @@ func TestList(t *testing.T) {
 	const query = "GET /jobs?cluster=l&command=c&cursor=x&direction=asc&id=i&limit=5&name=n%25&order_by=updated_at&status=new&status=FAILED&tags=t&tags=u&username=w&version=v"
 	h := script(t, map[string]http.HandlerFunc{"GET /jobs": says(200, page), query: says(200, `{"data":[],"has_more":false}`)})
 	row := "7\ta\\nb\tNEW\tetl\tc\tl\t2026-11-23T07:32:03.000Z\n"
-	if got := run(t, h.URL, "job", "list"); got != (outcome{0, row, "there are more: --cursor abc\n"}) {
+	if got := run(t, h.URL, "job", "list"); got != (outcome{0, row, "there are more: --all, or --cursor abc\n"}) {
 		t.Errorf("got %+v, want %q", got, row)
 	}
 	table := "ID  NAME  STATUS  USER  COMMAND  CLUSTER  CREATED\n7   a b   NEW     etl   c        l        2026-11-23T07:32:03.000Z\n"
@@ -194,7 +195,7 @@ func TestLogs(t *testing.T) {
 		"GET /job/7/stdout?":                   text("out\x00\xff"),
 		"GET /job/7/stderr?":                   text("err"),
 		"GET /job/7/stderr?follow=true&tail=3": text("last"),
-		"GET /job/7?wait=1m0s":                 says(200, `{"id":"7","status":"SUCCEEDED"}`),
+		"GET /job/7?wait=1s":                   says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	for args, want := range map[string]outcome{
 		"":                           {0, "out\x00\xff", "err"},
@@ -262,6 +263,7 @@ func TestLaterWaitsEndAsTheJobDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := script(t, map[string]http.HandlerFunc{
 				"GET /job/7?wait=1m0s":          says(200, `{"id":"7",`+c.end+`}`),
+				"GET /job/7?wait=1s":            says(200, `{"id":"7",`+c.end+`}`),
 				"GET /job/7/stdout?follow=true": text("out\n"),
 				"GET /job/7/stderr?follow=true": text(""),
 			})

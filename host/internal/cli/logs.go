@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -14,27 +15,28 @@ func (a *app) logsCommand() *cobra.Command {
 	var o client.LogOptions
 	var stdout, stderr bool
 	c := &cobra.Command{
-		Use:   "logs ID",
-		Short: "Print what a job wrote to stdout and stderr",
+		Use:               "logs ID",
+		ValidArgsFunction: a.completes(jobIDs),
+		Short:             "Print what a job wrote to stdout and stderr",
 		Long: `Print what a job wrote to stdout on stdout, and what it wrote to stderr on stderr.
 With --stdout or --stderr, print only that one, on stdout.
 
 With --follow, the exit code tells how the job ended, as that of job submit does.`,
 		Args: oneArg("job"),
 		RunE: a.do(func(ctx context.Context, c *client.Client, args []string) error {
-			var err error
+			streams := []client.Stream{client.Stdout, client.Stderr}
 			switch {
 			case stdout == stderr:
-				err = a.follow(ctx, c, args[0], o)
 			case stdout:
-				err = copyLog(ctx, a.Stdout, c, args[0], client.Stdout, o)
+				streams = streams[:1]
 			default:
-				err = copyLog(ctx, a.Stdout, c, args[0], client.Stderr, o)
+				streams = streams[1:]
 			}
-			if err != nil || !o.Follow {
-				return err
+			f := &follower{a: a, c: c, id: args[0], alone: len(streams) == 1, written: map[client.Stream]*int64{}}
+			if !o.Follow {
+				return f.print(ctx, streams, o)
 			}
-			j, err := a.await(ctx, c, args[0], 0)
+			j, err := f.follow(ctx, streams, o)
 			if err != nil {
 				return err
 			}
@@ -49,29 +51,85 @@ With --follow, the exit code tells how the job ended, as that of job submit does
 	return c
 }
 
-// follow prints both streams of a job at the same time.
-func (a *app) follow(ctx context.Context, c *client.Client, id string, o client.LogOptions) error {
+// followBoth prints both streams of a job as they come, until it has ended.
+func (a *app) followBoth(ctx context.Context, c *client.Client, id string) (*client.Job, error) {
+	f := &follower{a: a, c: c, id: id, written: map[client.Stream]*int64{}}
+	return f.follow(ctx, []client.Stream{client.Stdout, client.Stderr}, client.LogOptions{})
+}
+
+// follower prints the streams of a job.
+type follower struct {
+	a     *app
+	c     *client.Client
+	id    string
+	alone bool // there is one stream, which goes to stdout whichever it is
+
+	written map[client.Stream]*int64 // bytes that were printed
+}
+
+// follow prints streams as they come, until the job has ended, and returns it. It
+// goes on where it was when the host was away for a while.
+func (f *follower) follow(ctx context.Context, streams []client.Stream, o client.LogOptions) (*client.Job, error) {
+	o.Follow = true
+	for {
+		err := f.print(ctx, streams, o)
+		if err != nil && (!f.a.reached.Load() || !passing(err)) {
+			return nil, err
+		}
+		// A log ends with the job, and when its host stops.
+		j, troubled, lookErr := f.a.look(ctx, f.c, f.id, holdShown)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		if j.Status.Final() && err == nil && !troubled {
+			return j, nil
+		}
+		if o.Tail > 0 {
+			clear(f.written) // nobody knows where in the stream that was
+			fmt.Fprintln(f.a.Stderr, "the last lines are printed once more")
+		}
+	}
+}
+
+// print prints streams at the same time, without what was printed before.
+func (f *follower) print(ctx context.Context, streams []client.Stream, o client.LogOptions) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return copyLog(ctx, a.Stdout, c, id, client.Stdout, o) })
-	g.Go(func() error { return copyLog(ctx, a.Stderr, c, id, client.Stderr, o) })
+	for _, s := range streams {
+		written := f.written[s]
+		if written == nil {
+			written = new(int64)
+			f.written[s] = written
+		}
+		g.Go(func() error { return f.copy(ctx, s, written, o) })
+	}
 	return g.Wait()
 }
 
-func copyLog(ctx context.Context, w io.Writer, c *client.Client, id string, s client.Stream, o client.LogOptions) error {
-	log, err := c.Log(ctx, id, s, o)
+func (f *follower) copy(ctx context.Context, s client.Stream, written *int64, o client.LogOptions) error {
+	log, err := f.c.Log(ctx, f.id, s, o)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	_, err = io.Copy(w, log)
+	f.a.reached.Store(true)
+	if _, err := io.CopyN(io.Discard, log, *written); err != nil && err != io.EOF {
+		return err
+	}
+	w := f.a.Stdout
+	if s == client.Stderr && !f.alone {
+		w = f.a.Stderr
+	}
+	n, err := io.Copy(w, log)
+	*written += n
 	return err
 }
 
 func (a *app) resultCommand() *cobra.Command {
 	var wait waitFlag
 	c := &cobra.Command{
-		Use:   "result ID",
-		Short: "Print the result of a job",
+		Use:               "result ID",
+		ValidArgsFunction: a.completes(jobIDs),
+		Short:             "Print the result of a job",
 		Long: `Print the result of a job: a table in the format of -o, a text and a document as
 they are.
 

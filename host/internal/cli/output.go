@@ -21,7 +21,15 @@ const (
 	formatTable = "table"
 	formatTSV   = "tsv"
 	formatJSON  = "json" // the answer of the host, untouched
+	formatYAML  = "yaml" // that answer, in the other notation
 )
+
+// formats are all of them.
+var formats = []string{formatTable, formatTSV, formatJSON, formatYAML}
+
+// wantsAnswer reports whether the answer of the host is printed, and not what
+// people want to know of it.
+func (a *app) wantsAnswer() bool { return a.output == formatJSON || a.output == formatYAML }
 
 // isTerminal reports whether people look at w.
 func isTerminal(w io.Writer) bool {
@@ -75,11 +83,14 @@ func clean(s string) string {
 
 // printRaw prints an answer of the host as it came.
 func (a *app) printRaw(raw json.RawMessage) error {
-	return a.printJSON(bytes.NewReader(raw))
+	return a.printAnswer(bytes.NewReader(raw))
 }
 
-// printJSON prints an answer of the host as it comes, and ends its last line.
-func (a *app) printJSON(r io.Reader) error {
+// printAnswer prints an answer of the host as it comes, and ends its last line.
+func (a *app) printAnswer(r io.Reader) error {
+	if a.output == formatYAML {
+		return a.printYAML(r)
+	}
 	last := &lastByte{w: a.Stdout}
 	if _, err := io.Copy(last, r); err != nil || last.b == '\n' {
 		return err
@@ -107,8 +118,8 @@ const maxColumns = 1 << 20
 // printResult prints the result of a job: a table in the format asked for, row
 // by row, anything else as it is.
 func (a *app) printResult(r *client.Result) error {
-	if a.output == formatJSON && r.JSON() {
-		return a.printJSON(r)
+	if a.wantsAnswer() && r.JSON() {
+		return a.printAnswer(r)
 	}
 	content := bufio.NewReaderSize(r, maxColumns)
 	if r.JSON() {

@@ -29,7 +29,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output == formatJSON {
+			if a.wantsAnswer() {
 				return a.printRaw(raw)
 			}
 			var rows [][]string

@@ -21,6 +21,7 @@ type rowWriter struct {
 	held   [][]string // at most measured
 	widths []int
 	fixed  bool // the widths are what they are: nothing is held anymore
+	any    bool // there was a row
 }
 
 // newRows begins rows. Only a table shows the head: it is for people, and
@@ -40,6 +41,7 @@ func (a *app) newRows(head []string) *rowWriter {
 
 // add prints a row, of as many cells as the head has.
 func (r *rowWriter) add(row []string) error {
+	r.any = true
 	switch {
 	case r.a.output != formatTable:
 		return r.separate(row)
@@ -59,6 +61,14 @@ func (r *rowWriter) close() error {
 		return err
 	}
 	return r.w.Flush()
+}
+
+// stop prints what there is before an error: nothing, if there is no row.
+func (r *rowWriter) stop() error {
+	if !r.any {
+		return nil
+	}
+	return r.close()
 }
 
 // separate prints a row as tab-separated values.

@@ -21,6 +21,7 @@ func (p *process) connect() error {
 		"passthrough:///"+p.name,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(p.dial),
+		grpc.WithUnaryInterceptor(p.observe),
 		grpc.WithIdleTimeout(0), // never: dialing again needs the socket's file
 		grpc.WithConnectParams(grpc.ConnectParams{
 			// Without it a machine under load would have the first wait of the

@@ -41,7 +41,8 @@ type Config struct {
 	// must be signed with; empty: they need no signature.
 	CheckKey string
 
-	Log hclog.Logger // default none
+	Log      hclog.Logger // default none
+	Observer Observer     // default none
 }
 
 // Settings gives the operator's settings of a plugin itself: a JSON object, and
@@ -118,6 +119,9 @@ func New(config Config) (*Host, error) {
 	}
 	if config.Log == nil {
 		config.Log = hclog.NewNullLogger()
+	}
+	if config.Observer == nil {
+		config.Observer = nobody{}
 	}
 	if err := checkDirectory(config.Directory); err != nil {
 		return nil, err

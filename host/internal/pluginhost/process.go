@@ -32,6 +32,7 @@ type process struct {
 	build       build
 	times       times
 	log         hclog.Logger
+	observer    Observer
 	child       *child
 	client      *plugin.Client
 	conn        *grpc.ClientConn
@@ -123,7 +124,7 @@ func (h *Host) newProcess(b build, attempt string, limits Limits) (*process, err
 
 // emptyProcess returns a process of a build without a child.
 func (h *Host) emptyProcess(b build, attempt string) *process {
-	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), gone: make(chan struct{})}
+	p := &process{name: b.name, build: b, times: h.times, log: h.log.With("plugin", b.name), observer: h.config.Observer, gone: make(chan struct{})}
 	if attempt != "" {
 		p.released = make(chan struct{})
 	}

@@ -115,6 +115,7 @@ func (s *supervisor) serve(ctx context.Context, p *process) {
 	defer settle()
 	for failures := 0; ; failures++ {
 		var err error
+		why := didNotStart
 		if p == nil {
 			p, err = s.host.launch(ctx, s.build, "", s.host.config.Policies[s.build.name].Limits)
 		}
@@ -136,6 +137,7 @@ func (s *supervisor) serve(ctx context.Context, p *process) {
 				s.set(Stopped, hostStops)
 				return
 			}
+			why = p.downfall()
 			s.host.log.Error("a plugin has gone", "plugin", s.build.name, "error", err)
 			if time.Since(p.since) >= s.host.times.healthy {
 				failures = 0
@@ -158,6 +160,7 @@ func (s *supervisor) serve(ctx context.Context, p *process) {
 			return
 		}
 		s.restarting(err)
+		s.host.config.Observer.Restarted(s.build.name, why)
 	}
 }
 

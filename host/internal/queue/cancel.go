@@ -14,6 +14,9 @@ func (q *Queue) Cancel(ctx context.Context, id job.ID, by string, reason pluginh
 	if err != nil {
 		return "", err
 	}
+	if c.Waited {
+		q.Observer.Passed(job.Canceled, 1)
+	}
 	switch {
 	case c.Status != job.Canceling:
 		q.Word.SayEnded(id) // it may be by this

@@ -52,6 +52,9 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 	q.slots.give(n - len(claimed))
 	q.limit.claimed(claimed)
 	for _, c := range claimed {
+		if c.Lease.Attempt == 1 {
+			q.Observer.Waited(c.Job, time.Since(latest(c.Job.CreatedAt, c.Job.StartAfter)))
+		}
 		run := q.start
 		if c.Resume {
 			run = q.takeOver
@@ -63,6 +66,14 @@ func (q *Queue) claimSome(ctx context.Context) bool {
 		q.more.Store(true)
 	}
 	return full
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // measure looks whether there is room for more jobs.

@@ -116,8 +116,9 @@ type Config struct {
 	// Resumed is called once all attempts of an earlier life were recalled.
 	Resumed func()
 	// Fenced is called as soon as it is known that the host has lost its right to run.
-	Fenced func()
-	Log    hclog.Logger
+	Fenced   func()
+	Observer Observer // nil: none
+	Log      hclog.Logger
 }
 
 // nobody is the word of a host without others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
@@ -34,6 +35,7 @@ func (q *Queue) turnOver(ctx context.Context) {
 	}
 	if len(expired) > 0 {
 		q.Word.SayEnded(expired...)
+		q.Observer.Passed(job.Killed, len(expired))
 		q.Log.Info("jobs were ended because their deadline passed while they waited", "jobs", len(expired))
 	}
 	if lanes, err := q.Store.MustUseLanes(ctx, q.Host); err == nil { // else the claim says so, too

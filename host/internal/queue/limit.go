@@ -81,6 +81,16 @@ func (l *limit) begin() {
 	clear(l.changed)
 }
 
+// waiting returns how many jobs wait, as far as is known; -1 when they are not counted.
+func (l *limit) waiting() int {
+	if l.none() {
+		return -1
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.all, 0) // a retry that was claimed was never added
+}
+
 // counted takes in what a count has found.
 func (l *limit) counted(users map[string]int) {
 	l.mu.Lock()

@@ -64,6 +64,9 @@ func New(c Config) *Queue {
 		begun := time.Now()
 		c.Clock = func() time.Duration { return time.Since(begun) }
 	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
 	if c.CanRun == nil {
 		c.CanRun = func(*job.Job) bool { return true }
 	}

@@ -62,6 +62,7 @@ func (q *Queue) reapHost(ctx context.Context, host string) {
 	if again+ended == 0 {
 		return
 	}
+	q.Observer.Taken(again, ended)
 	q.Log.Warn("a host is lost: what it had runs elsewhere where it may", "host", host, "name", name, "run_elsewhere", again, "ended", ended)
 	if again > 0 {
 		q.more.Store(true)

@@ -32,6 +32,13 @@ func (s *slots) force(n int) {
 	s.free -= n
 }
 
+// count returns how many are free; less than 0 when more are taken than there are.
+func (s *slots) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free
+}
+
 // some reports whether slots are free.
 func (s *slots) some() bool {
 	s.mu.Lock()

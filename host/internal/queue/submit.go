@@ -29,6 +29,8 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 		Job: j, Host: q.Host, Epoch: q.Epoch, Claim: taken, Lanes: q.lanes.Load(),
 	})
 	if lease != nil {
+		q.Observer.Submitted(j)
+		q.Observer.Waited(j, time.Since(j.CreatedAt))
 		q.begin(a, job.Claimed{Job: j, Lease: *lease}, q.start)
 		return nil
 	}
@@ -42,6 +44,7 @@ func (q *Queue) Submit(ctx context.Context, j *job.Job) error {
 	if err != nil {
 		return err
 	}
+	q.Observer.Submitted(j)
 	q.limit.add(j.User, 1)
 	if !j.StartAfter.IsZero() {
 		q.later()
@@ -96,6 +99,7 @@ func (q *Queue) SubmitKeyed(ctx context.Context, j *job.Job, k store.Key) (job.I
 		return "", err
 	}
 	if id == j.ID {
+		q.Observer.Submitted(j)
 		q.limit.add(j.User, 1)
 	}
 	if !j.StartAfter.IsZero() {

@@ -76,7 +76,9 @@ func (r *Runner) judge(ctx context.Context, c job.Claimed, begun time.Time, o *j
 // one can.
 func (r *Runner) canResume(ctx context.Context, j *job.Job, from *job.Checkpoint, lost int) error {
 	command := r.Catalog.Snapshot().Command(j.Pair.CommandID)
-	inRow := lost - from.Attempt
+	// A later attempt may have saved one by now: then this one's lease is gone, which
+	// the next write finds.
+	inRow := max(lost-from.Attempt, 0)
 	switch {
 	case command == nil:
 		return fmt.Errorf("command %q is not in force any more", j.Pair.CommandID)
@@ -129,7 +131,7 @@ func (r *Runner) Carry(c job.Claimed) {
 	for attempt := c.Lease.Attempt - 1; attempt > 0; attempt-- {
 		earlier := r.folder(c.Job.ID, attempt)
 		if err := move(filepath.Join(earlier, "logs"), logs); err != nil {
-			r.Log.Error("the logs of a job that is resumed begin anew", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", err)
+			r.Log.Error("the logs of a job that is resumed begin anew", c.Fields("error", err)...)
 			return
 		}
 		r.remove(earlier)

@@ -144,6 +144,7 @@ func TestWhetherALostAttemptIsResumed(t *testing.T) {
 		"for the fifth time":   {5, &job.Checkpoint{Attempt: 1, Format: 4}, nil, nil, nil, true, job.Failed, "crashed"},
 		"not for the sixth":    {6, &job.Checkpoint{Attempt: 1, Format: 4}, nil, nil, nil, false, job.Failed, "crashed; it cannot be resumed: 5 attempts in a row"},
 		"but later again":      {6, &job.Checkpoint{Attempt: 2, Format: 4}, nil, nil, nil, true, job.Failed, "crashed"},
+		"from a later one's":   {1, &job.Checkpoint{Attempt: 3, Format: 4}, nil, nil, nil, true, job.Failed, "crashed"},
 		"without a checkpoint": {1, nil, nil, nil, nil, false, job.Failed, "crashed"},
 		"by a plugin that cannot": {1, &job.Checkpoint{Attempt: 1, Format: 4}, func(context.Context, int32) error {
 			return errors.New("version 1 knows no such format")

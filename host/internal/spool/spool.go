@@ -185,6 +185,13 @@ func (s *Spool) Done(t Ticket) {
 	}
 }
 
+// Depth returns how many records are needed, and the size of the file.
+func (s *Spool) Depth() (records int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live), s.size
+}
+
 // Close waits for the writer and lets go of the file. What is in it stays.
 func (s *Spool) Close() error {
 	s.mu.Lock()

@@ -15,6 +15,7 @@ type Cancellation struct {
 	Status  job.Status // Canceled, Canceling, or the final one that came first
 	Host    string     // the host that has to stop it, when Canceling
 	Attempt int        // the attempt to stop, when Canceling
+	Waited  bool       // it waited, and has ended by this
 }
 
 // CancelWish is a lease whose job somebody has asked to cancel.
@@ -80,7 +81,7 @@ func cancelWaiting(ctx context.Context, tx transaction, take string, id job.ID, 
 	if err := tx.QueryRowContext(ctx, take, string(id)).Scan(&attempt); err != nil {
 		return Cancellation{}, err
 	}
-	return Cancellation{Status: job.Canceled}, endCanceled(ctx, tx, id, attempt-1, by)
+	return Cancellation{Status: job.Canceled, Waited: true}, endCanceled(ctx, tx, id, attempt-1, by)
 }
 
 // endCanceled writes the end of a job that was canceled before a new attempt.

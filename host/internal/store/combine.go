@@ -19,6 +19,7 @@ const (
 type combiner[In, Out any] struct {
 	flush func(batch []*call[In, Out]) // sets out or err of each
 	size  func(In) int                 // about how many bytes it weighs
+	told  func(members int)            // is told of each batch; nil: nobody is
 	// patience is how long a member waits for its batch to begin; then it fails, and
 	// was not written. 0: for ever.
 	patience time.Duration
@@ -81,6 +82,9 @@ func (c *combiner[In, Out]) add(k *call[In, Out]) bool {
 // write flushes batches until nothing waits.
 func (c *combiner[In, Out]) write() {
 	for batch := c.take(); batch != nil; batch = c.take() {
+		if c.told != nil {
+			c.told(len(batch))
+		}
 		c.flush(batch)
 		for _, k := range batch {
 			close(k.done)

@@ -105,8 +105,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 		side:   side,
 		sideDB: stdlib.OpenDBFromPool(side),
 	}
-	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience}
-	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize}
+	p.submits = combiner[Submission, bool]{flush: flusher(p, insertJobs), size: submissionSize, patience: submitPatience, told: combinedBy(c.Observer, submits)}
+	p.ends = combiner[job.End, bool]{flush: flusher(p, insertEnds), size: endSize, told: combinedBy(c.Observer, ends)}
 	if err := p.prepare(ctx, c); err != nil {
 		_ = p.close()
 		return nil, err
@@ -134,7 +134,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 
 // connectionParams are settings of each connection. Every statement of ours has an
 // index to go by, and the tables it starts from are empty at one moment and full
-// at the next: their statistics, on which a plan is made once, are no guide.
+// at the next: their statistics, on which a plan is made once, are no guide. To plan
+// one anew for its values takes longer than to run it.
 func connectionParams() map[string]string {
 	return map[string]string{
 		"application_name":                    "heimdall",
@@ -142,19 +143,18 @@ func connectionParams() map[string]string {
 		"enable_hashjoin":                     "off",
 		"enable_mergejoin":                    "off",
 		"jit":                                 "off",
+		"plan_cache_mode":                     "force_generic_plan",
 		"idle_in_transaction_session_timeout": "15s",
 	}
 }
 
 // listParams are more settings of the connections for lists: where an index has the
-// order of a list, it is to be read in that order, whatever seems to be cheaper. A
-// plan is made once for each text.
+// order of a list, it is to be read in that order, whatever seems to be cheaper.
 func listParams() map[string]string {
 	return map[string]string{
 		"enable_sort":                     "off",
 		"enable_bitmapscan":               "off",
 		"max_parallel_workers_per_gather": "0",
-		"plan_cache_mode":                 "force_generic_plan",
 		"statement_timeout":               strconv.Itoa(int(readTimeout / time.Millisecond)),
 	}
 }

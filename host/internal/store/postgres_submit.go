@@ -19,23 +19,29 @@ func submissionSize(s Submission) int {
 	return 500 + len(s.Job.Context) + len(s.Job.Resolution) + len(s.Job.Description)
 }
 
-// members of a batch, in the order of their calls.
-const submitted = `
-	member AS MATERIALIZED (
-		SELECT *
-		FROM unnest(
+// Columns of the members of a batch, in the order of their calls.
+const (
+	memberTypes = `
 			$1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
 			$10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::text[], $17::timestamptz[],
-			$18::boolean[], $19::text[], $20::bigint[], $21::smallint[], $22::text[], $23::timestamptz[], $24::timestamptz[], $25::text[]
-		) WITH ORDINALITY AS t (
+			$18::boolean[], $19::text[], $20::bigint[], $21::smallint[], $22::text[], $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[]`
+	memberNames = `
 			id, username, name, version, description, context, command_criteria, cluster_criteria, tags,
 			timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
-			claim, host_id, epoch, priority, retry, start_after, deadline, unique_key, n)
-	),`
+			claim, host_id, epoch, priority, retry, start_after, deadline, unique_key, trace`
+	// Of those that may be leased, the how many-th of its command, its cluster, its
+	// user each is.
+	placeTypes = `, $27::integer[], $28::integer[], $29::integer[]`
+	placeNames = `, of_command, of_cluster, of_user`
+)
 
 // admitFree lets a host have the jobs that it submits while nothing waits.
 const admitFree = `
-WITH` + submitted + `
+WITH
+	member AS MATERIALIZED (
+		SELECT *
+		FROM unnest(` + memberTypes + `) WITH ORDINALITY AS t (` + memberNames + `, n)
+	),
 	input AS MATERIALIZED (
 		SELECT
 			t.*,
@@ -49,15 +55,21 @@ WITH` + submitted + `
 // admitLanes lets it have them while nothing waits that it could run, and caps
 // leave room for them.
 const admitLanes = `
-WITH RECURSIVE` + submitted + `
+WITH RECURSIVE
+	member AS MATERIALIZED (
+		SELECT *
+		FROM unnest(` + memberTypes + placeTypes + `) WITH ORDINALITY AS t (` + memberNames + placeNames + `, n)
+	),
 	claimer AS (SELECT host_id AS id FROM member WHERE claim LIMIT 1),` + openLanes + `,
-	placed AS MATERIALIZED (
-		SELECT
-			m.*,
-			row_number() OVER (PARTITION BY claim, command_id ORDER BY n) AS of_command,
-			row_number() OVER (PARTITION BY claim, cluster_id ORDER BY n) AS of_cluster,
-			row_number() OVER (PARTITION BY claim, username ORDER BY n) AS of_user
-		FROM member m
+	room AS MATERIALIZED (
+		SELECT 'command' AS kind, t.command_id AS id, ` + commandRoom + ` AS room
+		FROM (SELECT DISTINCT command_id FROM member WHERE claim) t
+		UNION ALL
+		SELECT 'cluster', t.cluster_id, ` + clusterRoom + `
+		FROM (SELECT DISTINCT cluster_id FROM member WHERE claim) t
+		UNION ALL
+		SELECT 'user', t.username, ` + userRoom + `
+		FROM (SELECT DISTINCT username FROM member WHERE claim) t
 	),
 	input AS MATERIALIZED (
 		SELECT
@@ -65,11 +77,14 @@ WITH RECURSIVE` + submitted + `
 			claim
 				AND (SELECT command_id FROM open_lane LIMIT 1) IS NULL
 				AND EXISTS (SELECT 1 FROM host WHERE host.id = t.host_id AND ` + mayClaim + ` AND host.epoch = t.epoch)
-				AND of_command <= COALESCE(max(CASE WHEN of_command = 1 THEN ` + commandRoom + ` END) OVER (PARTITION BY claim, command_id), of_command)
-				AND of_cluster <= COALESCE(max(CASE WHEN of_cluster = 1 THEN ` + clusterRoom + ` END) OVER (PARTITION BY claim, cluster_id), of_cluster)
-				AND of_user <= COALESCE(max(CASE WHEN of_user = 1 THEN ` + userRoom + ` END) OVER (PARTITION BY claim, username), of_user)
+				AND NOT EXISTS (
+					SELECT 1
+					FROM room r
+					WHERE (r.kind = 'command' AND r.id = t.command_id AND t.of_command > r.room)
+						OR (r.kind = 'cluster' AND r.id = t.cluster_id AND t.of_cluster > r.room)
+						OR (r.kind = 'user' AND r.id = t.username AND t.of_user > r.room))
 				AS lease
-		FROM placed t
+		FROM member t
 	),`
 
 // recordJobs goes on with one of these.
@@ -77,10 +92,10 @@ const recordJobs = `
 	recorded AS (
 		INSERT INTO job (id, username, name, version, description, context, command_criteria, cluster_criteria,
 			tags, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
-			priority, retry, start_after, deadline, unique_key)
+			priority, retry, start_after, deadline, unique_key, trace)
 		SELECT id, username, name, version, description, context::json, command_criteria::json, cluster_criteria::json,
 			tags::jsonb, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution::json, created_at,
-			priority, retry::json, start_after, deadline, unique_key
+			priority, retry::json, start_after, deadline, unique_key, trace
 		FROM input
 	),
 	leased AS (
@@ -127,13 +142,14 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		work.Queue(shareHosts, hosts)
 	}
 	query := admitFree + recordJobs
-	if slices.ContainsFunc(batch, func(k *call[Submission, bool]) bool { return k.in.Lanes }) {
+	lanes := slices.ContainsFunc(batch, func(k *call[Submission, bool]) bool { return k.in.Lanes })
+	if lanes {
 		query = admitLanes + recordJobs
 		if len(hosts) > 0 {
 			work.Queue(lockCaps)
 		}
 	}
-	work.Queue(query,
+	args := []any{
 		list(batch, func(s Submission) [16]byte { return key(s.Job.ID) }),
 		text(func(j *job.Job) string { return j.User }),
 		text(func(j *job.Job) string { return j.Name }),
@@ -159,8 +175,29 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		list(batch, func(s Submission) *time.Time { return toTime(s.Job.StartAfter) }),
 		list(batch, func(s Submission) *time.Time { return toTime(s.Job.Deadline) }),
 		null(func(j *job.Job) *string { return orNull(j.UniqueKey) }),
-	).Query(members(batch))
+		null(func(j *job.Job) *string { return orNull(string(j.Trace)) }),
+	}
+	if lanes {
+		args = append(args,
+			ordinals(batch, claims, func(j *job.Job) string { return j.Pair.CommandID }),
+			ordinals(batch, claims, func(j *job.Job) string { return j.Pair.ClusterID }),
+			ordinals(batch, claims, func(j *job.Job) string { return j.User }))
+	}
+	work.Queue(query, args...).Query(members(batch))
 	insertTags(batch, work)
+}
+
+// ordinals counts the members of a batch that may be leased by what they have in
+// common: the first of its kind is 1.
+func ordinals(batch []*call[Submission, bool], claims []bool, of func(*job.Job) string) []int32 {
+	ordinals, seen := make([]int32, len(batch)), map[string]int32{}
+	for i, k := range batch {
+		if kind := of(k.in.Job); claims[i] {
+			seen[kind]++
+			ordinals[i] = seen[kind]
+		}
+	}
+	return ordinals
 }
 
 // insertTags adds what lists find jobs by their tags with.

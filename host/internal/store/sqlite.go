@@ -48,6 +48,7 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 	s.writes = combiner[func(transaction) error, struct{}]{
 		flush: s.flush,
 		size:  func(func(transaction) error) int { return 0 },
+		told:  combinedBy(c.Observer, commits),
 	}
 	if err := s.open(ctx, path, c); err != nil {
 		_ = s.close()

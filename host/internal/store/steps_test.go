@@ -115,6 +115,7 @@ func TestMigrationNamesTheUsersOfJobsThatAreNotDue(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
+			execute(t, c, "ALTER TABLE job DROP COLUMN trace")
 			execute(t, c, "ALTER TABLE job_later DROP COLUMN username")
 			execute(t, c, "DELETE FROM schema_version WHERE version_id >= 5")
 			got, err := open(t, c).Backlog(t.Context())

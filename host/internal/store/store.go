@@ -48,6 +48,8 @@ type Config struct {
 	URL string       // "sqlite" or postgres://user:password@host:port/database
 	Dir string       // folder of the SQLite file, heimdall.db
 	Log hclog.Logger // nil: none
+
+	Observer Observer // of what is written; nil: none
 }
 
 // errSlow is the answer to a write of which it is unknown whether it is going to be
@@ -68,10 +70,11 @@ const (
 // a method has returned without error is durable.
 type DB struct {
 	backend
-	read  *sql.DB
-	lists *sql.DB // for lists of jobs
-	text  dialect
-	shut  sync.Once
+	read   *sql.DB
+	lists  *sql.DB // for lists of jobs
+	text   dialect
+	shut   sync.Once
+	outage *outage
 }
 
 // backend is what the two databases do in ways of their own: the statements that
@@ -92,6 +95,7 @@ type backend interface {
 	listen(ctx context.Context, ready func(), heard func(text string)) error
 	notify(ctx context.Context, texts []string) error
 	fault(err error) error
+	pools() []Pool
 	close() error
 }
 
@@ -125,11 +129,22 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
 	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
+	var open func(context.Context, Config) (*DB, error)
 	switch {
 	case c.URL == "sqlite":
-		return openSQLite(ctx, c)
+		open = openSQLite
 	case strings.HasPrefix(c.URL, "postgres://"), strings.HasPrefix(c.URL, "postgresql://"):
-		return openPostgres(ctx, c)
+		open = openPostgres
+	}
+	if open != nil {
+		db, err := open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return observe(db, c), nil
 	}
 	scheme, _, found := strings.Cut(c.URL, "://")
 	if !found {

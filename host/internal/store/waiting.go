@@ -104,6 +104,17 @@ func roomFor(kind, id, column string) string {
 		" FROM cap k WHERE k.kind = '" + kind + "' AND k.id = " + id + ")"
 }
 
+// Oldest returns since when the job waits that has waited longest of those that could
+// run; zero when none waits.
+func (db *DB) Oldest(ctx context.Context) (since time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if err := db.read.QueryRowContext(ctx, "SELECT min(updated_at) FROM job_ready").Scan(fromTime(&since)); err != nil {
+		return time.Time{}, fmt.Errorf("read since when jobs wait: %w", db.fault(err))
+	}
+	return since, nil
+}
+
 // Backlog counts the jobs of each user that wait.
 func (db *DB) Backlog(ctx context.Context) (map[string]int, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)

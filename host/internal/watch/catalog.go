@@ -36,7 +36,9 @@ type Config struct {
 	// MaxRunningPerUser is how many jobs of each user may run at once, over all
 	// hosts; 0: any number.
 	MaxRunningPerUser int
-	Log               hclog.Logger
+	// Loaded is called after each load, with why it was refused; nil: nobody is told.
+	Loaded func(err error)
+	Log    hclog.Logger
 }
 
 // Catalog is the catalog in force.
@@ -111,8 +113,17 @@ func (w *Catalog) Serve(ctx context.Context) error {
 	}
 }
 
-// load reads the catalog and puts it into force once its revision is stored.
+// load loads the catalog, and tells of it.
 func (w *Catalog) load(ctx context.Context) error {
+	err := w.put(ctx)
+	if w.Loaded != nil {
+		w.Loaded(err)
+	}
+	return err
+}
+
+// put reads the catalog and puts it into force once its revision is stored.
+func (w *Catalog) put(ctx context.Context) error {
 	snapshot, err := w.Load()
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func (s *Store) Cancel(ctx context.Context, id job.ID, by string) (c store.Cance
 			c = store.Cancellation{Status: job.Canceling, Host: r.lease.host, Attempt: r.lease.attempt}
 		default:
 			t.endCanceled(r, t.leave(r), by)
-			c.Status = job.Canceled
+			c = store.Cancellation{Status: job.Canceled, Waited: true}
 		}
 		return nil
 	})

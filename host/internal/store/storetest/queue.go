@@ -224,7 +224,7 @@ func testCancel(t *testing.T, db Store) {
 	}
 	waiting := newJob(0)
 	h.submit(t, waiting, false)
-	wantSame(t, "cancel a waiting job", cancel(waiting.ID, "ann"), store.Cancellation{Status: job.Canceled})
+	wantSame(t, "cancel a waiting job", cancel(waiting.ID, "ann"), store.Cancellation{Status: job.Canceled, Waited: true})
 	wantSame(t, "cancel it again", cancel(waiting.ID, "bob"), store.Cancellation{Status: job.Canceled})
 	got := get(t, db, waiting.ID)
 	wantSame(t, "error", got.Error, &job.Error{Class: job.WasCanceled, Message: "canceled by ann"})
