@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
@@ -12,33 +13,49 @@ func (db *DB) Attempts(ctx context.Context, id job.ID) ([]job.Attempt, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	attempts, err := db.attempts(ctx, id)
+	attempts, err := db.reads.attempts.do(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read the attempts of job %s: %w", id, db.fault(err))
+		return nil, fmt.Errorf("read the attempts of job %s: %w", id, waited(err))
 	}
 	return attempts, nil
 }
 
-func (db *DB) attempts(ctx context.Context, id job.ID) (attempts []job.Attempt, err error) {
-	rows, err := db.read.QueryContext(ctx, `
-		SELECT attempt, host_id, command_id, cluster_id, build, status, error, started_at, ended_at
-		FROM attempt
-		WHERE job_id = $1
-		ORDER BY attempt`, string(id))
+// attempts reads those of one job.
+func (db *DB) attempts(ctx context.Context, id job.ID) ([]job.Attempt, error) {
+	rows, err := db.read.QueryContext(ctx, selectAttempts+`job_id = $1 ORDER BY attempt`, string(id))
+	found, err := attemptsByJob(rows, err)
+	return found[id], err
+}
+
+// attemptsOf reads those of several jobs.
+func (db *DB) attemptsOf(ctx context.Context, ids []job.ID) (map[job.ID][]job.Attempt, error) {
+	rows, err := db.read.QueryContext(ctx, selectAttempts+`job_id IN (`+db.text.idsOf+`) ORDER BY job_id, attempt`, *toJSON(ids))
+	return attemptsByJob(rows, err)
+}
+
+const selectAttempts = `
+	SELECT job_id, attempt, host_id, command_id, cluster_id, build, status, error, started_at, ended_at
+	FROM attempt
+	WHERE `
+
+// attemptsByJob reads the rows of selectAttempts, and closes them.
+func attemptsByJob(rows *sql.Rows, err error) (map[job.ID][]job.Attempt, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
+	found := map[job.ID][]job.Attempt{}
 	for rows.Next() {
-		var a job.Attempt
-		err := rows.Scan(&a.Attempt, &a.HostID, &a.CommandID, &a.ClusterID, &a.Build, (*string)(&a.Status),
+		var (
+			id job.ID
+			a  job.Attempt
+		)
+		err := rows.Scan((*string)(&id), &a.Attempt, &a.HostID, &a.CommandID, &a.ClusterID, &a.Build, (*string)(&a.Status),
 			fromJSON(&a.Error), fromTime(&a.StartedAt), fromTime(&a.EndedAt))
 		if err != nil {
 			return nil, err
 		}
-		attempts = append(attempts, a)
+		found[id] = append(found[id], a)
 	}
-	return attempts, rows.Err()
+	return found, rows.Err()
 }

@@ -236,34 +236,3 @@ func (db *DB) endedOf(ctx context.Context, ids []job.ID) ([]job.ID, error) {
 	rows, err := db.read.QueryContext(ctx, "SELECT job_id FROM job_end WHERE job_id IN ("+db.text.idsOf+")", *toJSON(ids))
 	return onlyColumn[job.ID](rows, err)
 }
-
-// Job returns everything about a job.
-func (db *DB) Job(ctx context.Context, id job.ID) (*job.Job, error) {
-	missing := &errs.Error{Kind: errs.NotFound, Message: fmt.Sprintf("there is no job %.60q", string(id)), ID: string(id)}
-	if checkID(id) != nil {
-		return nil, missing
-	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	var (
-		j      job.Job
-		s      state
-		inline []byte
-	)
-	err := db.read.QueryRowContext(ctx, "SELECT "+jobRequest+", "+jobState+`, e.result_inline
-		FROM job j`+jobTables+`
-		WHERE j.id = $1`, string(id)).Scan(append(append(requestFields(&j), s.fields()...), &inline)...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, missing
-	}
-	if err == nil {
-		err = s.apply(&j)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read job %s: %w", id, db.fault(err))
-	}
-	if j.Result != nil {
-		j.Result.Inline = inline
-	}
-	return &j, nil
-}

@@ -71,6 +71,7 @@ const (
 type DB struct {
 	backend
 	read   *sql.DB
+	reads  *reads  // of single jobs
 	lists  *sql.DB // for lists of jobs
 	text   dialect
 	shut   sync.Once
@@ -149,6 +150,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		if err != nil {
 			return nil, err
 		}
+		db.reads = newReads(db)
 		return observe(db, c), nil
 	}
 	scheme, _, found := strings.Cut(c.URL, "://")
@@ -162,6 +164,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 // close again does nothing.
 func (db *DB) Close() (err error) {
 	db.shut.Do(func() {
+		db.reads.close()
 		if err = db.close(); err != nil {
 			err = fmt.Errorf("close the store: %w", err)
 		}

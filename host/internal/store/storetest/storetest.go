@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"odd values come back", testOddValues},
 		{"bad values are refused", testBadValues},
 		{"unknown jobs are not found", testUnknown},
+		{"many readers get what each asked for", testReads},
 		{"a free host leases at submit only when nothing waits", testSubmitClaim},
 		{"waiting jobs are claimed in the order they came", testClaimOrder},
 		{"jobs given back keep their place", testGiveBack},
