@@ -115,6 +115,9 @@ func TestMigrationNamesTheUsersOfJobsThatAreNotDue(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
+			for _, table := range []string{"catalog_object", "catalog_declaration", "catalog_change", "catalog_version", "host_lacks_cluster"} {
+				execute(t, c, "DROP TABLE "+table)
+			}
 			execute(t, c, "ALTER TABLE job DROP COLUMN trace")
 			execute(t, c, "ALTER TABLE job_later DROP COLUMN username")
 			execute(t, c, "DELETE FROM schema_version WHERE version_id >= 5")
