@@ -80,6 +80,9 @@ func (a *attempt) environment() []string {
 		"HEIMDALL_ATTEMPT": strconv.Itoa(int(a.request.GetAttemptNumber())),
 		"HEIMDALL_USER":    a.request.GetUser().GetName(),
 	}
+	if trace := a.request.GetTraceparent(); trace != "" {
+		env["TRACEPARENT"] = trace
+	}
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
 		if slices.Contains(inherited, name) || strings.HasPrefix(name, "LC_") {

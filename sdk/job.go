@@ -78,6 +78,10 @@ func (j *Job[Input]) InputJSON() []byte {
 // of the plugin keep the first value.
 func (j *Job[Input]) Secret(pointer string) (Secret, bool) { return j.a.secret(pointer) }
 
+// TraceParent returns the W3C trace context that the job belongs to, as the header
+// traceparent has it, to be passed on to what it calls; "" when there is none.
+func (j *Job[Input]) TraceParent() string { return j.a.request.GetTraceparent() }
+
 // Dir returns the job's own folder, which the first call makes. It goes away
 // some time after the job.
 func (j *Job[Input]) Dir() (string, error) { return j.a.dir() }
@@ -100,8 +104,8 @@ type File struct {
 }
 
 // Exec returns a program to run in the job's folder. It writes to Stdout and
-// Stderr, gets a clean environment with HEIMDALL_JOB_ID, HEIMDALL_ATTEMPT and
-// HEIMDALL_USER, and is stopped with its whole tree of processes when ctx of Run
+// Stderr, gets a clean environment with HEIMDALL_JOB_ID, HEIMDALL_ATTEMPT,
+// HEIMDALL_USER and, where the job belongs to a trace, TRACEPARENT, and is stopped with its whole tree of processes when ctx of Run
 // is canceled: SIGTERM first, SIGKILL after the grace time. Its fields may be
 // changed before Start. What still runs when Run returns is killed.
 func (j *Job[Input]) Exec(name string, args ...string) *Cmd { return j.a.command(name, args) }

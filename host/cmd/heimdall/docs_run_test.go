@@ -16,6 +16,13 @@ import (
 // returns its address. The configuration is a path in the repository.
 func startDocHost(t *testing.T, config string, flags ...string) string {
 	t.Helper()
+	address, _ := startLoggedHost(t, config, flags...)
+	return address
+}
+
+// startLoggedHost does the same, and returns the file of the host's log too.
+func startLoggedHost(t *testing.T, config string, flags ...string) (address, logFile string) {
+	t.Helper()
 	data := shortTempDir(t)
 	log, err := os.Create(filepath.Join(data, "log"))
 	if err != nil {
@@ -44,7 +51,6 @@ func startDocHost(t *testing.T, config string, flags ...string) string {
 			t.Logf("the host said:\n%s", text)
 		}
 	})
-	var address string
 	err = until("the start of the host", func() bool {
 		text, _ := os.ReadFile(filepath.Join(data, "address"))
 		if address = strings.TrimSpace(string(text)); address == "" {
@@ -60,7 +66,7 @@ func startDocHost(t *testing.T, config string, flags ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return address
+	return address, log.Name()
 }
 
 // shortTempDir returns a folder whose path leaves room for sockets.

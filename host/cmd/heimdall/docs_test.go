@@ -71,11 +71,16 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
-// The examples for submitters are answered with the statuses that stand behind
-// them: <!-- status 200 --> behind a curl command, <!-- exit 0 --> behind lines
-// of the shell. $ID is the id that was answered last.
+// The examples for those who submit and integrate are answered with the statuses
+// that stand behind them: <!-- status 200 --> behind a curl command, <!-- exit 0 -->
+// behind lines of the shell. $ID is the id that was answered last.
 func TestSubmittersExamples(t *testing.T) {
-	const page = "docs/submitters.md"
+	for _, page := range []string{"docs/submitters.md", "docs/api.md"} {
+		t.Run(page, func(t *testing.T) { runExamples(t, page) })
+	}
+}
+
+func runExamples(t *testing.T, page string) {
 	address, id, ran := startDocHost(t, "configs/heimdall.toml"), "", 0
 	for _, b := range blocksOf(t, page, "sh") {
 		what, number, _ := strings.Cut(b.note, " ")
@@ -100,6 +105,22 @@ func TestSubmittersExamples(t *testing.T) {
 	}
 	if ran == 0 {
 		t.Errorf("%s has no examples", page)
+	}
+}
+
+// The page about the API lists every endpoint that the host describes.
+func TestAPIPageListsEveryEndpoint(t *testing.T) {
+	description, err := described()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := readPage(t, "docs/api.md")
+	for path, item := range description.Doc.Paths.Map() {
+		for method := range item.Operations() {
+			if !strings.Contains(page, "| `"+method+" "+path+"` |") {
+				t.Errorf("docs/api.md does not list %s %s", method, path)
+			}
+		}
 	}
 }
 

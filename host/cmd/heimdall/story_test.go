@@ -272,7 +272,7 @@ var described = apitest.Shared()
 
 func request(ts *testscript.TestScript, neg bool, args []string) {
 	body := ""
-	if len(args) == 3 {
+	if len(args) > 2 {
 		body = ts.ReadFile(args[2])
 	}
 	r, err := http.NewRequest(args[0], ts.Getenv("HEIMDALL_SERVER")+args[1], strings.NewReader(body))
@@ -282,6 +282,10 @@ func request(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d does
+	}
+	for _, header := range args[min(len(args), 3):] {
+		name, value, _ := strings.Cut(header, ": ")
+		r.Header.Set(name, value)
 	}
 	answer, err := http.DefaultClient.Do(r)
 	ts.Check(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/auth"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
 // base is the path that everything but the probes lies under.
@@ -46,15 +47,18 @@ type Config struct {
 
 // Observer hears of requests. Its methods take no time.
 type Observer interface {
-	// Request is told of a request to the path of a route, "" when it goes to none.
-	// What it returns is called with the status of the answer.
-	Request(r *http.Request, route string) (answered func(status int))
+	// Request is told of a request to the path of a route, "" when it goes to none, and
+	// of the trace context that its caller has named. It returns the one for what the
+	// request begins, and what is called with the status of the answer.
+	Request(r *http.Request, route string, caller job.Trace) (within job.Trace, answered func(status int))
 }
 
 // unobserved is the observer of a handler that has none.
 type unobserved struct{}
 
-func (unobserved) Request(*http.Request, string) func(int) { return func(int) {} }
+func (unobserved) Request(_ *http.Request, _ string, caller job.Trace) (job.Trace, func(int)) {
+	return caller, func(int) {}
+}
 
 // Limits bounds what a request may send, in bytes.
 type Limits struct {
@@ -66,7 +70,6 @@ type Limits struct {
 // Handler serves the API.
 type Handler struct {
 	jobs     Jobs
-	registry Registry
 	auth     Auth
 	builds   Plugins
 	hosts    Hosts
@@ -76,6 +79,7 @@ type Handler struct {
 	metrics  http.Handler
 	observer Observer
 	log      hclog.Logger
+	registry Registry
 
 	version  string
 	document func() ([]byte, error) // what describes the API, as JSON

@@ -52,6 +52,9 @@ func (h *Handler) submitBatch(x *exchange) error {
 		h: h, x: x, ctl: http.NewResponseController(x.w),
 		lines: bufio.NewReaderSize(x.r.Body, maxWrite), left: h.limits.Batch,
 	}
+	if mark, _ := b.lines.Peek(len(byteOrderMark)); bytes.Equal(mark, byteOrderMark) {
+		_, _ = b.lines.Discard(len(byteOrderMark))
+	}
 	first, err := b.next()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -61,7 +64,6 @@ func (h *Handler) submitBatch(x *exchange) error {
 	case err != nil:
 		return err
 	}
-	first.text = bytes.TrimPrefix(first.text, byteOrderMark)
 	// The results of the first items are sent while the last ones come. Where that
 	// cannot be, they are sent behind all.
 	_ = b.ctl.EnableFullDuplex()
@@ -218,7 +220,7 @@ type itemResult struct {
 func (b *batch) submit(ctx context.Context, index int, item line) (result itemResult) {
 	defer func() {
 		if p := recover(); p != nil {
-			b.h.log.Error("panic while submitting an item of a batch", "request_id", b.x.name, "index", index, "panic", p)
+			b.h.log.Error("panic while submitting an item of a batch", b.x.fields("index", index, "panic", p)...)
 			result = b.refused(index, errs.Errorf(errs.Internal, "panic"))
 		}
 	}()
@@ -238,6 +240,7 @@ func (b *batch) submit(ctx context.Context, index int, item line) (result itemRe
 	if err != nil {
 		return b.refused(index, err)
 	}
+	ask.request.Trace = b.x.trace
 	j, err := b.h.jobs.Submit(ctx, b.x.user, ask.request, jobs.WaitNever, ask.key)
 	if err != nil {
 		return b.refused(index, err)
@@ -261,7 +264,7 @@ func severalObjects(text []byte) bool {
 func (b *batch) refused(index int, err error) itemResult {
 	p := b.h.problem(b.x, err)
 	if p.Status == http.StatusInternalServerError {
-		b.h.log.Error("an item of a batch ended in an error", "request_id", b.x.name, "index", index, "error", err)
+		b.h.log.Error("an item of a batch ended in an error", b.x.fields("index", index, "error", err)...)
 	}
 	return itemResult{
 		Index: index, Status: p.Status, ID: job.ID(p.ID), Error: p.Error, Type: p.Type, Title: p.Title, Detail: p.Detail,

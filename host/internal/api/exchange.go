@@ -22,6 +22,9 @@ import (
 // requestID is the header that names a request, in both directions.
 const requestID = "X-Request-Id"
 
+// traceParent is the header that names the trace of a request (W3C).
+const traceParent = "Traceparent"
+
 // methods are what a path answers, by method.
 type methods map[string]func(*Handler, *exchange) error
 
@@ -30,9 +33,10 @@ type exchange struct {
 	r *http.Request
 	w http.ResponseWriter
 
-	user   string // "" on public paths
-	name   string // of the request, in logs
-	status int    // of the answer; 0 before it
+	user   string    // "" on public paths
+	trace  job.Trace // that the request belongs to; "": none
+	name   string    // of the request, in logs
+	status int       // of the answer; 0 before it
 }
 
 // Header returns the headers of the answer.
@@ -50,6 +54,15 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) WriteHeader(status int) {
 	x.status = status
 	x.w.WriteHeader(status)
+}
+
+// fields returns what names the request in a line of the log, and more behind it.
+func (x *exchange) fields(more ...any) []any {
+	fields := []any{"request_id", x.name, "method", x.r.Method, "path", x.r.URL.Path, "user", x.user}
+	if id := x.trace.ID(); id != "" {
+		fields = append(fields, "trace_id", id)
+	}
+	return append(fields, more...)
 }
 
 // jobID returns the job that the path names. An id that no job can have is
@@ -71,7 +84,8 @@ func (h *Handler) serve(route string, m methods) http.Handler {
 		if h.log.IsDebug() {
 			defer h.logAccess(x, time.Now())
 		}
-		answered := h.observer.Request(r, route)
+		within, answered := h.observer.Request(r, route, job.ParseTrace(r.Header.Get(traceParent)))
+		x.trace = within
 		defer func() { answered(cmp.Or(x.status, http.StatusOK)) }()
 		defer h.recover(x)
 		expectBody(x)
@@ -127,8 +141,7 @@ func (h *Handler) recover(x *exchange) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // the very value is the sign
 		panic(p)
 	}
-	h.log.Error("panic while answering a request", "request_id", x.name, "method", x.r.Method,
-		"path", x.r.URL.Path, "panic", p, "stack", hclog.Quote(debug.Stack()))
+	h.log.Error("panic while answering a request", x.fields("panic", p, "stack", hclog.Quote(debug.Stack()))...)
 	if x.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -137,8 +150,7 @@ func (h *Handler) recover(x *exchange) {
 
 // logAccess writes one line about an answered request.
 func (h *Handler) logAccess(x *exchange, start time.Time) {
-	h.log.Debug("answered", "request_id", x.name, "method", x.r.Method, "path", x.r.URL.Path,
-		"user", x.user, "status", x.status, "took", time.Since(start))
+	h.log.Debug("answered", x.fields("status", x.status, "took", time.Since(start))...)
 }
 
 // nameOf returns the name that the client gave the request, if it is fit for a

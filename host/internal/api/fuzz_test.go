@@ -77,6 +77,118 @@ func FuzzListQuery(f *testing.F) {
 	})
 }
 
+// Whatever headers say, a read is answered with the whole, a part of it, that it is
+// known, or what is wrong.
+func FuzzReadHeaders(f *testing.F) {
+	f.Add("bytes=0-3", `"x"`, "*", "gzip;q=0.5, *", "tail=3&wait=1ns")
+	f.Add("bytes=-9223372036854775808", "", `W/"a", "b"`, "identity, gzip;q=", "tail=-1&wait=-1s")
+	f.Add("bytes=9223372036854775807-9223372036854775808", "W/", ",", ";q=,", "tail=99999999999999999999")
+	service := newFake()
+	id := job.NewID()
+	content := strings.Repeat(`{"columns":[],"data":[]}`+"\n", 400)
+	service.add(&job.Job{ID: id, Status: job.Succeeded, Result: table(content)})
+	service.logs[string(id)+"/stdout"] = &fakeLog{text: []byte(content), done: make(chan struct{})}
+	h := api.New(api.Config{Jobs: service, Auth: believer{}})
+	f.Fuzz(func(t *testing.T, bytes, ifRange, known, accept, query string) {
+		if strings.Contains(query, "wait") || strings.Contains(query, "follow") {
+			return // those take their time
+		}
+		for _, path := range []string{"/result", "/stdout"} {
+			r := httptest.NewRequest("GET", "/api/v1/job/"+string(id)+path, nil)
+			r.URL.RawQuery = query
+			r.Header = http.Header{"X-Heimdall-User": {"fuzz"}, "Range": {bytes}, "If-Range": {ifRange}, "If-None-Match": {known}, "Accept-Encoding": {accept}}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			switch body := w.Body.String(); w.Code {
+			case http.StatusOK:
+				if w.Header().Get("Content-Encoding") == "" && !strings.HasSuffix(content, body) {
+					t.Errorf("%s: got %d bytes that are not the end of what is there", path, len(body))
+				}
+			case http.StatusPartialContent:
+				if !strings.Contains(content, body) || w.Header().Get("Content-Range") == "" {
+					t.Errorf("%s: got %q with %v, want a part of what is there", path, body, w.Header())
+				}
+			case http.StatusNotModified:
+				if body != "" {
+					t.Errorf("%s: got 304 with %q", path, body)
+				}
+			case http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable:
+			default:
+				t.Errorf("%s: status = %d for %q", path, w.Code, r.Header)
+			}
+		}
+	})
+}
+
+// Whatever stands before a body, a submit is accepted or refused, and a key that is
+// accepted is one.
+func FuzzSubmitHeaders(f *testing.F) {
+	f.Add("wait=0, respond-async", "a-key", "application/json; charset=utf-8", "identity", "a-request", "name=n")
+	f.Add(`respond-async;x="y", wait=`, "", ";", "gzip", "\x7f", "name=%zz&version=1")
+	service := newFake()
+	h := api.New(api.Config{Jobs: service, Auth: believer{}})
+	f.Fuzz(func(t *testing.T, prefer, key, contentType, encoding, name, query string) {
+		if strings.Contains(strings.ToLower(prefer), "wait") {
+			return // that takes its time
+		}
+		r := httptest.NewRequest("POST", "/api/v1/job", strings.NewReader(ping))
+		r.URL.RawQuery = query
+		r.Header = http.Header{"X-Heimdall-User": {"fuzz"}, "Prefer": {prefer}, "Idempotency-Key": {key}, "Content-Type": {contentType}, "Content-Encoding": {encoding}, "X-Request-Id": {name}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch w.Code {
+		case http.StatusAccepted:
+			if got := service.keys[len(service.keys)-1]; got != key || key == "" {
+				t.Errorf("submitted with the key %q, want %q", got, key)
+			}
+			clear(service.jobs)
+			clear(service.ended)
+			service.keys, service.submitted = nil, nil
+		case 400, 415, 422:
+		default:
+			t.Errorf("status = %d for %q", w.Code, r.Header)
+		}
+	})
+}
+
+// Every line of a batch that is not empty is answered once, in order.
+func FuzzBatch(f *testing.F) {
+	f.Add(ping + "\n\n{}\n" + ping + ping)
+	f.Add("\ufeff\n" + ping)
+	f.Add("\ufeff" + ping + "\r\n[]\n\x00")
+	service := newFake()
+	h := api.New(api.Config{Jobs: service, Auth: believer{}})
+	f.Fuzz(func(t *testing.T, body string) {
+		lines := 0
+		for line := range strings.SplitSeq(strings.TrimPrefix(body, "\ufeff"), "\n") {
+			if strings.TrimSpace(line) != "" {
+				lines++
+			}
+		}
+		r := httptest.NewRequest("POST", "/api/v1/jobs", strings.NewReader(body))
+		r.Header = http.Header{"X-Heimdall-User": {"fuzz"}, "Content-Type": {"application/x-ndjson"}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		clear(service.jobs)
+		clear(service.ended)
+		service.keys, service.submitted = nil, nil
+		if lines == 0 && w.Code == http.StatusBadRequest {
+			return
+		}
+		answered := 0
+		for line := range strings.SplitSeq(strings.TrimSpace(w.Body.String()), "\n") {
+			var result struct{ Index, Status int }
+			if err := json.Unmarshal([]byte(line), &result); err != nil || result.Index != answered || result.Status < 202 || result.Status >= 500 {
+				t.Fatalf("line %d: got %s", answered, line)
+			}
+			answered++
+		}
+		if w.Code != http.StatusOK || answered != lines {
+			t.Errorf("status = %d, %d lines were answered, want %d", w.Code, answered, lines)
+		}
+	})
+}
+
 func FuzzInspect(f *testing.F) {
 	f.Add([]byte(`{"a":["\\",-1.5e+10,{"b":"\u00e9\ud83d\ude00\""}]}`))
 	f.Add([]byte(`"\`))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/heimdall-run/heimdall/host/internal/api"
+	"github.com/heimdall-run/heimdall/host/internal/job"
 )
 
 // observer notes what it is told of requests.
@@ -16,8 +17,8 @@ type observer struct {
 	told []string
 }
 
-func (o *observer) Request(r *http.Request, route string) func(int) {
-	return func(status int) {
+func (o *observer) Request(r *http.Request, route string, caller job.Trace) (job.Trace, func(int)) {
+	return caller.Within("1111111111111111"), func(status int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.told = append(o.told, fmt.Sprint(r.Method, " ", route, " ", status))
@@ -52,5 +53,40 @@ func TestRequestsAreToldOf(t *testing.T) {
 		if got := o.take(); !slices.Equal(got, []string{c.want}) {
 			t.Errorf("%s %s (answered %d): told %q, want %q", c.method, c.path, a.StatusCode, got, c.want)
 		}
+	}
+}
+
+// What a request begins belongs to the trace that its caller has named, within the
+// span of the request; what is no trace is none, and refuses nobody.
+func TestJobsBelongToTraces(t *testing.T) {
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	for name, c := range map[string]struct {
+		header string
+		want   job.Trace
+	}{
+		"a trace": {"00-" + id + "-00f067aa0ba902b7-01", "00-" + id + "-1111111111111111-01"},
+		"none":    {"", ""},
+		"no such": {"nonsense", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			s := serve(t, f, func(c *api.Config) { c.Observer = &observer{} })
+			for path, kind := range map[string]string{"/api/v1/job": "application/json", "/api/v1/jobs": "application/x-ndjson"} {
+				a := s.do(t, "POST", path, `{"name":"a","command_criteria":["type:ping"]}`, "Traceparent: "+c.header, "Content-Type: "+kind)
+				if a.StatusCode >= 300 {
+					t.Fatalf("POST %s: status = %d, want 2xx: %s", path, a.StatusCode, a.text)
+				}
+			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.jobs) != 2 {
+				t.Errorf("%d jobs were submitted, want 2", len(f.jobs))
+			}
+			for _, j := range f.jobs {
+				if j.Trace != c.want {
+					t.Errorf("trace = %q, want %q", j.Trace, c.want)
+				}
+			}
+		})
 	}
 }

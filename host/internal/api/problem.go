@@ -70,13 +70,12 @@ func (h *Handler) writeError(x *exchange, err error) {
 	if x.status != 0 {
 		// Too late to tell: cut the connection, so that a part is not taken
 		// for the whole.
-		h.log.Debug("answer was cut", "request_id", x.name, "path", x.r.URL.Path, "error", err)
+		h.log.Debug("answer was cut", x.fields("error", err)...)
 		panic(http.ErrAbortHandler)
 	}
 	p := h.problem(x, err)
 	if p.Status == http.StatusInternalServerError {
-		h.log.Error("request ended in an error", "request_id", x.name, "method", x.r.Method,
-			"path", x.r.URL.Path, "error", err)
+		h.log.Error("request ended in an error", x.fields("error", err)...)
 	}
 	h.writeProblem(x, p)
 }

@@ -32,6 +32,7 @@ func (h *Handler) submitJob(x *exchange) error {
 			Fields: []errs.Field{{Pointer: "/idempotency_key", Detail: "idempotency_key is not what the header " + keyHeader + " is"}},
 		}
 	}
+	ask.request.Trace = x.trace
 	onDisconnect := ask.onDisconnect
 	prefer := parsePrefer(x.r.Header)
 	mode := prefer.mode()
@@ -88,7 +89,7 @@ func (h *Handler) abandon(x *exchange, id job.ID, onDisconnect string) error {
 	}
 	ctx := context.WithoutCancel(x.r.Context())
 	if _, err := h.jobs.Cancel(ctx, x.user, id, jobs.ClientGone); err != nil {
-		h.log.Warn("cancel a job whose client is gone", "request_id", x.name, "job_id", id, "error", err)
+		h.log.Warn("cancel a job whose client is gone", x.fields("job_id", id, "error", err)...)
 	}
 	return x.r.Context().Err()
 }

@@ -186,7 +186,7 @@ func (h *Handler) writeJSON(x *exchange, status int, v any) error {
 func (h *Handler) writeJSONAs(x *exchange, contentType string, status int, v any) {
 	e, err := encode(v)
 	if err != nil {
-		h.log.Error("encode an answer", "request_id", x.name, "path", x.r.URL.Path, "error", err)
+		h.log.Error("encode an answer", x.fields("error", err)...)
 		x.WriteHeader(http.StatusInternalServerError)
 		return
 	}

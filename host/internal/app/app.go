@@ -35,6 +35,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/runner"
 	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
+	"github.com/heimdall-run/heimdall/host/internal/trace"
 	"github.com/heimdall-run/heimdall/host/internal/watch"
 )
 
@@ -52,13 +53,14 @@ type Options struct {
 // Run runs a host until ctx is done and everything has stopped. An error means
 // that the host could not start, or could not go on.
 func Run(ctx context.Context, o Options) error {
-	log := newLog(o.Config.Log, o.Log)
+	quiet := &quiet{}
+	log := newLog(o.Config.Log, o.Log, quiet)
 	dir, err := openDataDir(o.Config.DataDir)
 	if err != nil {
 		return err
 	}
 	defer dir.close()
-	h := &host{Options: o, dir: dir, log: log}
+	h := &host{Options: o, dir: dir, log: log, quiet: quiet}
 	defer h.close()
 	if err := h.open(ctx); err != nil {
 		return err
@@ -70,8 +72,9 @@ func Run(ctx context.Context, o Options) error {
 // other.
 type host struct {
 	Options
-	dir *dataDir
-	log hclog.Logger
+	dir   *dataDir
+	log   hclog.Logger
+	quiet *quiet
 
 	store     *store.DB
 	plugins   *pluginhost.Host
@@ -87,8 +90,10 @@ type host struct {
 	retention *retention.Retention
 	queue     *queue.Queue
 	metrics   *metrics.Metrics
+	tracer    *trace.Tracer // nil: traces are off
 	server    *http.Server
 	listener  net.Listener
+	debug     net.Listener // nil: nobody looks into the process
 	ready     readiness
 }
 
@@ -99,6 +104,9 @@ func (h *host) open(ctx context.Context) (err error) {
 	if h.listener, err = net.Listen("tcp", c.Server.Listen); err != nil {
 		return fmt.Errorf("listen at %s (server.listen): %w", c.Server.Listen, err)
 	}
+	if h.debug, err = listenDebug(c.Server.DebugListen); err != nil {
+		return err
+	}
 	authenticator, err := auth.New(auth.Config{
 		TrustedHeaders: c.Auth.TrustedHeaders,
 		TrustedProxies: c.Auth.TrustedProxies,
@@ -108,7 +116,9 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.metrics = metrics.New(metrics.Config{Version: h.Version, Plugin: h.pluginOf, Sources: h.sources()})
+	if err := h.observe(ctx); err != nil {
+		return err
+	}
 	if h.artifacts, err = artifacts.Open(c.Artifacts.URL, h.dir.path); err != nil {
 		return err
 	}
@@ -143,6 +153,7 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := starting.Wait(); err != nil {
 		return err
 	}
+	h.quiet.while(h.store.Speaks)
 	if err := h.checkClock(ctx); err != nil {
 		return err
 	}
@@ -179,8 +190,8 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Judge:   h.registry.Settings,
 		Changed: h.sayCatalogChanged,
 		Plugins: h.usable,
-		Lease:   c.Queue.Lease,
 		Loaded:  h.metrics.Catalog.Loaded,
+		Lease:   c.Queue.Lease,
 		Log:     h.log.Named("catalog"),
 
 		MaxRunningPerUser: c.Queue.MaxRunningPerUser,
@@ -219,6 +230,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
+		Trace:          h.tracer.Plugin,
 		Allow:          func(context json.RawMessage) error { return h.allow(context) },
 		Log:            h.log.Named("runner"),
 	})
@@ -268,7 +280,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Recorded:          h.runner.Discard,
 		Remains:           h.cleaner.Wake,
 		Fenced:            h.cleaner.End,
-		Observer:          h.metrics.Jobs,
+		Observer:          attempts{h.metrics.Jobs, h.tracer},
 		Log:               h.log.Named("queue"),
 	})
 	h.retention = retention.New(retention.Config{
@@ -289,7 +301,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Host:     h.dir.host,
 		Ready:    h.check,
 		Metrics:  h.metrics.Handler(),
-		Observer: requests{h.metrics.HTTP},
+		Observer: requests{h.metrics.HTTP, h.tracer},
 		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
 		Log:      h.log.Named("api"),
 		Version:  h.Version,
@@ -355,10 +367,15 @@ func (h *host) close() {
 	if h.listener != nil {
 		_ = h.listener.Close() // mostly closed by the server before
 	}
+	if h.debug != nil {
+		_ = h.debug.Close() // likewise
+	}
 	if h.plugins != nil {
 		h.plugins.Close() // they run already when something else cannot be opened
 	}
-	var err error
+	ctx, cancel := context.WithTimeout(context.Background(), closeTracesTime)
+	defer cancel()
+	err := h.tracer.Close(ctx)
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
 	}
@@ -371,17 +388,6 @@ func (h *host) close() {
 	if err != nil {
 		h.log.Warn("not everything could be closed", "error", err)
 	}
-}
-
-func newLog(c config.Log, w io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name:       "heimdall",
-		Level:      hclog.LevelFromString(c.Level),
-		JSONFormat: c.Format == "json",
-		Output:     w,
-		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
-		TimeFn:     time.Now,
-	})
 }
 
 func hostname() string {

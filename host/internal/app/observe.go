@@ -3,17 +3,59 @@ package app
 import (
 	"context"
 	"net/http"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
+	"github.com/heimdall-run/heimdall/host/internal/trace"
 )
 
+// closeTracesTime bounds how long the last spans may take on their way.
+const closeTracesTime = 3 * time.Second
+
 // requests tells of requests to the API.
-type requests struct{ metrics *metrics.HTTP }
+type requests struct {
+	metrics *metrics.HTTP
+	tracer  *trace.Tracer // nil: traces are off
+}
 
 // Request implements api.Observer.
-func (o requests) Request(r *http.Request, route string) (answered func(status int)) {
-	return o.metrics.Request(r.Method, route)
+func (o requests) Request(r *http.Request, route string, caller job.Trace) (within job.Trace, answered func(status int)) {
+	counted := o.metrics.Request(r.Method, route)
+	if o.tracer == nil || !strings.HasPrefix(route, "/api/") { // probes are no part of anything
+		return caller, counted
+	}
+	within, traced := o.tracer.Request(r, route, caller)
+	return within, func(status int) {
+		counted(status)
+		traced(status)
+	}
+}
+
+// attempts tells of what becomes of jobs.
+type attempts struct {
+	*metrics.Jobs
+	tracer *trace.Tracer // nil: traces are off
+}
+
+// Ended implements queue.Observer.
+func (o attempts) Ended(c job.Claimed, outcome job.Outcome, again bool) {
+	o.Jobs.Ended(c, outcome, again)
+	if o.tracer != nil {
+		o.tracer.Ended(c, outcome)
+	}
+}
+
+// observe makes what is told of what the host does. It is ready before anything is
+// told.
+func (h *host) observe(ctx context.Context) (err error) {
+	h.metrics = metrics.New(metrics.Config{Version: h.Version, Plugin: h.pluginOf, Sources: h.sources()})
+	h.tracer, err = trace.Open(ctx, trace.Config{
+		Getenv: os.Getenv, Version: h.Version, Host: h.dir.host, Plugin: h.pluginOf, Log: h.log.Named("traces"),
+	})
+	return err
 }
 
 // pluginOf returns the plugin of a command in force, or "".

@@ -35,6 +35,7 @@ func (h *host) serve(ctx context.Context) error {
 
 	group.Go(func() error { return h.plugins.Serve(serving) })
 	group.Go(func() error { return h.jobs.Serve(waiting) })
+	group.Go(func() error { return h.serveDebug(serving) })
 	group.Go(func() error { return h.catalog.Serve(working) })
 	group.Go(func() error { return h.presence.Serve(working) })
 	group.Go(func() error { return h.bell.Serve(waiting) })

@@ -146,19 +146,28 @@ func (b *bench) listing(kind string, jobs int) (times []listTime, failed error) 
 
 // page asks for a page of jobs and returns how many it has.
 func (b *bench) page(client *http.Client, address string) (int, error) {
+	content, err := b.get(client, address)
+	if err == nil && !bytes.HasPrefix(content, []byte(`{"data"`)) {
+		err = fmt.Errorf("no page of jobs: %.200s", content)
+	}
+	return bytes.Count(content, []byte(`"command_id":`)), err
+}
+
+// get reads an address, as the user who measures.
+func (b *bench) get(client *http.Client, address string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(b.ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.Header.Set("X-Heimdall-User", "bench")
 	answer, err := client.Do(r)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"data"`))) {
-		err = fmt.Errorf("%s: %s", answer.Status, content)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %.200s", answer.Status, content)
 	}
-	return bytes.Count(content, []byte(`"command_id":`)), err
+	return content, err
 }

@@ -50,6 +50,10 @@ func main() {
 		peer(os.Args[2])
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == serveReader {
+		reader(os.Args[2])
+		return
+	}
 	bin := flag.String("bin", "bin", "folder of the built binaries")
 	out := flag.String("out", "bench/out.json", "file for the figures")
 	length := flag.Duration("length", 3*time.Second, "length of each measurement")
@@ -103,6 +107,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"async jobs", b.asyncPing},
 		{"idle latency on sqlite", func() error { return b.idle("sqlite", 5*time.Millisecond) }},
 		{"idle latency on postgres", func() error { return b.idle("postgres", 8*time.Millisecond) }},
+		{"get job", b.getJob},
 		{"many ended jobs", b.manyEnded},
 		{"many waiting jobs", b.manyWaiting},
 		{"two hosts", b.twoHosts},

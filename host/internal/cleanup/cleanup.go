@@ -122,7 +122,7 @@ func (c *Cleaner) clean(ctx context.Context) bool {
 // one tries to clean up after one attempt, and records what came of it. It returns
 // an error when that could not be recorded.
 func (c *Cleaner) one(ctx context.Context, left job.Cleanup) error {
-	log := c.Log.With("job", left.Job.ID, "attempt", left.Attempt)
+	log := c.Log.With("job_id", left.Job.ID, "attempt", left.Attempt)
 	err := c.Runner.Cleanup(ctx, left)
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -39,6 +39,9 @@ func (c *Config) checkSettings(found *faults) {
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		found.add("server.listen", "%q has no port between 0 and 65535", c.Server.Listen)
 	}
+	if at := c.Server.DebugListen; at != "" && !loopback(at) {
+		found.add("server.debug_listen", `%q can be reached by others, or is not host:port; write it like "127.0.0.1:6060"`, at)
+	}
 	checkPositive(found, "server.max_body_bytes", c.Server.MaxBodyBytes)
 	checkPositive(found, "server.max_context_bytes", c.Server.MaxContextBytes)
 	checkPositive(found, "server.max_batch_bytes", c.Server.MaxBatchBytes)

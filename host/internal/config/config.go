@@ -47,11 +47,17 @@ type Server struct {
 	// MaxBatchBytes is the size of the largest request that submits many jobs,
 	// each of them no larger than MaxBodyBytes. Default: 67108864.
 	MaxBatchBytes int64 `toml:"max_batch_bytes"`
+	// DebugListen is an address of this machine only, such as 127.0.0.1:6060, where
+	// the process can be looked into by go tool pprof. Default: empty, none.
+	DebugListen string `toml:"debug_listen"`
 }
 
 // Loopback reports whether the API can be reached from this machine only.
-func (s Server) Loopback() bool {
-	host, _, err := net.SplitHostPort(s.Listen)
+func (s Server) Loopback() bool { return loopback(s.Listen) }
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
 	}

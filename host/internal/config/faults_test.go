@@ -39,7 +39,7 @@ var bad = map[string]struct {
 	},
 	"an unknown key with dots, quoted": {
 		text: "[server]\n'my \"key\".x' = 1",
-		want: `@:2: server."my \"key\".x": unknown key (known here: listen, max_body_bytes, max_context_bytes, max_batch_bytes)`,
+		want: `@:2: server."my \"key\".x": unknown key (known here: listen, max_body_bytes, max_context_bytes, max_batch_bytes, debug_listen)`,
 	},
 	"an unknown key in an inline table": {
 		text: "clusters = [\n  { name = 'a' },\n  { name = 'b', tag = [] },\n]",
@@ -195,6 +195,10 @@ var bad = map[string]struct {
 	"policies that are no tables": {
 		text: "[plugins]\npolicy = 1\n",
 		want: "@:2: plugins.policy: this is a whole number; want a table",
+	},
+	"others could look into the process": {
+		text: "[server]\ndebug_listen = '0.0.0.0:6060'",
+		want: `@:2: server.debug_listen: "0.0.0.0:6060" can be reached by others, or is not host:port; write it like "127.0.0.1:6060"`,
 	},
 	"a port that is none": {
 		text: "[server]\nlisten = '127.0.0.1:http'",

@@ -26,6 +26,8 @@ type Request struct {
 	StartAfter time.Time // zero: at once
 	Deadline   time.Time // when it must have ended; zero: none
 	UniqueKey  string    // no two jobs of a user with the same one wait or run at once; "": any number
+
+	Trace Trace `json:"-"` // that the request belongs to; a repeat of it belongs to another
 }
 
 // Bounds of what a job may ask for.

@@ -62,7 +62,7 @@ func (h *Host) foreign(ctx context.Context, socket string, pid int) (p *process,
 	if err != nil {
 		return nil, err
 	}
-	p = &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, gone: make(chan struct{})}
+	p = &process{build: build{source: socket, digest: digest}, times: h.times, log: h.log, observer: h.config.Observer, gone: make(chan struct{})}
 	p.detached.Store(true)
 	p.child = &child{
 		folder: folder, log: h.log, record: r, foreign: true,

@@ -117,7 +117,7 @@ func (s *supervisor) launchOwn(ctx context.Context, request *Request) (*process,
 		case s.draining.Load():
 			return nil, errRetired // its successor may have the attempt
 		}
-		s.host.log.Warn("the plugin process of a job does not start", "plugin", s.build.name, "attempt", request.AttemptID, "error", err)
+		s.host.log.Warn("the plugin process of a job does not start", "plugin", s.build.name, "attempt_id", request.AttemptID, "error", err)
 		if !s.pause(ctx, failures) {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (p *process) keep(ctx context.Context) {
 	}
 	if !p.stopping.Load() {
 		text, _ := p.crash()
-		p.log.Error("the plugin process of a job has gone", "attempt", p.child.record.Attempt, "pid", p.child.record.PID, "error", text)
+		p.log.Error("the plugin process of a job has gone", "attempt_id", p.child.record.Attempt, "pid", p.child.record.PID, "error", text)
 	}
 	p.finish()
 }

@@ -96,7 +96,7 @@ func (x *execution) checkpoint(checkpoint *pluginpb.Checkpoint) {
 	if x.asked.Err() != nil {
 		return
 	}
-	x.process.log.Warn("a checkpoint is not kept", "attempt", x.attempt, "error", err)
+	x.process.log.Warn("a checkpoint is not kept", "attempt_id", x.attempt, "error", err)
 	stop, ok := errors.AsType[*Stop](err)
 	if !ok {
 		stop = &Stop{Reason: StopFault, Message: fmt.Sprintf("a checkpoint of the job cannot be kept: %v", err), Grace: x.grace}

@@ -95,7 +95,7 @@ func (h *Host) recoverProcess(ctx context.Context, folder string) error {
 	}
 	unused := r.Socket == "" || errors.Is(err, errUnused)
 	if unused {
-		h.log.Info("a plugin process of an earlier life had nothing to do yet and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt", r.Attempt)
+		h.log.Info("a plugin process of an earlier life had nothing to do yet and is ended", "plugin", r.Plugin, "pid", r.PID, "attempt_id", r.Attempt)
 	} else {
 		h.log.Warn("a plugin process of an earlier life cannot go on and is killed", "plugin", r.Plugin, "pid", r.PID, "error", err)
 	}
@@ -191,7 +191,7 @@ func (h *Host) takeOver(ctx context.Context, folder string, r *record, fd int) (
 	for _, a := range list.GetAttempts() {
 		id := a.GetAttemptId()
 		if other := i.attempts[id].process; other != nil { // one of them does not tell the truth
-			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt", id, "pid", r.PID, "known_of", other.child.record.PID)
+			p.log.Warn("a plugin lists an attempt twice, or one of another process", "attempt_id", id, "pid", r.PID, "known_of", other.child.record.PID)
 			continue
 		}
 		i.attempts[id] = p.survivor(a)

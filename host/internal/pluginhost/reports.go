@@ -96,7 +96,7 @@ func (x *execution) usage(u *pluginpb.Usage) {
 func (x *execution) drop(what string) {
 	if !x.reports.dropped {
 		x.reports.dropped = true
-		x.process.log.Warn("something that a plugin reports is left out, and more may be", "attempt", x.attempt, "what", what)
+		x.process.log.Warn("something that a plugin reports is left out, and more may be", "attempt_id", x.attempt, "what", what)
 	}
 }
 

@@ -130,10 +130,10 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 	q.mu.Unlock()
 	switch {
 	case outcome.Unstarted:
-		q.Log.Warn("a job was not begun, because this host could not renew its right to run", "job", c.Job.ID)
+		q.Log.Warn("a job was not begun, because this host could not renew its right to run", c.Fields()...)
 		outcome.Status, outcome.Error = job.Killed, &job.Error{Class: job.Shutdown, Message: "the host could not renew its right to run", RetrySafe: true}
 	case outcome.Status == "":
-		q.Log.Info("a job goes on without this host, for its next start to follow", "job", c.Job.ID)
+		q.Log.Info("a job goes on without this host, for its next start to follow", c.Fields()...)
 		return
 	}
 	if q.more.Load() {

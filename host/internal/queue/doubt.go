@@ -73,11 +73,11 @@ func (q *Queue) withdraw(ctx context.Context) bool {
 	for id := q.doubts.next(); id != ""; id = q.doubts.next() {
 		_, err := q.Store.Cancel(ctx, id, unacknowledged)
 		if err != nil && !errs.Is(err, errs.NotFound) {
-			q.Log.Warn("a job whose submission was never acknowledged could not be canceled yet", "job", id, "error", err)
+			q.Log.Warn("a job whose submission was never acknowledged could not be canceled yet", "job_id", id, "error", err)
 			return false
 		}
 		if err == nil {
-			q.Log.Info("a job was canceled because its submission was never acknowledged", "job", id)
+			q.Log.Info("a job was canceled because its submission was never acknowledged", "job_id", id)
 		}
 		q.doubts.looked(id, err == nil)
 	}
@@ -184,7 +184,7 @@ func (q *Queue) stopLost(begun []*attempt, leases []job.Lease) {
 	defer q.mu.Unlock()
 	for _, a := range begun {
 		if !a.ending && !has[a.claim.Job.ID] && a.ctx.Err() == nil {
-			q.Log.Warn("an attempt is stopped: its lease was taken while this host was lost", "job", a.claim.Job.ID, "attempt", a.claim.Lease.Attempt)
+			q.Log.Warn("an attempt is stopped: its lease was taken while this host was lost", a.claim.Fields()...)
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job was taken from this host while that was lost", Grace: q.Grace})
 		}
 	}

@@ -27,7 +27,7 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func
 	}
 	err := q.commit(&r, q.keeper(r), giveUp)
 	if errors.Is(err, store.ErrLeaseLost) {
-		q.Log.Warn("the end of a job was refused: its lease is not this host's any more", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+		q.Log.Warn("the end of a job was refused: its lease is not this host's any more", c.Fields()...)
 		done()
 		return
 	}
@@ -37,10 +37,10 @@ func (q *Queue) finish(c job.Claimed, outcome job.Outcome, begun bool, done func
 	done()
 	switch {
 	case r.Back:
-		q.Log.Info("a job that had not begun waits again", "job", c.Job.ID)
+		q.Log.Info("a job that had not begun waits again", c.Fields()...)
 		q.waits(q.CanRun(c.Job))
 	case !r.Retry.IsZero() && r.End.Status != job.Canceled:
-		q.Log.Info("an attempt has failed and is retried", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", outcome.Error, "at", r.Retry)
+		q.Log.Info("an attempt has failed and is retried", c.Fields("error", outcome.Error, "at", r.Retry.UTC().Format(time.RFC3339Nano))...)
 		q.Observer.Ended(c, r.End.Outcome, true)
 		q.later()
 	default:
@@ -71,7 +71,7 @@ func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error
 			r.End.Error = &job.Error{Class: job.Internal, Message: "what the plugin brought cannot be recorded: " + err.Error()}
 		}
 		k.keep()
-		q.Log.Warn("the end of a job could not be recorded yet", "job", id, "error", err, "again_in", wait)
+		q.Log.Warn("the end of a job could not be recorded yet", "job_id", id, "error", err, "again_in", wait)
 		var late chan struct{}
 		if k.has() {
 			late = q.late
@@ -83,9 +83,9 @@ func (q *Queue) commit(r *spool.Record, k *keeper, giveUp <-chan struct{}) error
 		case <-giveUp:
 		}
 		if k.has() {
-			q.Log.Warn("the host stops before the end of a job could be recorded; its next start does that", "job", id, "status", r.End.Status)
+			q.Log.Warn("the host stops before the end of a job could be recorded; its next start does that", "job_id", id, "status", r.End.Status)
 		} else {
-			q.Log.Error("the end of a job could not be recorded before the host stopped, and not be spooled", "job", id, "status", r.End.Status, "error", err)
+			q.Log.Error("the end of a job could not be recorded before the host stopped, and not be spooled", "job_id", id, "status", r.End.Status, "error", err)
 		}
 		return err
 	}
@@ -120,7 +120,7 @@ func (q *Queue) giveBack(l job.Lease) error {
 	if !claims || !errors.Is(err, store.ErrUnknown) {
 		return err
 	}
-	q.Log.Warn("whether a job that had not begun waits again is unknown; its lease is looked for", "job", l.JobID, "error", err)
+	q.Log.Warn("whether a job that had not begun waits again is unknown; its lease is looked for", "job_id", l.JobID, "error", err)
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (q *Queue) recordLeft(ctx context.Context) bool {
 		err := q.commit(&r, q.kept(e), ctx.Done())
 		switch {
 		case errors.Is(err, store.ErrLeaseLost):
-			q.Log.Warn("an end that was spooled was refused: the job was ended or given to another meanwhile", "job", r.End.JobID, "attempt", r.End.Attempt, "status", r.End.Status)
+			q.Log.Warn("an end that was spooled was refused: the job was ended or given to another meanwhile", "job_id", r.End.JobID, "attempt", r.End.Attempt, "status", r.End.Status)
 		case err != nil:
 			return false
 		default:

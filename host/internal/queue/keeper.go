@@ -44,7 +44,7 @@ func (k *keeper) keep() {
 	}
 	ticket, err := k.queue.Spool.Put(k.record)
 	if err != nil {
-		k.queue.Log.Error("the end of a job waits in memory only: were the host to die now, the job would be called lost", "job", k.record.End.JobID, "error", err)
+		k.queue.Log.Error("the end of a job waits in memory only: were the host to die now, the job would be called lost", "job_id", k.record.End.JobID, "error", err)
 		return
 	}
 	k.ticket, k.held = ticket, true

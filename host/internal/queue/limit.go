@@ -88,7 +88,7 @@ func (l *limit) waiting() int {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.all
+	return max(l.all, 0) // a retry that was claimed was never added
 }
 
 // counted takes in what a count has found.

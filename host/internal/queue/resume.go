@@ -100,7 +100,7 @@ func (q *Queue) takeUp(c job.Claimed, run performer) {
 // lose ends an attempt that nobody follows any more. Where another one may go on
 // with its work, that takes its time.
 func (q *Queue) lose(ctx context.Context, c job.Claimed) {
-	q.Log.Warn("a job was lost when the host stopped", "job", c.Job.ID, "attempt", c.Lease.Attempt)
+	q.Log.Warn("a job was lost when the host stopped", c.Fields()...)
 	if c.Lease.Attempt > 1 {
 		q.Runner.Carry(c)
 	}
@@ -138,7 +138,7 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 			cancelOutcome(o, canceledBy(by, pluginhost.StopUser))
 			return c, false
 		case err == nil:
-			q.Log.Warn("a job was lost and is resumed", "job", c.Job.ID, "attempt", lease.Attempt, "error", o.Error)
+			q.Log.Warn("a job was lost and is resumed", c.Fields("next_attempt", lease.Attempt, "error", o.Error)...)
 			running := *c.Job
 			running.Status, running.Attempt, running.StartedAt = job.Running, lease.Attempt, o.StartedAt
 			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true, Retries: c.Retries}
@@ -147,7 +147,7 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 		case errors.Is(err, store.ErrLeaseLost), errs.Is(err, errs.Invalid):
 			return c, false // the end will find that out, too
 		}
-		q.Log.Warn("a lost job could not be resumed yet", "job", c.Job.ID, "error", err, "again_in", wait)
+		q.Log.Warn("a lost job could not be resumed yet", c.Fields("error", err, "again_in", wait)...)
 		select {
 		case <-time.After(wait):
 			continue

@@ -152,7 +152,7 @@ func (q *Queue) regain(a *attempt, l job.Lease) {
 			return
 		}
 		if err == nil {
-			q.Log.Warn("an attempt is not resumed here: its lease was taken while this host was lost", "job", l.JobID, "attempt", l.Attempt)
+			q.Log.Warn("an attempt is not resumed here: its lease was taken while this host was lost", "job_id", l.JobID, "attempt", l.Attempt)
 			a.stop(&pluginhost.Stop{Reason: pluginhost.StopLeaseLost, Message: "the job was taken from this host while that was lost"})
 			return
 		}

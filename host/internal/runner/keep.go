@@ -29,10 +29,10 @@ func (r *Runner) keep(ctx context.Context, path string, c job.Claimed, o *job.Ou
 	case errors.Is(err, fs.ErrNotExist):
 		return false // small jobs make no folder
 	case errors.Is(err, folder.ErrLink), errors.Is(err, syscall.ENOTDIR):
-		r.Log.Warn("a job has put something else in the place of its folder, so it has no logs", "job", c.Job.ID, "error", err)
+		r.Log.Warn("a job has put something else in the place of its folder, so it has no logs", c.Fields("error", err)...)
 		return true
 	case err != nil:
-		r.Log.Error("the folder of an attempt cannot be read", "job", c.Job.ID, "error", err)
+		r.Log.Error("the folder of an attempt cannot be read", c.Fields("error", err)...)
 		return false
 	}
 	defer root.Close()
@@ -42,7 +42,7 @@ func (r *Runner) keep(ctx context.Context, path string, c job.Claimed, o *job.Ou
 	logs.Stdout, logs.StdoutBytes, stdoutErr = r.keepFile(ctx, root, c, "logs/stdout", "stdout")
 	logs.Stderr, logs.StderrBytes, stderrErr = r.keepFile(ctx, root, c, "logs/stderr", "stderr")
 	if err := errors.Join(stdoutErr, stderrErr); err != nil {
-		r.Log.Error("the logs of a job could not be stored and stay in its folder", "job", c.Job.ID, "folder", path, "error", err)
+		r.Log.Error("the logs of a job could not be stored and stay in its folder", c.Fields("folder", path, "error", err)...)
 	}
 	return stdoutErr == nil && stderrErr == nil
 }
@@ -116,7 +116,7 @@ func (r *Runner) unlessOdd(c job.Claimed, root *os.Root, file string, err error)
 		if lerr == nil && (info.Mode().IsRegular() && part == file || info.IsDir() && part != file) {
 			continue
 		}
-		r.Log.Warn("a job has put something else in the place of its stream, which is not kept", "job", c.Job.ID, "file", part)
+		r.Log.Warn("a job has put something else in the place of its stream, which is not kept", c.Fields("file", part)...)
 		return nil
 	}
 	return err

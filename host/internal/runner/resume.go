@@ -131,7 +131,7 @@ func (r *Runner) Carry(c job.Claimed) {
 	for attempt := c.Lease.Attempt - 1; attempt > 0; attempt-- {
 		earlier := r.folder(c.Job.ID, attempt)
 		if err := move(filepath.Join(earlier, "logs"), logs); err != nil {
-			r.Log.Error("the logs of a job that is resumed begin anew", "job", c.Job.ID, "attempt", c.Lease.Attempt, "error", err)
+			r.Log.Error("the logs of a job that is resumed begin anew", c.Fields("error", err)...)
 			return
 		}
 		r.remove(earlier)

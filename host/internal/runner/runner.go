@@ -51,21 +51,29 @@ type Config struct {
 	Catalog        Catalog
 	Artifacts      Artifacts
 	Checkpoints    Checkpoints
-	Folder         string                              // of all job folders: Folder/<job>/<attempt>
-	DefaultTimeout time.Duration                       // of jobs and commands that say none; 0: none
-	CancelGrace    time.Duration                       // for an orderly stop
-	OrphanTimeout  time.Duration                       // how long a job goes on that no host follows any more; 0: for ever
-	MaxLogBytes    int64                               // of each of stdout and stderr; 0: any
-	MaxResultBytes int64                               // 0: any
-	Allow          func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
-	Log            hclog.Logger
+	Folder         string        // of all job folders: Folder/<job>/<attempt>
+	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
+	CancelGrace    time.Duration // for an orderly stop
+	OrphanTimeout  time.Duration // how long a job goes on that no host follows any more; 0: for ever
+	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
+	MaxResultBytes int64         // 0: any
+	// Trace returns the trace context for the plugin of an attempt; nil: that of its
+	// job.
+	Trace func(c job.Claimed) job.Trace
+	Log   hclog.Logger
+	Allow func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
 }
 
 // Runner performs attempts.
 type Runner struct{ Config }
 
 // New returns a runner.
-func New(c Config) *Runner { return &Runner{c} }
+func New(c Config) *Runner {
+	if c.Trace == nil {
+		c.Trace = func(c job.Claimed) job.Trace { return c.Job.Trace }
+	}
+	return &Runner{c}
+}
 
 // inlineResult is the size of the largest result that is kept in the row that
 // ends its job, bytes.
@@ -163,7 +171,7 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		o.Remains = o.Error.Message
 	}
 	if ended.Detail != "" {
-		r.Log.Error("a job has ended with an error of its plugin", "job", c.Job.ID, "error", ended.Error, "detail", ended.Detail)
+		r.Log.Error("a job has ended with an error of its plugin", c.Fields("error", ended.Error, "detail", ended.Detail)...)
 	}
 	if ended.Resumable && o.Checkpoint != nil && !r.judge(ctx, c, begun, &o) {
 		return job.Outcome{}, func() {}
@@ -216,6 +224,7 @@ func (r *Runner) request(c job.Claimed) (pluginhost.Request, *job.Error) {
 		Timeout:       r.timeout(j, command),
 		Deadline:      j.Deadline,
 		Grace:         r.CancelGrace,
+		TraceParent:   string(r.Trace(c)),
 	}
 	return request, nil
 }

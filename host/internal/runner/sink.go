@@ -94,7 +94,7 @@ func (s *sink) Checkpoint(ctx context.Context, format int32, data []byte) error 
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		s.log.Warn("a checkpoint could not be recorded yet", "job", s.lease.JobID, "error", err, "again_in", wait)
+		s.log.Warn("a checkpoint could not be recorded yet", "job_id", s.lease.JobID, "error", err, "again_in", wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -54,7 +54,7 @@ func (r *Runner) sweep(j *job.Job) {
 	for attempt := 1; attempt < j.Attempt; attempt++ {
 		if folder := r.folder(j.ID, attempt); exists(folder) {
 			r.remove(folder)
-			r.Log.Info("the folder of an earlier attempt of an ended job was removed", "job", j.ID, "attempt", attempt)
+			r.Log.Info("the folder of an earlier attempt of an ended job was removed", "job_id", j.ID, "attempt", attempt)
 		}
 	}
 	r.sweepOne(j.ID, j.Attempt, j.Logs)
@@ -70,7 +70,7 @@ func (r *Runner) sweepOne(id job.ID, attempt int, stored job.Logs) {
 		return
 	}
 	r.remove(folder)
-	r.Log.Info("the folder of an ended attempt was removed", "job", id, "attempt", attempt)
+	r.Log.Info("the folder of an ended attempt was removed", "job_id", id, "attempt", attempt)
 }
 
 func exists(folder string) bool {

@@ -26,9 +26,19 @@ func TestOutage(t *testing.T) {
 				note(lost)
 				time.Sleep(time.Second)
 				note(nil)
-				time.Sleep(time.Minute)
+				time.Sleep(2 * time.Minute)
 			},
-			nil,
+			[]string{"[INFO]  the database did not answer for a moment: away_for=1s"},
+		},
+		"some writes fail and others do not": {
+			func(note func(error)) {
+				for range 50 {
+					note(lost)
+					time.Sleep(time.Second)
+					note(nil)
+				}
+			},
+			[]string{"for a moment"},
 		},
 		"away and back": {
 			func(note func(error)) {
@@ -57,7 +67,7 @@ func TestOutage(t *testing.T) {
 				note(fmt.Errorf("record the end: %w", ErrLeaseLost))
 				time.Sleep(time.Minute)
 			},
-			nil,
+			[]string{"for a moment: away_for=0s"},
 		},
 		"who leaves has heard nothing": {
 			func(note func(error)) {
@@ -100,6 +110,9 @@ func TestUp(t *testing.T) {
 		db := &DB{outage: newOutage(hclog.NewNullLogger())}
 		lost := away("gone", errors.New("gone"))
 		db.outage.note(time.Now(), lost, true)
+		if !db.Speaks() {
+			t.Error("Speaks = false after the first failure, want true")
+		}
 		if !db.Up() {
 			t.Error("Up = false after one failure, want true")
 		}
@@ -109,8 +122,15 @@ func TestUp(t *testing.T) {
 			t.Error("Up = true while nothing succeeds, want false")
 		}
 		db.outage.note(time.Now(), nil, false)
-		if !db.Up() {
-			t.Error("Up = false once a write has succeeded, want true")
+		if !db.Up() || db.Speaks() {
+			t.Errorf("Up = %t and Speaks = %t once a write has succeeded, want true and false", db.Up(), db.Speaks())
 		}
+		db.outage.note(time.Now(), lost, true)
+		db.outage.note(time.Now(), nil, false)
+		db.outage.note(time.Now(), lost, true)
+		if db.Speaks() {
+			t.Error("Speaks = true where some writes fail and others do not, want false")
+		}
+		db.outage.close()
 	})
 }

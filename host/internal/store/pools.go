@@ -21,6 +21,10 @@ func (db *DB) Pools() []Pool { return db.pools() }
 // Up reports whether the database answers writes, as far as is known.
 func (db *DB) Up() bool { return !db.outage.away() }
 
+// Speaks reports whether the store says itself what is the matter now: whoever fails
+// because the database does not answer need not.
+func (db *DB) Speaks() bool { return db.outage.speaks.Load() }
+
 func (p *postgres) pools() []Pool {
 	return []Pool{poolOf("work", p.pool), poolOf("lists", p.lists), poolOf("beside", p.side)}
 }

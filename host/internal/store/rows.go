@@ -31,7 +31,8 @@ const jobRequest = `j.id,
 	j.retry,
 	j.start_after,
 	j.deadline,
-	j.unique_key`
+	j.unique_key,
+	j.trace`
 
 // jobState lists the columns that state reads, behind those of jobRequest.
 const jobState = `r.attempt,
@@ -99,6 +100,7 @@ func requestFields(j *job.Job) []any {
 		fromTime(&j.StartAfter),
 		fromTime(&j.Deadline),
 		orZero(&j.UniqueKey),
+		orZero((*string)(&j.Trace)),
 	}
 }
 

@@ -115,6 +115,7 @@ func TestMigrationNamesTheUsersOfJobsThatAreNotDue(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
+			execute(t, c, "ALTER TABLE job DROP COLUMN trace")
 			execute(t, c, "ALTER TABLE job_later DROP COLUMN username")
 			for _, later := range []string{"catalog_object", "catalog_declaration", "catalog_change", "catalog_version", "host_lacks_cluster"} {
 				execute(t, c, "DROP TABLE "+later)

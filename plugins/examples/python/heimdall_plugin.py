@@ -653,6 +653,8 @@ class Job:
         env = {name: value for name, value in os.environ.items() if name in names or name.startswith("LC_")}
         env |= {"HEIMDALL_JOB_ID": self.id, "HEIMDALL_ATTEMPT": str(self.attempt), "HEIMDALL_USER": self.user,
                 "HEIMDALL_ATTEMPT_ID": self.request.attempt_id}
+        if self.request.traceparent:
+            env["TRACEPARENT"] = self.request.traceparent
         options = {"cwd": self.dir(), "stdin": subprocess.PIPE if input else subprocess.DEVNULL,
                    "text": not isinstance(input, bytes), **options, "env": env | dict(options.get("env") or {})}
         copies = [_Copy(stream) for stream in self._attempt.streams if stream.name not in options]
