@@ -3,8 +3,10 @@ package main_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,6 +100,24 @@ func TestPythonReadme(t *testing.T) {
 	}
 }
 
+// The host knows the schema of a plugin in any language, and refuses what does not fit.
+func TestPythonInput(t *testing.T) {
+	c := startPython(t)
+	for input, want := range map[string]string{
+		`{}`:                      "/context/text: this is missing",
+		`{"text":"","size":""}`:   "/context/size: the plugin does not know this key",
+		`{"text":"","top":"3"}`:   "/context/top: this is string; want integer",
+		`{"text":"","top":[1,2]}`: "/context/top: this is array; want integer",
+	} {
+		_, err := c.Submit(t.Context(), client.Submission{
+			Name: "python", Context: json.RawMessage(input), CommandCriteria: []string{"type:words"}, Wait: patience,
+		})
+		if e, ok := errors.AsType[*client.Error](err); !ok || e.Status != http.StatusUnprocessableEntity || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want 422 with %q", input, err, want)
+		}
+	}
+}
+
 func TestPythonJobs(t *testing.T) {
 	c := startPython(t)
 	for _, test := range []struct {
@@ -113,9 +133,6 @@ func TestPythonJobs(t *testing.T) {
 			result: `[{"name":"phrase","type":"string"},{"name":"count","type":"int64"}],"data":[["b",2],["a",1]]`,
 		},
 		{name: "failed", tag: "type:words", input: map[string]string{"text": "..."}, class: "failed", message: "no line"},
-		{name: "missing key", tag: "type:words", class: "invalid", message: "input: /text is missing"},
-		{name: "unknown key", tag: "type:words", input: map[string]string{"text": "", "size": ""}, class: "invalid", message: "/size is not known"},
-		{name: "wrong type", tag: "type:words", input: map[string]string{"text": "", "top": "3"}, class: "invalid", message: "/top must be"},
 		{name: "values", result: `["1152921504606846976","1.50","+Inf","aGk=","2024-01-02T00:00:00Z","2024-01-02",` +
 			`"00000000-0000-0000-0000-000000000001",[1,"1152921504606846976"],true,null]`},
 		{name: "misfit", class: "internal", message: "row 2 of the table: 300 does not fit into int8"},

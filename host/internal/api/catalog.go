@@ -216,8 +216,9 @@ func condition(x *exchange) (when registry.Condition, err error) {
 // parseTag reads the revision in an entity tag. One that is no number is that of none.
 func parseTag(tag string) (int64, error) {
 	tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-	text, ok := strings.CutPrefix(tag, `"`)
-	if text, ok = strings.CutSuffix(text, `"`); !ok || strings.Contains(text, `"`) {
+	text, begins := strings.CutPrefix(tag, `"`)
+	text, ends := strings.CutSuffix(text, `"`)
+	if !begins || !ends || strings.Contains(text, `"`) {
 		return 0, errors.New("no entity tag")
 	}
 	revision, err := strconv.ParseInt(text, 10, 64)

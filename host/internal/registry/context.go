@@ -140,11 +140,10 @@ func (r *Registry) judge(e *catalog.Entry) (faults []errs.Field) {
 	const at = "/context"
 	context := e.Object().Context
 	if e.Kind == catalog.CommandKind {
-		d, err := r.Plugins.Described(e.Command.Plugin, e.Command.PluginVersion)
-		if err != nil {
+		if _, err := r.Plugins.Described(e.Command.Plugin, e.Command.PluginVersion); err != nil {
 			return []errs.Field{{Pointer: "/plugin", Detail: "its context cannot be checked: " + err.Error()}}
 		}
-		faults = r.schemas.of(d.SettingsSchema).Part(context, at, refers)
+		faults = r.Settings(e.Command)
 	}
 	var document map[string]any
 	if decode(context, &document) != nil {
@@ -167,6 +166,16 @@ func (r *Registry) judge(e *catalog.Entry) (faults []errs.Field) {
 	}
 	slices.SortStableFunc(faults, func(a, b errs.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
 	return slices.CompactFunc(faults, func(a, b errs.Field) bool { return a.Pointer == b.Pointer })
+}
+
+// Settings returns what is wrong with the context of a command, as far as its plugin is
+// known here.
+func (r *Registry) Settings(c *catalog.Command) []errs.Field {
+	d, err := r.Plugins.Described(c.Plugin, c.PluginVersion)
+	if err != nil {
+		return nil
+	}
+	return r.schemas.of(d.SettingsSchema).Part(c.Context, "/context", refers)
 }
 
 // Input returns what is wrong with the input of a job of a command, as far as its plugin

@@ -48,6 +48,9 @@ type Config struct {
 	// Plugins says why a plugin cannot be used, so that the operator hears of
 	// commands that nobody can run; nil: that is not looked at.
 	Plugins selector.Plugins
+	// Judge returns what is wrong with the context of a command, as its plugin sees it,
+	// so that the operator hears of that; nil: that is not looked at.
+	Judge func(c *catalog.Command) []errs.Field
 	// MaxRunningPerUser is how many jobs of each user may run at once, over all
 	// hosts; 0: any number.
 	MaxRunningPerUser int

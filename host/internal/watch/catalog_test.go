@@ -158,12 +158,15 @@ func TestCommandsWithoutAPlugin(t *testing.T) {
 			}
 			return errors.New("no such plugin")
 		},
+		Judge: func(c *catalog.Command) []errs.Field {
+			return []errs.Field{{Pointer: "/context/" + c.ID, Detail: "it is odd"}}
+		},
 		Log: hclog.New(&hclog.LoggerOptions{Output: &log}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := log.String(); strings.Count(got, "[WARN]") != 1 || !strings.Contains(got, "command=missing") || !strings.Contains(got, "no such plugin") {
-		t.Errorf("log = %s, want one warning about missing", got)
+	if got := log.String(); strings.Count(got, "[WARN]") != 3 || !strings.Contains(got, "at=/context/works") || !strings.Contains(got, "at=/context/starts") || !strings.Contains(got, "command=missing") || !strings.Contains(got, "no such plugin") {
+		t.Errorf("log = %s, want one warning about missing, and one about the context of each other that is active", got)
 	}
 }

@@ -269,7 +269,7 @@ func (w *Catalog) setLacked(ctx context.Context, s *catalog.Snapshot) error {
 	return nil
 }
 
-// warn names the commands that cannot be run. What may be over soon is not worth
+// warn names the commands that cannot be run, or whose jobs will fail. What may be over soon is not worth
 // a warning, nor is what other hosts run.
 func (w *Catalog) warn(commands []*catalog.Command) {
 	if w.Plugins == nil {
@@ -281,6 +281,13 @@ func (w *Catalog) warn(commands []*catalog.Command) {
 		}
 		if err := w.Plugins(c); err != nil && !errs.Is(err, errs.Unavailable) {
 			w.Log.Warn("a command cannot be run", "command", c.ID, "reason", err)
+			continue
+		}
+		if w.Judge == nil {
+			continue
+		}
+		for _, fault := range w.Judge(c) {
+			w.Log.Warn("the context of a command does not fit its plugin: its jobs will fail", "command", c.ID, "at", fault.Pointer, "fault", fault.Detail)
 		}
 	}
 }
