@@ -37,7 +37,8 @@ func (r *reads) close() {
 // readTogetherBy returns what reads a batch: one by itself, and several, of which those that
 // are not there are missing in what is found. What cannot be read fails alone.
 func readTogetherBy[Out any](db *DB, one func(context.Context, job.ID) (Out, error),
-	several func(context.Context, []job.ID) (map[job.ID]Out, error)) func([]*call[job.ID, Out]) {
+	several func(context.Context, []job.ID) (map[job.ID]Out, error),
+) func([]*call[job.ID, Out]) {
 	return func(batch []*call[job.ID, Out]) {
 		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 		defer cancel()
