@@ -22,33 +22,45 @@ var ways = []way{
 	{"async pings", (*site).wave},
 }
 
-// twoHosts compares two hosts on one database with one that has as many slots as
-// both.
+// twoHosts compares two hosts on one database with one, of the same configuration;
+// and, with no goal, two that have only half of its slots each, so that each request
+// beyond half of the clients waits for a slot of the other.
 func (b *bench) twoHosts() (err error) {
-	alone, err := b.site("alone", catalogFile+workers(64), b.plugins(), 1)
+	alone, err := b.site("alone", catalogFile+workers(callers), b.plugins(), 1)
 	if err != nil {
 		return err
 	}
 	defer alone.end(&err)
-	two, err := b.site("two", catalogFile+workers(32), b.plugins(), 2)
+	two, err := b.site("two", catalogFile+workers(callers), b.plugins(), 2)
 	if err != nil {
 		return err
 	}
 	defer two.end(&err)
-	for _, m := range append(ways, way{"sync pings, clients by turns", (*site).pingByTurns}) {
-		one, other, ratios, err := compare(
-			func() (cost, error) { return m.measure(alone, b) },
-			func() (cost, error) { return m.measure(two, b) })
-		if err != nil {
+	halves, err := b.site("halves", catalogFile+workers(callers/2), b.plugins(), 2)
+	if err != nil {
+		return err
+	}
+	defer halves.end(&err)
+	byTurns := way{"sync pings, clients by turns", (*site).pingByTurns}
+	for _, m := range append(ways, byTurns) {
+		if err := b.besideOne(m, alone, two, "the same of two hosts", "at least 0.9"); err != nil {
 			return err
 		}
-		b.add(Figure{Name: m.what + " of one host", Value: 1e6 / one.wall, Unit: "jobs/s"})
-		b.add(Figure{
-			Name: "the same of two hosts", Value: 1e6 / other.wall, Unit: "jobs/s",
-			Against: "that", Ratio: 1 / ratios.wall, Goal: "at least 0.9",
-		})
-		b.add(Figure{Name: "CPU for each job, two hosts", Value: other.cpu, Unit: "µs", Against: "one host", Ratio: ratios.cpu})
 	}
+	return b.besideOne(byTurns, alone, halves, "the same of two hosts with half the slots", "")
+}
+
+// besideOne compares a site with one host.
+func (b *bench) besideOne(m way, alone, site *site, name, goal string) error {
+	one, other, ratios, err := compare(
+		func() (cost, error) { return m.measure(alone, b) },
+		func() (cost, error) { return m.measure(site, b) })
+	if err != nil {
+		return err
+	}
+	b.add(Figure{Name: m.what + " of one host", Value: 1e6 / one.wall, Unit: "jobs/s"})
+	b.add(Figure{Name: name, Value: 1e6 / other.wall, Unit: "jobs/s", Against: "that", Ratio: 1 / ratios.wall, Goal: goal})
+	b.add(Figure{Name: "CPU for each job, two hosts", Value: other.cpu, Unit: "µs", Against: "one host", Ratio: ratios.cpu})
 	return nil
 }
 
