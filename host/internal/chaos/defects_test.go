@@ -193,6 +193,15 @@ func crowd(ctx context.Context, r *rig) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	// Whoever is first has not committed yet when the other counts.
+	for _, slow := range []string{
+		"CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$",
+		"CREATE TRIGGER linger AFTER INSERT ON job_lease FOR EACH STATEMENT EXECUTE FUNCTION linger()",
+	} {
+		if _, err := conn.Exec(ctx, slow); err != nil {
+			return err
+		}
+	}
 	for range 5 {
 		tx, err := conn.Begin(ctx)
 		if err != nil {

@@ -63,8 +63,26 @@ func snapshot(t *testing.T, commands ...string) *catalog.Snapshot {
 	return s
 }
 
+// lines are a log that is read while it is written.
+type lines struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.String()
+}
+
 // attend makes a host present.
-func attend(t *testing.T, db *memstore.Store, name string, w *world, log *bytes.Buffer) (p *presence.Presence, epoch int64) {
+func attend(t *testing.T, db *memstore.Store, name string, w *world, log *lines) (p *presence.Presence, epoch int64) {
 	t.Helper()
 	epoch, err := db.RegisterHost(t.Context(), store.Host{ID: name, Name: name}, time.Hour)
 	if err != nil {
@@ -82,7 +100,7 @@ func attend(t *testing.T, db *memstore.Store, name string, w *world, log *bytes.
 func TestHostsKnowWhatOthersCanRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := memstore.New()
-		var logA, logB bytes.Buffer
+		var logA, logB lines
 		a := &world{snapshot: snapshot(t, "sql", "shell"), plugins: map[string]bool{"p-shell": true}}
 		b := &world{snapshot: snapshot(t, "sql", "shell"), plugins: map[string]bool{"p-sql": true}}
 		pa, _ := attend(t, db, "a", a, &logA)
@@ -100,6 +118,7 @@ func TestHostsKnowWhatOthersCanRun(t *testing.T) {
 			served.Go(func() { _ = p.Serve(ctx) })
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !pa.Company() || pa.Somewhere(sql) != nil || pa.Here("sql") || !pa.Here("shell") || !pb.Here("sql") || pa.Here("unknown") {
 			t.Errorf("with another host: sql somewhere %v, here %t; want it there, and shell here", pa.Somewhere(sql), pa.Here("sql"))
 		}
@@ -109,10 +128,12 @@ func TestHostsKnowWhatOthersCanRun(t *testing.T) {
 		b.snapshot = snapshot(t, "sql")
 		b.mu.Unlock()
 		time.Sleep(4 * time.Second) // a change is on its way for a moment
+		synctest.Wait()
 		if log := logA.String(); log != "" {
 			t.Errorf("log = %s, want nothing yet", log)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if pa.Somewhere(sql) == nil {
 			t.Error("after the other has changed: sql can be run somewhere, want an error")
 		}
@@ -125,6 +146,7 @@ func TestHostsKnowWhatOthersCanRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if pa.Company() {
 			t.Error("the host that has stopped is company, want none")
 		}
