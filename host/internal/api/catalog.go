@@ -70,11 +70,7 @@ func (h *Handler) listObjects(x *exchange, kind catalog.Kind) error {
 		return err
 	}
 	page := h.registry.List(kind, filter)
-	w := struct {
-		Data       []*wireObject `json:"data"`
-		HasMore    bool          `json:"has_more"`
-		NextCursor string        `json:"next_cursor,omitempty"`
-	}{Data: make([]*wireObject, len(page.Entries))}
+	w := wirePage[*wireObject]{Data: make([]*wireObject, len(page.Entries))}
 	for i, e := range page.Entries {
 		w.Data[i] = h.wireObject(e)
 	}

@@ -5,35 +5,28 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/registry"
-	"github.com/heimdall-run/heimdall/host/internal/tag"
 )
 
 // parseObjectFilter reads the query of a list of commands or clusters. Without an
 // order they come by id.
 func parseObjectFilter(rawQuery string) (registry.Filter, error) {
-	f := registry.Filter{Limit: defaultLimit, Order: registry.ByID}
+	var f registry.Filter
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return f, badParameter("query", "it cannot be read: %w", err)
 	}
-	for _, p := range []struct {
-		name    string
-		pattern *string
-	}{
+	err = parsePatterns(query, []namedPattern{
 		{"id", &f.ID},
 		{"name", &f.Name},
 		{"version", &f.Version},
 		{"plugin", &f.Plugin},
-	} {
-		*p.pattern = query.Get(p.name)
-		if err := checkPattern(p.name, *p.pattern); err != nil {
-			return f, err
-		}
+	})
+	if err != nil {
+		return f, err
 	}
 	for item := range items(query["status"]) {
 		status, err := catalog.ParseStatus(item)
@@ -42,35 +35,20 @@ func parseObjectFilter(rawQuery string) (registry.Filter, error) {
 		}
 		f.Statuses = append(f.Statuses, status)
 	}
-	var tags []string
-	for item := range items(query["tags"]) {
-		tags = append(tags, item)
+	if f.Tags, err = parseTags(query); err != nil {
+		return f, err
 	}
-	f.Tags = tag.New(tags...)
-	if err := f.Tags.Check(); err != nil {
-		return f, badParameter("tags", "%w", err)
+	if f.Limit, err = parseLimit(query); err != nil {
+		return f, err
 	}
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return f, badParameter("limit", "%.40q is not a number above 0", text)
-		}
-		f.Limit = min(n, maxLimit)
+	if f.Order, err = parseOrder(query, registry.ByID, registry.ByCreatedAt, registry.ByUpdatedAt); err != nil {
+		return f, err
 	}
-	switch order := registry.Order(query.Get("order_by")); order {
-	case "":
-	case registry.ByID, registry.ByCreatedAt, registry.ByUpdatedAt:
-		f.Order = order
-	default:
-		return f, badParameter("order_by", "%.40q is not one of id, created_at, updated_at", order)
+	ascending, err := parseAscending(query, true)
+	if err != nil {
+		return f, err
 	}
-	switch direction := query.Get("direction"); direction {
-	case "", "asc":
-	case "desc":
-		f.Descending = true
-	default:
-		return f, badParameter("direction", "%.40q is not one of asc, desc", direction)
-	}
+	f.Descending = !ascending
 	if text := query.Get("cursor"); text != "" {
 		return f, parseObjectCursor(text, &f)
 	}

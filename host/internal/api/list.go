@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +29,10 @@ const (
 const maxMicros = 253402300799999999
 
 // wirePage is a part of a list as clients know it.
-type wirePage struct {
-	Data       []*wireJob `json:"data"`
-	HasMore    bool       `json:"has_more"`
-	NextCursor string     `json:"next_cursor,omitempty"`
+type wirePage[T any] struct {
+	Data       []T    `json:"data"`
+	HasMore    bool   `json:"has_more"`
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // listJobs serves GET /jobs.
@@ -44,7 +45,7 @@ func (h *Handler) listJobs(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	w := wirePage{Data: make([]*wireJob, len(page.Jobs))}
+	w := wirePage[*wireJob]{Data: make([]*wireJob, len(page.Jobs))}
 	for i, j := range page.Jobs {
 		w.Data[i] = wire(j)
 	}
@@ -57,26 +58,21 @@ func (h *Handler) listJobs(x *exchange) error {
 // parseFilter reads the query of a list. Without an order, the newest job comes
 // first.
 func parseFilter(rawQuery string) (job.Filter, error) {
-	f := job.Filter{Limit: defaultLimit, Order: job.ByID}
+	var f job.Filter
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return f, badParameter("query", "it cannot be read: %w", err)
 	}
-	for _, p := range []struct {
-		name    string
-		pattern *string
-	}{
+	err = parsePatterns(query, []namedPattern{
 		{"id", &f.ID},
 		{"name", &f.Name},
 		{"version", &f.Version},
 		{"username", &f.User},
 		{"command", &f.Command},
 		{"cluster", &f.Cluster},
-	} {
-		*p.pattern = query.Get(p.name)
-		if err := checkPattern(p.name, *p.pattern); err != nil {
-			return f, err
-		}
+	})
+	if err != nil {
+		return f, err
 	}
 	for item := range items(query["status"]) {
 		status, err := job.ParseStatus(item)
@@ -85,44 +81,85 @@ func parseFilter(rawQuery string) (job.Filter, error) {
 		}
 		f.Statuses = append(f.Statuses, status)
 	}
-	var tags []string
-	for item := range items(query["tags"]) {
-		tags = append(tags, item)
+	if f.Tags, err = parseTags(query); err != nil {
+		return f, err
 	}
-	f.Tags = tag.New(tags...)
-	if err := f.Tags.Check(); err != nil {
-		return f, badParameter("tags", "%w", err)
+	if f.Limit, err = parseLimit(query); err != nil {
+		return f, err
 	}
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return f, badParameter("limit", "%.40q is not a number above 0", text)
-		}
-		f.Limit = min(n, maxLimit)
+	if f.Order, err = parseOrder(query, job.ByID, job.ByCreatedAt, job.ByUpdatedAt); err != nil {
+		return f, err
 	}
-	return f, parseOrder(query, &f)
-}
-
-// parseOrder reads the order of a list and the place in it.
-func parseOrder(query url.Values, f *job.Filter) error {
-	switch order := job.Order(query.Get("order_by")); order {
-	case "":
-	case job.ByID, job.ByCreatedAt, job.ByUpdatedAt:
-		f.Order = order
-	default:
-		return badParameter("order_by", "%.40q is not one of id, created_at, updated_at", order)
-	}
-	switch direction := query.Get("direction"); direction {
-	case "", "desc":
-	case "asc":
-		f.Ascending = true
-	default:
-		return badParameter("direction", "%.40q is not one of asc, desc", direction)
+	if f.Ascending, err = parseAscending(query, false); err != nil {
+		return f, err
 	}
 	if text := query.Get("cursor"); text != "" {
-		return parseCursor(text, f)
+		return f, parseCursor(text, &f)
+	}
+	return f, nil
+}
+
+// namedPattern is where the pattern of a parameter goes.
+type namedPattern struct {
+	name    string
+	pattern *string
+}
+
+// parsePatterns reads the patterns of a list.
+func parsePatterns(query url.Values, patterns []namedPattern) error {
+	for _, p := range patterns {
+		*p.pattern = query.Get(p.name)
+		if err := checkPattern(p.name, *p.pattern); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// parseTags reads the tags that all members of a list have.
+func parseTags(query url.Values) (tag.Set, error) {
+	tags := tag.New(slices.Collect(items(query["tags"]))...)
+	if err := tags.Check(); err != nil {
+		return nil, badParameter("tags", "%w", err)
+	}
+	return tags, nil
+}
+
+// parseLimit reads how long a page may be.
+func parseLimit(query url.Values) (int, error) {
+	text := query.Get("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, badParameter("limit", "%.40q is not a number above 0", text)
+	}
+	return min(n, maxLimit), nil
+}
+
+// parseOrder reads the order of a list: one of these, the first unless it says.
+func parseOrder[Order ~string](query url.Values, orders ...Order) (Order, error) {
+	order := Order(query.Get("order_by"))
+	if order == "" {
+		return orders[0], nil
+	}
+	if !slices.Contains(orders, order) {
+		return "", badParameter("order_by", "%.40q is not one of %s", order, joined(orders))
+	}
+	return order, nil
+}
+
+// parseAscending reads the direction of a list, which has one when it says none.
+func parseAscending(query url.Values, silent bool) (bool, error) {
+	switch direction := query.Get("direction"); direction {
+	case "":
+		return silent, nil
+	case "asc", "desc":
+		return direction == "asc", nil
+	default:
+		return false, badParameter("direction", "%.40q is not one of asc, desc", direction)
+	}
 }
 
 // items yields the parts of a list that is written with commas, or as several
@@ -139,9 +176,10 @@ func items(values []string) iter.Seq[string] {
 	}
 }
 
-func joined(statuses []job.Status) string {
-	names := make([]string, len(statuses))
-	for i, s := range statuses {
+// joined names what a parameter can be.
+func joined[T ~string](all []T) string {
+	names := make([]string, len(all))
+	for i, s := range all {
 		names[i] = string(s)
 	}
 	return strings.Join(names, ", ")

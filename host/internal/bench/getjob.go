@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/gorilla/mux"
@@ -69,28 +66,6 @@ func reader(url string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// startReader starts a reader of a database; stop ends it.
-func (b *bench) startReader(url string) (address string, pid int, stop func() error, err error) {
-	c := exec.CommandContext(b.ctx, "/proc/self/exe", serveReader, url)
-	c.Stderr = os.Stderr
-	stdin, err := c.StdinPipe()
-	if err != nil {
-		return "", 0, nil, err
-	}
-	stdout, err := c.StdoutPipe()
-	if err != nil {
-		return "", 0, nil, err
-	}
-	if err := c.Start(); err != nil {
-		return "", 0, nil, err
-	}
-	scanner := bufio.NewScanner(stdout)
-	if !scanner.Scan() {
-		return "", 0, nil, errors.Join(errors.New("the reader did not start"), c.Wait())
-	}
-	return scanner.Text(), c.Process.Pid, func() error { return errors.Join(stdin.Close(), c.Wait()) }, nil
-}
-
 // getJob measures GET /job/{id} of ended jobs on PostgreSQL, against a handler that
 // does nothing but read them.
 func (b *bench) getJob() (err error) {
@@ -119,11 +94,11 @@ func (b *bench) getJob() (err error) {
 		}
 		ids = append(ids, j.ID)
 	}
-	address, pid, stop, err := b.startReader(d.url)
+	least, err := b.child(serveReader, d.url)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
+	defer func() { err = errors.Join(err, least.stop()) }()
 	read := func(server string) func(context.Context) error {
 		next := make(chan string, kept)
 		for _, id := range ids {
@@ -132,10 +107,11 @@ func (b *bench) getJob() (err error) {
 		return func(ctx context.Context) error {
 			id := <-next
 			defer func() { next <- id }()
-			return get(ctx, client, server+"/api/v1/job/"+id)
+			_, err := get(ctx, client, server+"/api/v1/job/"+id, `{"`)
+			return err
 		}
 	}
-	bare, err := drive(b.ctx, callers, b.length, read(address), pid)
+	bare, err := drive(b.ctx, callers, b.length, read(least.address), least.pid)
 	if err != nil {
 		return err
 	}
@@ -150,23 +126,4 @@ func (b *bench) getJob() (err error) {
 	})
 	b.add(Figure{Name: "GET of an ended job p99", Value: milli(ours.p99), Unit: "ms"})
 	return nil
-}
-
-// get reads an object as a user.
-func get(ctx context.Context, client *http.Client, address string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("X-Heimdall-User", "bench")
-	answer, err := client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
-	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(`{"`))) {
-		err = fmt.Errorf("%s: %s", answer.Status, content)
-	}
-	return err
 }

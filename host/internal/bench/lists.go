@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -146,16 +147,13 @@ func (b *bench) listing(kind string, jobs int) (times []listTime, failed error) 
 
 // page asks for a page of jobs and returns how many it has.
 func (b *bench) page(client *http.Client, address string) (int, error) {
-	content, err := b.get(client, address)
-	if err == nil && !bytes.HasPrefix(content, []byte(`{"data"`)) {
-		err = fmt.Errorf("no page of jobs: %.200s", content)
-	}
+	content, err := get(b.ctx, client, address, `{"data"`)
 	return bytes.Count(content, []byte(`"command_id":`)), err
 }
 
-// get reads an address, as the user who measures.
-func (b *bench) get(client *http.Client, address string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(b.ctx, http.MethodGet, address, nil)
+// get reads an address, as the user who measures; the answer is to begin with a text.
+func get(ctx context.Context, client *http.Client, address, begin string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +164,7 @@ func (b *bench) get(client *http.Client, address string) ([]byte, error) {
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
+	if err == nil && (answer.StatusCode != http.StatusOK || !bytes.HasPrefix(content, []byte(begin))) {
 		err = fmt.Errorf("%s: %.200s", answer.Status, content)
 	}
 	return content, err

@@ -59,7 +59,32 @@ type peers struct {
 func (b *bench) peers() (*peers, error) {
 	socket := filepath.Join(b.scratch, "peer")
 	_ = os.Remove(socket)
-	c := exec.CommandContext(b.ctx, "/proc/self/exe", servePeer, socket)
+	other, err := b.child(servePeer, socket)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	return &peers{
+		pid:   other.pid,
+		hello: other.address,
+		calls: grpc_health_v1.NewHealthClient(conn),
+		close: func() error { return errors.Join(conn.Close(), other.stop()) },
+	}, nil
+}
+
+// child is this program once more, as something that the host is held against.
+type child struct {
+	address string // that it prints first
+	pid     int
+	stop    func() error
+}
+
+// child starts it with arguments that make it that.
+func (b *bench) child(args ...string) (*child, error) {
+	c := exec.CommandContext(b.ctx, "/proc/self/exe", args...)
 	c.Stderr = os.Stderr
 	stdin, err := c.StdinPipe()
 	if err != nil {
@@ -74,18 +99,10 @@ func (b *bench) peers() (*peers, error) {
 	}
 	scanner := bufio.NewScanner(stdout)
 	if !scanner.Scan() {
-		return nil, errors.Join(errors.New("the peer did not start"), c.Wait())
+		return nil, errors.Join(fmt.Errorf("this program did not start with %s", args[0]), c.Wait())
 	}
-	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return nil, err
-	}
-	return &peers{
-		pid:   c.Process.Pid,
-		hello: scanner.Text(),
-		calls: grpc_health_v1.NewHealthClient(conn),
-		close: func() error { return errors.Join(conn.Close(), stdin.Close(), c.Wait()) },
-	}, nil
+	stop := func() error { return errors.Join(stdin.Close(), c.Wait()) }
+	return &child{address: scanner.Text(), pid: c.Process.Pid, stop: stop}, nil
 }
 
 // call makes one bare unary call.
