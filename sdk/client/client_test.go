@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,18 +141,17 @@ func TestErrors(t *testing.T) {
 }
 
 func TestWaitAsksUntilTheEnd(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	c := scripted(t, map[string]http.HandlerFunc{"GET /api/v1/job/7?wait=1m0s": func(w http.ResponseWriter, r *http.Request) {
-		asked++
 		status := "RUNNING"
-		if asked == 2 {
+		if asked.Add(1) == 2 {
 			status = "CANCELED"
 		}
 		says(200, "application/json", `{"id":"7","status":"`+status+`"}`)(w, r)
 	}})
 	j, err := c.Wait(t.Context(), "7")
-	if err != nil || j.Status != client.StatusCanceled || asked != 2 {
-		t.Errorf("Wait = %+v, %v after %d requests, want CANCELED after 2", j, err, asked)
+	if err != nil || j.Status != client.StatusCanceled || asked.Load() != 2 {
+		t.Errorf("Wait = %+v, %v after %d requests, want CANCELED after 2", j, err, asked.Load())
 	}
 }
 

@@ -233,8 +233,14 @@ func TestPythonCancel(t *testing.T) {
 	t.Run("deaf", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "returned")
 		j := submitPython(t, c, "type:trial", map[string]string{"what": "deaf", "file": file}, 0)
+		exists := func(file string) func() bool {
+			return func() bool { _, err := os.Stat(file); return err == nil }
+		}
+		if err := until("the work", exists(file+" began")); err != nil {
+			t.Fatal(err)
+		}
 		cancelPython(t, c, j.ID)
-		if err := until("the end of run", func() bool { _, err := os.Stat(file); return err == nil }); err != nil {
+		if err := until("the end of run", exists(file)); err != nil {
 			t.Error(err)
 		}
 		if next := submitPython(t, c, "type:words", map[string]string{"text": "word"}, patience); next.Status != client.StatusSucceeded {

@@ -16,12 +16,11 @@ func breaks(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 // A wait bears that the host is away for a while, whatever stands in for it.
 func TestWaitBearsARestart(t *testing.T) {
-	asked := 0
+	var asked atomic.Int32
 	h := script(t, map[string]http.HandlerFunc{
 		"POST /job": says(202, `{"id":"7","status":"NEW"}`),
 		"GET /job/7?wait=1m0s": func(w http.ResponseWriter, r *http.Request) {
-			asked++
-			switch asked {
+			switch asked.Add(1) {
 			case 1:
 				breaks(w, r)
 			case 2:

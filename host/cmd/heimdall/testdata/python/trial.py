@@ -37,6 +37,7 @@ def run(job):
         job.command(["sh", "-c", "setsid sleep 60 </dev/null >/dev/null 2>&1 & echo $! >>$0", job.input["file"]])
         job.text(job.settings["token"])
     elif what == "deaf":
+        open(job.input["file"] + " began", "x").close()
         try:
             while True:
                 pass
