@@ -232,6 +232,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Trace:          h.tracer.Plugin,
 		Allow:          func(context json.RawMessage) error { return h.allow(context) },
+		Split:          h.registry.Split,
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{
