@@ -125,7 +125,7 @@ func (k Catalog) Get(ctx context.Context, id string) (*Object, error) {
 // a revision it does so only if the object still has that one; 0: any, or none at
 // all.
 func (k Catalog) Put(ctx context.Context, id string, definition json.RawMessage, revision int64) (*Object, error) {
-	header := make(http.Header)
+	header := http.Header{"Prefer": {"handling=strict"}}
 	if revision > 0 {
 		header.Set("If-Match", `"`+strconv.FormatInt(revision, 10)+`"`)
 	}

@@ -111,7 +111,10 @@ func (h *Handler) putObject(x *exchange, kind catalog.Kind) error {
 	if err != nil {
 		return err
 	}
-	d := registry.Definition{Body: body, Status: says.Status != nil}
+	d := registry.Definition{Body: body, Status: says.Status != nil, Strict: parsePrefer(x.r.Header).strict}
+	if d.Strict {
+		x.Header().Set("Preference-Applied", "handling=strict")
+	}
 	e, err := h.registry.Put(x.r.Context(), x.user, kind, objectID(x), d, when)
 	if err != nil {
 		return err

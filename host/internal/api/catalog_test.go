@@ -235,6 +235,12 @@ func TestChangesOfObjects(t *testing.T) {
 			t.Errorf("%s: condition = %+v, says its status = %t, want %+v, %t", name, registered.when, registered.definition.Status, c.when, c.says)
 		}
 	}
+	for header, strict := range map[string]bool{"Prefer: handling=strict": true, "Prefer: wait=1, Handling=\"strict\"": true, "Prefer: handling=lenient": false, "": false} {
+		a := s.do(t, "PUT", "/api/v1/command/a", `{}`, orNone(header))
+		if registered.definition.Strict != strict || (a.Header.Get("Preference-Applied") == "handling=strict") != strict {
+			t.Errorf("%s: strict = %t, Preference-Applied = %q, want %t", header, registered.definition.Strict, a.Header.Get("Preference-Applied"), strict)
+		}
+	}
 	s.do(t, "DELETE", "/api/v1/cluster/a/status", "")
 	if registered.status == nil || *registered.status != "" {
 		t.Errorf("status = %v, want that it is taken back", registered.status)

@@ -18,6 +18,7 @@ type wireObject struct {
 	Name           string          `json:"name"`
 	Version        string          `json:"version,omitempty"`
 	Description    string          `json:"description,omitempty"`
+	User           string          `json:"user,omitempty"` // who has changed it by the API, as existing clients read it
 	Status         catalog.Status  `json:"status"` // in force
 	Tags           tag.Set         `json:"tags"`   // with the system tags
 	Context        json.RawMessage `json:"context"`
@@ -71,6 +72,9 @@ func (h *Handler) wireObject(e *catalog.Entry) *wireObject {
 		ID: o.ID, Name: o.Name, Version: o.Version, Description: o.Description, Status: e.Status(), Tags: registry.Tags(o),
 		Context: h.registry.Public(e), CreatedAt: seconds(e.CreatedAt), UpdatedAt: seconds(e.UpdatedAt),
 		ManagedBy: e.Owner, Revision: e.Revision, UpdatedBy: e.UpdatedBy, StatusOverride: e.Override, File: e.Source,
+	}
+	if e.Owner == catalog.ByAPI {
+		w.User = e.UpdatedBy
 	}
 	if e.Kind == catalog.CommandKind {
 		w.MaxRunning, w.wireCommand = e.Command.MaxRunning, wireCommandOf(e.Command)
