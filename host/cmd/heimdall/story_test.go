@@ -79,6 +79,7 @@ func run(t *testing.T, store, folder string) {
 			c := &cast{hosts: map[string]*host{}, at: "data"}
 			e.Values[castKey{}] = c
 			e.Defer(func() { os.RemoveAll(scratch) })
+			e.Defer(func() { leavesNothing(e.T().(testing.TB), scratch) })
 			e.Defer(c.end)
 			return nil
 		},
