@@ -41,6 +41,23 @@ func TestPutIsInForceAtOnce(t *testing.T) {
 	wantKind(t, "an unknown one", err, errs.NotFound)
 }
 
+// Who changes an object is told of that change, and its revision: with the next one,
+// which somebody else has made meanwhile, they would overwrite what they never saw.
+func TestPutAnswersWithItsOwnRevision(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.meanwhile = func() { f.put(t, catalog.CommandKind, "c", `{"name": "c", "plugin": "free", "description": "other"}`) }
+	first := f.put(t, catalog.CommandKind, "c", `{"name": "c", "plugin": "free", "description": "own"}`)
+	if first.Revision != 1 || first.Command.Description != "own" {
+		t.Errorf("put = revision %d, %q, want what was put", first.Revision, first.Command.Description)
+	}
+	_, err := f.Put(t.Context(), "ann", catalog.CommandKind, "c",
+		registry.Definition{Body: []byte(`{"name": "c", "plugin": "free"}`)}, registry.Condition{Revisions: []int64{first.Revision}})
+	if _, stale := errors.AsType[*registry.ErrCondition](err); !stale {
+		t.Errorf("put over the change of another = %v, want that it is refused", err)
+	}
+}
+
 func TestWhoOwnsWhat(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -250,8 +267,15 @@ func TestLease(t *testing.T) {
 	if other := renew(); other.Revision != 2 || f.watch.Snapshot().Cluster("k").MaxRunning != 3 {
 		t.Errorf("changed = %+v, want it in force", other)
 	}
+	before, err := f.LeaseOf(t.Context(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.SetStatus(t.Context(), "ann", catalog.ClusterKind, "k", catalog.Deleted, registry.Condition{}); err != nil {
 		t.Fatal(err)
+	}
+	if e, err := f.LeaseOf(t.Context(), "k"); err != nil || !e.LeaseUntil.Equal(before.LeaseUntil) {
+		t.Errorf("after an operator has set a status: %+v, %v, want a lease until %v: the cluster has not renewed it", e, err, before.LeaseUntil)
 	}
 	lease.Capacity = 4
 	if e := renew(); e.Status() != catalog.Deleted {

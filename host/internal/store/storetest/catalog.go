@@ -284,7 +284,7 @@ func testLease(t *testing.T, db Catalog) {
 	if left := e.LeaseUntil.Sub(clock); left < 55*time.Minute || left > 65*time.Minute {
 		t.Errorf("the lease of an hour ends in %v", left)
 	}
-	put(t, db, leased("over", time.Microsecond), "k")
+	put(t, db, leased("over", -time.Second), "k")
 	s, err := db.CatalogState(t.Context())
 	if err != nil || !s.Leases {
 		t.Errorf("state = %+v, %v, want leases that are over", s, err)
@@ -307,6 +307,21 @@ func testLease(t *testing.T, db Catalog) {
 		t.Fatal(err)
 	}
 	wantSame(t, "what is over for long", entry(t, db, catalog.ClusterKind, "old").Gone, true)
+
+	// Nothing else is to be said of leases when the time of one comes that is over.
+	forgotten := leased("forgotten", -2*store.Forgotten)
+	forgotten.LeaseOver = true
+	put(t, db, forgotten, "k")
+	if s, err = db.CatalogState(t.Context()); err != nil || !s.Leases {
+		t.Errorf("state = %+v, %v, want a lease that is over for long", s, err)
+	}
+	if err := db.EndLeases(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "what was over for long", entry(t, db, catalog.ClusterKind, "forgotten").Gone, true)
+	if s, err = db.CatalogState(t.Context()); err != nil || s.Leases {
+		t.Errorf("state = %+v, %v, want nothing to do any more", s, err)
+	}
 }
 
 func testRenew(t *testing.T, db Catalog) {
@@ -314,7 +329,7 @@ func testRenew(t *testing.T, db Catalog) {
 	before := version(t, db)
 	other := leased("k", time.Hour)
 	other.Cluster.MaxRunning = 99
-	over := leased("over", time.Microsecond)
+	over := leased("over", -time.Second)
 	put(t, db, over, "k")
 	for name, c := range map[string]struct {
 		entry *catalog.Entry
