@@ -231,6 +231,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Trace:          h.tracer.Plugin,
+		Refresh:        h.catalog.Refresh,
 		Allow:          func(context json.RawMessage) error { return h.allow(context) },
 		Log:            h.log.Named("runner"),
 	})
