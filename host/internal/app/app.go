@@ -286,6 +286,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	})
 	h.retention = retention.New(retention.Config{
 		Store:     h.store,
+		Revisions: h.store,
 		Artifacts: h.artifacts,
 		Catalog:   h.catalog,
 		Keep:      c.Queue.Keep,

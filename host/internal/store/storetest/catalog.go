@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
@@ -27,6 +28,8 @@ type Catalog interface {
 	Declare(ctx context.Context, d store.Declaration) (store.Declared, error)
 	LapseDeclarations(ctx context.Context) error
 	SetLackedClusters(ctx context.Context, host string, clusters []string) error
+	SetPlugins(ctx context.Context, host, revision string, plugins map[string][]string) error
+	ForgetRevisions(ctx context.Context, inForce string) (int64, error)
 }
 
 // RunCatalog runs the part of the suite that is about the catalog.
@@ -41,6 +44,7 @@ func RunCatalog(t *testing.T, open func(t *testing.T) Catalog) {
 		"a lease ends by the clock of the database":  testLease,
 		"leases are renewed without another version": testRenew,
 		"a cluster that a host lacks is for others":  testLackedCluster,
+		"a revision is kept for as long as its jobs": testForgetRevisions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -385,4 +389,49 @@ func testLackedCluster(t *testing.T, db Catalog) {
 		}
 		wantSame(t, name+": claimed once it has it", claimedIDs(a.claim(t, 10)), []job.ID{more.ID})
 	}
+}
+
+func testForgetRevisions(t *testing.T, db Catalog) {
+	all := []string{"old", "of another host", "in force"}
+	for _, revision := range all {
+		if err := db.SaveRevision(t.Context(), revision, []byte(revision)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := register(t, db, "a")
+	if err := db.SetPlugins(t.Context(), "a", "of another host", nil); err != nil {
+		t.Fatal(err)
+	}
+	forget := func(what string, want ...string) {
+		t.Helper()
+		if _, err := db.ForgetRevisions(t.Context(), "in force"); err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, revision := range all {
+			if _, err := db.Revision(t.Context(), revision); err == nil {
+				kept = append(kept, revision)
+			} else if !errs.Is(err, errs.NotFound) {
+				t.Fatal(err)
+			}
+		}
+		wantSame(t, what, kept, want)
+	}
+	var ids []job.ID
+	submit := func(at time.Time) {
+		j := newJob(0)
+		j.ID, j.CreatedAt = idAt(at), at
+		if err := db.End(t.Context(), ended(a.lease(t, j), job.Succeeded)); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, j.ID)
+	}
+	forget("without jobs, of those just saved", all...)
+	submit(time.Now().Add(-time.Hour))
+	submit(time.Now().Add(24 * time.Hour))
+	forget("while there is a job of their time", all...)
+	if _, err := db.Remove(t.Context(), ids[:1]); err != nil {
+		t.Fatal(err)
+	}
+	forget("once all jobs are newer", "of another host", "in force")
 }
