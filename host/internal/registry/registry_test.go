@@ -168,12 +168,15 @@ func TestContextsOfTheAPI(t *testing.T) {
 		"the other side's":      {catalog.CommandKind, `"plugin": "sql", "context": {"url": "${env:URL}"}`, "/context/url", ""},
 		"a reference":           {catalog.ClusterKind, `"context": {"url": "${env:URL}", "port": "${PORT}"}`, "", `{"port":{"ref":"env:PORT","set":true},"url":{"ref":"env:URL","set":true}}`},
 		"as it was shown":       {catalog.ClusterKind, `"context": {"url": {"set": true, "ref": "env:URL"}}`, "", `{"url":{"ref":"env:URL","set":true}}`},
-		"within a secret":       {catalog.ClusterKind, `"context": {"url": "pg://u:${URL}@h"}`, "", `{"url":{"ref":"env:URL","set":true}}`},
+		"within a secret":       {catalog.ClusterKind, `"context": {"url": "pg://u:${URL}@h"}`, "", `{"url":{"part":true,"ref":"env:URL","set":true}}`},
 		"within a text":         {catalog.ClusterKind, `"context": {"options": {"a": "x ${URL}"}}`, "", `{"options":{"a":"x ${URL}"}}`},
 		"a secret":              {catalog.ClusterKind, `"context": {"url": "` + canary + `"}`, "/context/url", ""},
 		"a secret that is none": {catalog.ClusterKind, `"context": {"url": ["` + canary + `"]}`, "/context/url", ""},
 		"not allowed":           {catalog.ClusterKind, `"context": {"port": "${HOME}", "options": {"a": "${file:/etc/passwd}"}}`, "/context/options/a /context/port", ""},
 		"nobody's":              {catalog.ClusterKind, `"context": {"password": "` + canary + `"}`, "/context/password", ""},
+		"shown, in part":        {catalog.ClusterKind, `"context": {"url": {"set": true, "ref": "env:URL", "part": true}}`, "/context/url", ""},
+		"shown, but not what":   {catalog.CommandKind, `"plugin": "free", "context": {"any": {"set": true}}`, "/context/any", ""},
+		"like what is shown":    {catalog.CommandKind, `"plugin": "free", "context": {"any": {"set": true, "x": 1}}`, "", `{"any":{"set":true,"x":1}}`},
 		"without a schema":      {catalog.CommandKind, `"plugin": "free", "context": {"any": {"thing": [1]}}`, "", `{"any":{"thing":[1]}}`},
 	} {
 		e, err := f.Put(t.Context(), "ann", c.kind, "o", registry.Definition{Body: []byte(`{"name": "o", ` + c.body + `}`)}, registry.Condition{})
