@@ -141,6 +141,7 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 			return c, false
 		case err == nil:
 			q.Log.Warn("a job was lost and is resumed", c.Fields("next_attempt", lease.Attempt, "error", o.Error)...)
+			q.Observer.Resumed(c, *o)
 			running := *c.Job
 			running.Status, running.Attempt, running.StartedAt = job.Running, lease.Attempt, o.StartedAt
 			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true, Retries: c.Retries}

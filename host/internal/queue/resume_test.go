@@ -55,6 +55,9 @@ func TestLostAttemptsAreResumed(t *testing.T) {
 		if !slices.Equal(f.runner.carried, []int{2, 3}) || f.runner.acked != 4 || f.runner.most != 1 || f.remains != 0 {
 			t.Errorf("carried to %v, %d acknowledged, %d at once, %d left something; want 2 and 3, 4, 1, 0", f.runner.carried, f.runner.acked, f.runner.most, f.remains)
 		}
+		if want := []string{"1 resumed", "2 resumed", "3 SUCCEEDED", "1 SUCCEEDED"}; !slices.Equal(f.fates, want) {
+			t.Errorf("the observer heard of %q, want %q", f.fates, want)
+		}
 		if told := f.ended[id]; told.Attempt != 3 {
 			t.Errorf("told = %+v, want the third attempt", told)
 		}

@@ -60,8 +60,11 @@ type Config struct {
 	// Trace returns the trace context for the plugin of an attempt; nil: that of its
 	// job.
 	Trace func(c job.Claimed) job.Trace
-	Log   hclog.Logger
-	Allow func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
+	// Refresh reads what of the catalog was changed before; nil: what it gives is always
+	// new.
+	Refresh func(ctx context.Context) error
+	Log     hclog.Logger
+	Allow   func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
 }
 
 // Runner performs attempts.
@@ -91,10 +94,16 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 	if c.Resume {
 		begun = begunAt(c.Job)
 	}
+	if !r.inForce(c.Job.Pair) {
+		r.catchUp(ctx, c)
+		if !c.Resume && r.isElsewhere(c.Job.Pair) { // what goes on outside is not given back
+			return job.Outcome{Elsewhere: true}, func() {}
+		}
+	}
 	sink := r.sink(c, started)
 	defer r.progress.forget(c.Lease.JobID)
 	request, err := r.request(c)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // who was stopped by now is told that
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
 		if c.Resume {
 			ended.Error = pluginhost.NotResumed(err)
