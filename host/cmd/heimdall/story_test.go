@@ -86,6 +86,7 @@ func run(t *testing.T, store, folder string, tell func(error)) {
 				return err
 			}
 			s := e.T().(stage)
+			e.Defer(func() { leavesNothing(s, scratch) })
 			e.Defer(func() {
 				s.found(searchLeft(c, scratch, e.Getenv("HEIMDALL_STORE_URL"), filepath.Join(e.WorkDir, "host.log")))
 			})

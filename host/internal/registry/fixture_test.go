@@ -41,7 +41,9 @@ type fixture struct {
 	db      *store.DB
 	watch   *watch.Catalog
 	changed int
-	check   func(ctx context.Context, command *catalog.Command, cluster *catalog.Cluster) (pluginhost.Health, error)
+	// meanwhile is called once, before the catalog is read anew.
+	meanwhile func()
+	check     func(ctx context.Context, command *catalog.Command, cluster *catalog.Cluster) (pluginhost.Health, error)
 }
 
 func (f *fixture) Described(plugin, _ string) (*pluginhost.Description, error) {
@@ -114,7 +116,13 @@ type later struct{ f *fixture }
 
 func (l later) Entries(kind catalog.Kind) []*catalog.Entry { return l.f.watch.Entries(kind) }
 func (l later) Snapshot() *catalog.Snapshot                { return l.f.watch.Snapshot() }
-func (l later) Refresh(ctx context.Context) error          { return l.f.watch.Refresh(ctx) }
+func (l later) Refresh(ctx context.Context) error {
+	if do := l.f.meanwhile; do != nil {
+		l.f.meanwhile = nil
+		do()
+	}
+	return l.f.watch.Refresh(ctx)
+}
 
 func (f *fixture) put(t *testing.T, kind catalog.Kind, id, body string) *catalog.Entry {
 	t.Helper()
