@@ -233,6 +233,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Trace:          h.tracer.Plugin,
 		Refresh:        h.catalog.Refresh,
 		Allow:          func(context json.RawMessage) error { return h.allow(context) },
+		Split:          h.registry.Split,
 		Log:            h.log.Named("runner"),
 	})
 	h.cleaner = cleanup.New(cleanup.Config{

@@ -180,3 +180,23 @@ func TestResumeAfterARestart(t *testing.T) {
 		}
 	})
 }
+
+// A host that is stopped while it takes over still does that, as the store answers:
+// else its plugins would keep what is recorded long since, and go on.
+func TestStopWhileItTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1)
+		id := f.leave(left{status: job.Running, fate: pluginhost.Known})
+		release := f.hold("Adopt")
+		f.serve()
+		f.cancel()
+		synctest.Wait()
+		release()
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.job(id).Status; f.resumed != 1 || got != job.Succeeded {
+			t.Errorf("what was left was taken over %d times, and the job is %q; want once, and SUCCEEDED in the time of the drain", f.resumed, got)
+		}
+	})
+}

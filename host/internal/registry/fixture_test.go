@@ -50,6 +50,11 @@ func (f *fixture) Described(plugin, _ string) (*pluginhost.Description, error) {
 	switch plugin {
 	case "sql":
 		return &pluginhost.Description{Name: "sql", SettingsSchema: json.RawMessage(sqlSettings), InputSchema: json.RawMessage(sqlInput)}, nil
+	case "deep":
+		const secret = `{"type": "string", "x-heimdall-secret": true}`
+		return &pluginhost.Description{Name: "deep", SettingsSchema: json.RawMessage(`{"properties": {
+			"keys": {"type": "array", "items": ` + secret + `},
+			"of": {"additionalProperties": {"properties": {"key": ` + secret + `}}}}}`)}, nil
 	case "free":
 		return &pluginhost.Description{Name: "free"}, nil
 	}

@@ -65,6 +65,9 @@ type Config struct {
 	Refresh func(ctx context.Context) error
 	Log     hclog.Logger
 	Allow   func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
+	// Split takes what the plugin of a command marks as secret out of settings, and
+	// adds it to secrets; nil: nothing is marked.
+	Split func(c *catalog.Command, settings json.RawMessage, secrets map[string][]byte) (json.RawMessage, map[string][]byte)
 }
 
 // Runner performs attempts.
@@ -154,6 +157,10 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	}
 	if command != nil {
 		request.Plugin = command.Plugin
+	}
+	if cluster := r.Catalog.Snapshot().Cluster(c.Job.Pair.ClusterID); command != nil && cluster != nil {
+		// They are not told again, but taken out of what the plugin says.
+		_, request.Secrets, _ = r.settings(command, cluster)
 	}
 	request.Timeout, request.Deadline = left(r.timeout(c.Job, command), begun), c.Job.Deadline
 	sink := r.sink(c, started)
@@ -261,6 +268,9 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the settings of command %q and cluster %q cannot be resolved: %w", command.ID, cluster.ID, err)
+	}
+	if r.Split != nil {
+		settings, secrets = r.Split(command, settings, secrets)
 	}
 	return settings, secrets, nil
 }
