@@ -51,6 +51,9 @@ type Object struct {
 	UpdatedBy      string          `json:"updated_by"`
 	MaxRunning     int             `json:"max_running"`
 
+	// Attributes are shown with its jobs, by name; each value is a template.
+	Attributes map[string]Attribute `json:"attributes"`
+
 	// Of commands.
 	Plugin        string          `json:"plugin"`
 	PluginVersion string          `json:"plugin_version"`

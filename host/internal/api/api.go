@@ -38,7 +38,9 @@ type Config struct {
 	Hosts    Hosts
 	Host     string                      // id of this one
 	Ready    func(context.Context) error // nil: always ready
-	Progress func(job.ID) *job.Progress  // of a job that runs on this host; nil: nobody knows
+	// Report returns what is known of a job that has not ended: how far it is, and what
+	// is shown with it; nil: nobody knows.
+	Report   func(context.Context, *job.Job) job.Report
 	Limits   Limits
 	Metrics  http.Handler // serves /metrics; nil: there are none
 	Observer Observer     // of requests; nil: none
@@ -76,7 +78,7 @@ type Handler struct {
 	hosts    Hosts
 	host     string
 	ready    func(context.Context) error
-	progress func(job.ID) *job.Progress
+	report   func(context.Context, *job.Job) job.Report
 	limits   Limits
 	metrics  http.Handler
 	observer Observer
@@ -101,7 +103,7 @@ func New(c Config) *Handler {
 		hosts:    c.Hosts,
 		host:     c.Host,
 		ready:    c.Ready,
-		progress: c.Progress,
+		report:   c.Report,
 		limits:   c.Limits,
 		metrics:  c.Metrics,
 		observer: c.Observer,

@@ -14,21 +14,22 @@ import (
 
 // wireObject is a command or a cluster as clients know it.
 type wireObject struct {
-	ID             string          `json:"id"`
-	Name           string          `json:"name"`
-	Version        string          `json:"version,omitempty"`
-	Description    string          `json:"description,omitempty"`
-	Status         catalog.Status  `json:"status"` // in force
-	Tags           tag.Set         `json:"tags"`   // with the system tags
-	Context        json.RawMessage `json:"context"`
-	MaxRunning     int             `json:"max_running,omitempty"`
-	CreatedAt      int64           `json:"created_at"` // unix seconds
-	UpdatedAt      int64           `json:"updated_at"`
-	ManagedBy      catalog.Owner   `json:"managed_by"`
-	Revision       int64           `json:"revision"`
-	UpdatedBy      string          `json:"updated_by"`
-	StatusOverride catalog.Status  `json:"status_override,omitempty"`
-	File           string          `json:"file,omitempty"` // host:path that declares it
+	ID             string                       `json:"id"`
+	Name           string                       `json:"name"`
+	Version        string                       `json:"version,omitempty"`
+	Description    string                       `json:"description,omitempty"`
+	Status         catalog.Status               `json:"status"`               // in force
+	Tags           tag.Set                      `json:"tags"`                 // with the system tags
+	Attributes     map[string]catalog.Attribute `json:"attributes,omitempty"` // shown with its jobs
+	Context        json.RawMessage              `json:"context"`
+	MaxRunning     int                          `json:"max_running,omitempty"`
+	CreatedAt      int64                        `json:"created_at"` // unix seconds
+	UpdatedAt      int64                        `json:"updated_at"`
+	ManagedBy      catalog.Owner                `json:"managed_by"`
+	Revision       int64                        `json:"revision"`
+	UpdatedBy      string                       `json:"updated_by"`
+	StatusOverride catalog.Status               `json:"status_override,omitempty"`
+	File           string                       `json:"file,omitempty"` // host:path that declares it
 
 	*wireCommand
 	Lease *wireLease `json:"lease,omitempty"`
@@ -69,7 +70,7 @@ func (h *Handler) wireObject(e *catalog.Entry) *wireObject {
 	o := e.Object()
 	w := &wireObject{
 		ID: o.ID, Name: o.Name, Version: o.Version, Description: o.Description, Status: e.Status(), Tags: registry.Tags(o),
-		Context: h.registry.Public(e), CreatedAt: seconds(e.CreatedAt), UpdatedAt: seconds(e.UpdatedAt),
+		Attributes: o.Attributes, Context: h.registry.Public(e), CreatedAt: seconds(e.CreatedAt), UpdatedAt: seconds(e.UpdatedAt),
 		ManagedBy: e.Owner, Revision: e.Revision, UpdatedBy: e.UpdatedBy, StatusOverride: e.Override, File: e.Source,
 	}
 	if e.Kind == catalog.CommandKind {

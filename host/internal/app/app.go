@@ -26,6 +26,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/live"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
@@ -85,6 +86,7 @@ type host struct {
 	presence  *presence.Presence
 	bell      *bell.Bell
 	jobs      *jobs.Service
+	reports   live.Reports
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
@@ -223,7 +225,9 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:        h.plugins,
 		Catalog:        h.catalog,
 		Artifacts:      h.artifacts,
+		Public:         h.registry,
 		Checkpoints:    h.store,
+		Reports:        &h.reports,
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
@@ -303,7 +307,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Hosts:    h.store,
 		Host:     h.dir.host,
 		Ready:    h.check,
-		Progress: h.runner.Progress,
+		Report:   h.report,
 		Metrics:  h.metrics.Handler(),
 		Observer: requests{h.metrics.HTTP, h.tracer},
 		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},

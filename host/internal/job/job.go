@@ -146,13 +146,6 @@ type Logs struct {
 	StdoutBytes, StderrBytes int64
 }
 
-// Output is a named value shown with a job: a link or a text.
-type Output struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-	Kind  string `json:"kind"` // "link" or "text"
-}
-
 // Stream names one of the two text streams of a job.
 type Stream string
 

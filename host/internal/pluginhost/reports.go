@@ -3,7 +3,6 @@ package pluginhost
 import (
 	"errors"
 	"math"
-	"net/url"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -79,7 +78,7 @@ func (x *execution) output(o *pluginpb.Output) {
 		return
 	}
 	output := job.Output{Key: key, Value: clip(value, maxMessage), Kind: "text"}
-	if o.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK && webAddress(value) {
+	if o.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK && job.WebAddress(value) {
 		output.Kind = "link"
 	}
 	x.sink.Output(output)
@@ -103,12 +102,6 @@ func (x *execution) drop(what string) {
 		x.reports.dropped = true
 		x.process.log.Warn("something that a plugin reports is left out, and more may be", "attempt_id", x.attempt, "what", what)
 	}
-}
-
-// webAddress reports whether people may be sent to an address.
-func webAddress(text string) bool {
-	address, err := url.Parse(text)
-	return err == nil && (address.Scheme == "http" || address.Scheme == "https") && address.Host != ""
 }
 
 func finite(n float64) bool { return !math.IsNaN(n) && !math.IsInf(n, 0) }

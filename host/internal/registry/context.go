@@ -102,6 +102,21 @@ func (r *Registry) Public(e *catalog.Entry) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
+// PublicInput returns the input of a job of a command likewise; {} where its plugin is
+// not known.
+func (r *Registry) PublicInput(c *catalog.Command, input json.RawMessage) []byte {
+	d, err := r.Plugins.Described(c.Plugin, c.PluginVersion)
+	var document any
+	if err != nil || decode(input, &document) != nil {
+		return []byte("{}")
+	}
+	public, err := json.Marshal(open(schema.Roots(r.schemas.of(d.InputSchema)), document))
+	if err != nil {
+		return []byte("{}")
+	}
+	return public
+}
+
 // open returns a value as everybody may know it.
 func open(place schema.Place, value any) any {
 	if place.Secret() {

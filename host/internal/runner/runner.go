@@ -13,9 +13,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/heimdall-run/heimdall/host/internal/attribute"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/live"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
@@ -49,8 +51,10 @@ type Catalog interface {
 type Config struct {
 	Plugins        Plugins
 	Catalog        Catalog
+	Public         Public // nil: jobs show only what their plugins report
 	Artifacts      Artifacts
 	Checkpoints    Checkpoints
+	Reports        Reports       // nil: they are nobody's business
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
@@ -73,13 +77,16 @@ type Config struct {
 // Runner performs attempts.
 type Runner struct {
 	Config
-	progress progress
+	templates attribute.Renderer
 }
 
 // New returns a runner.
 func New(c Config) *Runner {
 	if c.Trace == nil {
 		c.Trace = func(c job.Claimed) job.Trace { return c.Job.Trace }
+	}
+	if c.Reports == nil {
+		c.Reports = new(live.Reports)
 	}
 	return &Runner{Config: c}
 }
@@ -104,7 +111,7 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 		}
 	}
 	sink := r.sink(c, started)
-	defer r.progress.forget(c.Lease.JobID)
+	defer r.Reports.Forget(c.Lease)
 	request, err := r.request(c)
 	if err != nil && ctx.Err() == nil { // who was stopped by now is told that
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
@@ -164,6 +171,7 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	}
 	request.Timeout, request.Deadline = left(r.timeout(c.Job, command), begun), c.Job.Deadline
 	sink := r.sink(c, started)
+	defer r.Reports.Forget(c.Lease)
 	return r.outcome(ctx, c, begun, r.Plugins.Follow(ctx, request, sink), sink)
 }
 
@@ -179,7 +187,9 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		return job.Outcome{Unstarted: ended.Unstarted}, func() {}
 	}
 	o = job.Outcome{
-		Outputs:   sink.outputs,
+		Outputs: r.shown(c.Job, sink.outputs, func(name string, err error) {
+			r.Log.Warn("an attribute of a job cannot be made", c.Fields("attribute", name, "error", err)...)
+		}),
 		Usage:     sink.usage,
 		Build:     ended.Build,
 		StartedAt: begun,
