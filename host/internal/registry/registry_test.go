@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -394,4 +395,50 @@ func TestHealth(t *testing.T) {
 	}
 	_, err = f.HealthOf(t.Context(), "nope")
 	wantKind(t, "health of nothing", err, errs.NotFound)
+}
+
+// crowd is a catalog of many clusters, which hang when they are checked, but for the last.
+type crowd struct{ registry.Catalog }
+
+const crowded = 2000
+
+func (crowd) Snapshot() *catalog.Snapshot {
+	object := func(id string) catalog.Object { return catalog.Object{ID: id, Name: id, Status: catalog.Active} }
+	var clusters []*catalog.Cluster
+	for i := range crowded {
+		clusters = append(clusters, &catalog.Cluster{Object: object(fmt.Sprintf("%05d", i))})
+	}
+	s, err := catalog.NewSnapshot([]*catalog.Command{{Object: object("c"), Plugin: "p"}}, clusters)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (crowd) Check(ctx context.Context, _ *catalog.Command, _ *catalog.Cluster) (pluginhost.Health, error) {
+	<-ctx.Done()
+	return pluginhost.Health{}, ctx.Err()
+}
+
+// However many clusters hang, there is an answer in time, and it says which were not
+// checked.
+func TestHealthOfManyThatHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := registry.New(registry.Config{
+			Catalog: crowd{}, Checker: crowd{}, CheckTime: 10 * time.Second, Usable: func(*catalog.Command) error { return nil },
+		})
+		begun := time.Now()
+		ill, unchecked := 0, 0
+		for _, c := range r.Health(t.Context()) {
+			switch {
+			case c.Status == registry.Ill:
+				ill++
+			case c.Status == registry.Unchecked && c.Error != "":
+				unchecked++
+			}
+		}
+		if took := time.Since(begun); took > 30*time.Second || ill < 500 || ill+unchecked != crowded {
+			t.Errorf("%d clusters hang and %d are not checked after %v, want all %d within 30s", ill, unchecked, took, crowded)
+		}
+	})
 }
