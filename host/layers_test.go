@@ -85,6 +85,7 @@ var sameLayer = map[string][]string{
 // They may import everything.
 var forTests = []string{
 	"internal/api/apitest",
+	"internal/canary",
 	"internal/pgtest",
 	"internal/store/memstore",
 	"internal/store/storetest",

@@ -220,6 +220,7 @@ func parseTag(tag string) (int64, error) {
 	if !begins || !ends || strings.Contains(text, `"`) {
 		return 0, errors.New("no entity tag")
 	}
+	text, _, _ = strings.Cut(text, leaseMark) // a change is not refused because a lease was renewed
 	revision, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return -1, nil

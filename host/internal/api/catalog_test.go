@@ -29,6 +29,7 @@ type shelf struct {
 	when       registry.Condition
 	status     *catalog.Status
 	lease      *registry.Lease
+	renewed    time.Duration // since the first lease
 	checks     []registry.Check
 	err        error
 }
@@ -81,7 +82,7 @@ func (s *shelf) Lease(_ context.Context, _, id string, l registry.Lease) (*catal
 
 func (s *shelf) LeaseOf(_ context.Context, id string) (*catalog.Entry, error) {
 	e := object(catalog.ClusterKind, id)
-	e.Owner, e.Source, e.LeaseTTL, e.LeaseUntil = catalog.ByLease, "", 30*time.Second, clock.Add(30*time.Second)
+	e.Owner, e.Source, e.LeaseTTL, e.LeaseUntil = catalog.ByLease, "", 30*time.Second, clock.Add(30*time.Second+s.renewed)
 	return e, s.err
 }
 
@@ -138,6 +139,24 @@ func TestObjectsAsClientsKnowThem(t *testing.T) {
 		if got := s.do(t, "GET", path, "").text; got != `["ACTIVE","DELETED","INACTIVE"]`+"\n" {
 			t.Errorf("%s = %s, want the three", path, got)
 		}
+	}
+}
+
+// A renewed lease has the revision that it had, and ends later: who knows the object
+// by its tag is told, and may still change what has this revision.
+func TestTagOfALease(t *testing.T) {
+	registered, s := withShelf(t)
+	tag := func() string { return s.do(t, "PUT", "/api/v1/cluster/k/lease", `{"ttl": "30s"}`).Header.Get("ETag") }
+	first := tag()
+	registered.renewed = time.Second
+	if second := tag(); second == first || first == "" {
+		t.Errorf("tag of the lease = %s, renewed %s, want another one", first, second)
+	}
+	if a := s.do(t, "PUT", "/api/v1/cluster/k/status", `{"status": "inactive"}`, "If-Match: "+first); a.StatusCode != http.StatusOK {
+		t.Errorf("change by the tag of a lease: status = %d, want 200", a.StatusCode)
+	}
+	if want := (registry.Condition{Revisions: []int64{7}}); !reflect.DeepEqual(registered.when, want) {
+		t.Errorf("condition = %+v, want %+v", registered.when, want)
 	}
 }
 

@@ -134,7 +134,15 @@ func (h *Handler) writeObjectStatus(x *exchange, e *catalog.Entry) error {
 	}{seconds(e.UpdatedAt), e.Status(), e.Override, e.Revision})
 }
 
-// setTag names the revision that is answered with.
+// setTag names the revision that is answered with. Of a lease, its end is a part of
+// the answer that changes without another revision.
 func setTag(x *exchange, e *catalog.Entry) {
-	x.Header().Set("ETag", strconv.Quote(strconv.FormatInt(e.Revision, 10)))
+	tag := strconv.FormatInt(e.Revision, 10)
+	if e.Owner == catalog.ByLease {
+		tag += leaseMark + strconv.FormatInt(e.LeaseUntil.UnixMicro(), 36)
+	}
+	x.Header().Set("ETag", strconv.Quote(tag))
 }
+
+// leaseMark divides the revision in an entity tag from the end of a lease.
+const leaseMark = "-"

@@ -109,6 +109,9 @@ type Outcome struct {
 	HostFault bool // its host has stopped it for itself: a retry need not wait
 	// Unstarted says that nothing was begun: the host had no right to run then.
 	Unstarted bool
+	// Elsewhere says that nothing was begun: only other hosts can run the job, which this
+	// one did not know when it took it.
+	Elsewhere bool
 	Remains   string // one sentence: why it may have left something outside; "" when it has not
 }
 

@@ -200,7 +200,8 @@ func (r *Registry) change(ctx context.Context, kind catalog.Kind, id, user strin
 	if err := r.enforce(ctx); err != nil {
 		return nil, err
 	}
-	if now := r.find(kind, id); now != nil && now.Revision >= e.Revision {
+	// A later change is somebody else's: who made this one is not to take it for theirs.
+	if now := r.find(kind, id); now != nil && now.Revision == e.Revision {
 		return now, nil
 	}
 	return e, nil

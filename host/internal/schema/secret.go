@@ -29,7 +29,7 @@ func Roots(schemas ...*Schema) Place {
 
 // Secret reports whether a schema marks this place as a secret.
 func (p Place) Secret() bool {
-	return slices.ContainsFunc(p.nodes, func(n node) bool { return n.at["x-heimdall-secret"] == true })
+	return slices.ContainsFunc(p.nodes, func(n node) bool { return n.at[mark] == true })
 }
 
 // Side returns where a field is to be written, command or cluster; "" when the
