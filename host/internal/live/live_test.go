@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,15 @@ import (
 
 // shelf keeps reports in memory.
 type shelf struct {
+	mu     sync.Mutex
 	writes int
 	kept   map[job.Lease]job.Report
 	err    error
 }
 
 func (s *shelf) SaveReports(_ context.Context, host string, epoch int64, reports map[job.Lease]job.Report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if host != "h" || epoch != 3 {
 		return errors.New("another host")
 	}
@@ -35,17 +39,24 @@ func (s *shelf) SaveReports(_ context.Context, host string, epoch int64, reports
 	return s.err
 }
 
+// fail has further writes end with an error.
+func (s *shelf) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 // Others know what is said by jobs that take a while, once for each change; short jobs,
 // and a host that is alone, write nothing.
 func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r live.Reports
 		s := &shelf{kept: map[job.Lease]job.Report{}}
-		company := false
+		var company atomic.Bool
 		ctx, stop := context.WithCancel(t.Context())
 		var served sync.WaitGroup
 		served.Go(func() {
-			_ = r.Share(ctx, live.Sharing{Store: s, Host: "h", Epoch: 3, Company: func() bool { return company }, Log: hclog.NewNullLogger()})
+			_ = r.Share(ctx, live.Sharing{Store: s, Host: "h", Epoch: 3, Company: company.Load, Log: hclog.NewNullLogger()})
 		})
 		defer served.Wait()
 		defer stop()
@@ -53,6 +64,8 @@ func TestShare(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if s.writes != writes {
 				t.Errorf("%s: %d writes, want %d", what, s.writes, writes)
 			}
@@ -61,7 +74,7 @@ func TestShare(t *testing.T) {
 		r.Progress(long, job.Progress{Done: 1})
 		after(3*time.Second, 0, "alone")
 
-		company = true
+		company.Store(true)
 		after(2*time.Second, 1, "in company")
 		after(10*time.Second, 1, "nothing new")
 		time.Sleep(1500 * time.Millisecond)
@@ -70,11 +83,11 @@ func TestShare(t *testing.T) {
 		r.Forget(short)
 		after(4*time.Second, 1, "a short job")
 
-		s.err = errors.New("away")
+		s.fail(errors.New("away"))
 		outputs := []job.Output{{Key: "a", Value: "b"}}
 		r.Outputs(long, outputs)
 		after(2*time.Second, 2, "the store is away")
-		s.err = nil
+		s.fail(nil)
 		after(2*time.Second, 3, "it is back")
 		want := map[job.Lease]job.Report{long: {Progress: &job.Progress{Done: 1}, Outputs: outputs}}
 		if diff := cmp.Diff(want, s.kept); diff != "" {
