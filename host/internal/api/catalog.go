@@ -22,6 +22,8 @@ import (
 type Registry interface {
 	Get(kind catalog.Kind, id string) (*catalog.Entry, error)
 	List(kind catalog.Kind, f registry.Filter) registry.Page
+	// History returns revisions of an object before one, the newest first.
+	History(ctx context.Context, kind catalog.Kind, id string, before int64, most int) ([]*catalog.Entry, error)
 	// Public returns the context of an object as everybody may know it.
 	Public(e *catalog.Entry) []byte
 	Put(ctx context.Context, user string, kind catalog.Kind, id string, d registry.Definition, when registry.Condition) (*catalog.Entry, error)
@@ -46,6 +48,7 @@ func catalogEndpoints() (all []endpoint) {
 			{"GET", one + "/statuses", (*Handler).objectStatuses},
 			{"GET", one + "/{id}", of(kind, (*Handler).getObject)},
 			{"PUT", one + "/{id}", of(kind, (*Handler).putObject)},
+			{"GET", one + "/{id}/history", of(kind, (*Handler).listHistory)},
 			{"GET", one + "/{id}/status", of(kind, (*Handler).getObjectStatus)},
 			{"PUT", one + "/{id}/status", of(kind, (*Handler).putObjectStatus)},
 			{"DELETE", one + "/{id}/status", of(kind, (*Handler).deleteObjectStatus)},

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -298,4 +299,68 @@ func TestHealthOfClusters(t *testing.T) {
 	}
 	a = s.do(t, "GET", "/api/v1/cluster/k/health", "")
 	checkBody(t, a, `{"healthy": true, "checks": [{"cluster_id": "k", "cluster_name": "N", "plugin": "", "status": "unchecked", "latency_ms": 0}]}`)
+}
+
+func (s *shelf) History(_ context.Context, kind catalog.Kind, id string, before int64, most int) (entries []*catalog.Entry, err error) {
+	if id == "nope" {
+		return nil, errs.Errorf(errs.NotFound, "there is no such object")
+	}
+	if before == 0 {
+		before = 4
+	}
+	for revision := before - 1; revision > 0 && len(entries) < most; revision-- {
+		e := object(kind, id)
+		e.Revision = revision
+		if revision < 3 {
+			e.Override = ""
+		}
+		if revision < 2 {
+			e.Object().Description, e.UpdatedBy = "first", "bob"
+		}
+		entries = append(entries, e)
+	}
+	return entries, s.err
+}
+
+func TestHistory(t *testing.T) {
+	_, s := withShelf(t)
+	for _, kind := range []string{"command", "cluster"} {
+		path := "/api/v1/" + kind + "/a/history"
+		all := s.do(t, "GET", path, "").json(t)
+		wantChanges(t, all, "3 ann [status status_override]", "2 ann [description]", "1 bob []")
+		if all["has_more"] != false {
+			t.Errorf("has_more = %v, want false", all["has_more"])
+		}
+		page := s.do(t, "GET", path+"?limit=2", "").json(t)
+		wantChanges(t, page, "3 ann [status status_override]", "2 ann [description]")
+		cursor, _ := page["next_cursor"].(string)
+		if page["has_more"] != true || cursor == "" {
+			t.Fatalf("page = %v, want more", page)
+		}
+		wantChanges(t, s.do(t, "GET", path+"?limit=2&cursor="+cursor, "").json(t), "1 bob []")
+		for _, query := range []string{"cursor=x", "cursor=e30", "limit=0", "limit=x"} {
+			if a := s.do(t, "GET", path+"?"+query, ""); a.StatusCode != 400 {
+				t.Errorf("%s: status = %d, want 400", query, a.StatusCode)
+			}
+		}
+		if a := s.do(t, "GET", "/api/v1/"+kind+"/nope/history", ""); a.StatusCode != 404 {
+			t.Errorf("status of what is not there = %d, want 404", a.StatusCode)
+		}
+	}
+}
+
+func wantChanges(t *testing.T, page map[string]any, want ...string) {
+	t.Helper()
+	var got []string
+	data, _ := page["data"].([]any)
+	for _, of := range data {
+		r, _ := of.(map[string]any)
+		if r["created_at"] != nil || r["context"] == nil {
+			t.Errorf("revision = %v, want the object without created_at", r)
+		}
+		got = append(got, fmt.Sprint(r["revision"], " ", r["updated_by"], " ", r["changed"]))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
 }

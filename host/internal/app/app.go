@@ -87,6 +87,7 @@ type host struct {
 	bell      *bell.Bell
 	jobs      *jobs.Service
 	reports   live.Reports
+	sharing   live.Sharing
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
@@ -240,6 +241,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Split:          h.registry.Split,
 		Log:            h.log.Named("runner"),
 	})
+	h.sharing = live.Sharing{Store: h.store, Host: h.dir.host, Epoch: epoch, Company: h.presence.Company, Log: h.log.Named("reports")}
 	h.cleaner = cleanup.New(cleanup.Config{
 		Store:  h.store,
 		Runner: h.runner,

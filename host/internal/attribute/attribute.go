@@ -84,7 +84,7 @@ func read(text string) (*template.Template, error) {
 	}
 	t, err := template.New("").Option("missingkey=error").Funcs(functions()).Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("this is no template: %s", strings.TrimPrefix(err.Error(), "template: "))
+		return nil, fmt.Errorf("this is no template: %s", sentence(err))
 	}
 	if len(t.Templates()) > 1 || t.Tree == nil || t.Root == nil {
 		return nil, errors.New("this is no template: it may not define others, and must show something")
@@ -118,13 +118,22 @@ func (r *Renderer) Render(kind, text string, data map[string]any) (string, error
 		if errors.Is(err, ErrMissing) || strings.Contains(err.Error(), "map has no entry for key") {
 			return "", ErrMissing
 		}
-		return "", fmt.Errorf("the template fails: %s", strings.TrimPrefix(err.Error(), "template: "))
+		return "", fmt.Errorf("the template fails: %s", sentence(err))
 	}
 	value := strings.TrimSpace(strings.Map(printable, b.String()))
 	if value != "" && kind == Link && !job.WebAddress(value) {
 		return "", fmt.Errorf("%.100q is no http or https address", value)
 	}
 	return value, nil
+}
+
+// sentence returns an error of text/template without the name of the template, which
+// has none.
+func sentence(err error) string {
+	if text, ok := strings.CutPrefix(err.Error(), "template: :"); ok {
+		return "line " + text
+	}
+	return err.Error()
 }
 
 // printable leaves out what no text may have.

@@ -20,6 +20,7 @@ type Store interface {
 	ChangeCatalog(ctx context.Context, kind catalog.Kind, id, by string,
 		change func(is *catalog.Entry) (*catalog.Entry, error)) (*catalog.Entry, error)
 	RenewLease(ctx context.Context, e *catalog.Entry) (renewed bool, err error)
+	CatalogHistory(ctx context.Context, kind catalog.Kind, id string, before int64, most int) ([]*catalog.Entry, error)
 }
 
 // Catalog is what is in force on this host.

@@ -130,12 +130,17 @@ func without(value any) any {
 	return value
 }
 
-// hidden reports whether a value only says that something is set.
+// hidden reports whether a value only says that something is set, and what it refers
+// to.
 func hidden(value any) bool {
 	v, ok := value.(map[string]any)
 	if !ok || v["set"] != true {
 		return false
 	}
-	_, refers := v["ref"]
-	return len(v) == 1 || len(v) == 2 && refers
+	for name := range v {
+		if name != "set" && name != "ref" && name != "part" {
+			return false
+		}
+	}
+	return true
 }

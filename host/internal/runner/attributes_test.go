@@ -55,7 +55,7 @@ type shows struct{}
 
 func (shows) Public(e *catalog.Entry) []byte {
 	if e.Kind == catalog.ClusterKind {
-		return []byte(`{"endpoint":"https://k:1","password":{"set":true,"ref":"env:CANARY"},"token":{"set":true},"big":12345678901234567890,"none":null,"hosts":["a",{"set":true},"b"],"flags":{"set":true,"x":1}}`)
+		return []byte(`{"endpoint":"https://k:1","password":{"set":true,"ref":"env:CANARY"},"token":{"set":true,"ref":"env:CANARY","part":true},"big":12345678901234567890,"none":null,"hosts":["a",{"set":true},"b"],"flags":{"set":true,"x":1}}`)
 	}
 	return []byte(`{"path":"/p"}`)
 }
