@@ -51,7 +51,7 @@ func (h *Handler) listHosts(x *exchange) error {
 func catalogsDiffer(hosts []store.Host) bool {
 	revision := ""
 	for _, h := range hosts {
-		if h.State != store.Live || h.Revision == "" {
+		if !h.State.TakesJobs() || h.Revision == "" {
 			continue
 		}
 		if revision != "" && h.Revision != revision {

@@ -117,7 +117,7 @@ func TestUsage(t *testing.T) {
 		"an unknown format":          {[]string{"job", "list", "-o", "xml"}, 2, "table, tsv, json, yaml"},
 		"no server":                  {[]string{"job", "list", "--server", "nowhere"}, 2, "not a URL"},
 		"a wait that is none":        {[]string{"job", "result", "1", "--wait=soon"}, 2, "duration"},
-		"wait and follow":            {[]string{"job", "submit", "--wait", "--follow"}, 2, "exclude"},
+		"wait and follow":            {[]string{"job", "submit", "--command-criteria", "a", "--wait=30s", "--follow"}, 2, "--follow waits as long as it takes; leave out =30s of --wait"},
 		"a context that is no JSON":  {[]string{"job", "submit", "--context", "{"}, 2, "not JSON"},
 		"a file that is not there":   {[]string{"job", "submit", "--context", "@/nowhere"}, 2, "/nowhere"},
 		"a set without a value":      {[]string{"job", "submit", "--set", "a"}, 2, "path=value"},

@@ -91,7 +91,7 @@ func TestSubmitEndsAsTheJobDoes(t *testing.T) {
 		"killed":                     {`"status":"KILLED","error":"timeout"`, 137, "KILLED: timeout"},
 		"canceled":                   {`"status":"CANCELED","exit_code":3`, 143, "CANCELED"},
 	} {
-		for _, way := range []string{"--wait", "--wait=1m", "--follow"} {
+		for _, way := range []string{"--wait", "--wait=1m", "--follow", "--wait --follow"} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				h := script(t, map[string]http.HandlerFunc{
 					"POST /job":                     says(202, `{"id":"7","status":"NEW"}`),
@@ -101,11 +101,11 @@ func TestSubmitEndsAsTheJobDoes(t *testing.T) {
 					"GET /job/7/stderr?follow=true": text("err\n"),
 					"GET /job/7/result":             says(200, helloTable),
 				})
-				got := run(t, h.URL, "job", "submit", "--command-criteria", "a", way)
+				got := run(t, h.URL, append([]string{"job", "submit", "--command-criteria", "a"}, strings.Fields(way)...)...)
 				if got.code != c.code || !strings.Contains(got.stderr, c.want) {
 					t.Errorf("got %+v, want code %d and %q", got, c.code, c.want)
 				}
-				if way != "--follow" {
+				if !strings.HasSuffix(way, "--follow") {
 					if want := "message\tn\nHello,\\tetl!\t1\n\t9007199254740993\n"; got.stdout != want {
 						t.Errorf("stdout = %q, want %q", got.stdout, want)
 					}

@@ -29,7 +29,7 @@ func (a *app) submitCommand() *cobra.Command {
 		Long: `Submit a job and print its id.
 
 With --wait, wait for its end and print its result instead. With --follow, print
-what it writes to stdout and stderr while it runs. Ctrl-C leaves the job alone.
+what it writes to stdout and stderr while it runs, until its end. Ctrl-C leaves the job alone.
 
 With --batch, submit a job for each line of a file, a JSON object as the API
 takes it, and print for each line in turn its number, the status of its
@@ -58,8 +58,8 @@ Exit codes:
 			switch {
 			case err != nil:
 				return err
-			case f.follow && f.wait.set:
-				return usagef("--wait and --follow exclude each other")
+			case f.follow && f.wait.limit > 0:
+				return usagef("--follow waits as long as it takes; leave out =%v of --wait", f.wait.limit)
 			case f.batch == "":
 				return a.submit(ctx, c, s, f)
 			}

@@ -169,6 +169,13 @@ var bad = map[string]struct {
 @:17: commands[0].max_priority: 1000 is no priority; it must be between -100 and 100
 @:18: commands[0].keep: -1s is too small; it must be 0s or more`,
 	},
+	"a command that says more than it lets callers ask for": {
+		text: "[[commands]]\nname = 'a'\nplugin = 'p'\ntimeout = '2h'\nmax_timeout = '1h'\nmax_attempts = 2\n[commands.retry]\nattempts = 3\n" +
+			"[[commands]]\nname = 'b'\nplugin = 'p'\ntimeout = '1h'\nmax_timeout = '1h'\nmax_attempts = 2\nretry = { attempts = 2 }\n" +
+			"[[commands]]\nname = 'c'\nplugin = 'p'\ntimeout = '1h'\nretry = { attempts = 2 }\n",
+		want: `@:4: commands[0].timeout: 2h0m0s is more than max_timeout lets callers ask for, which is 1h0m0s; lower it, or raise that
+@:8: commands[0].retry.attempts: 3 is more than max_attempts lets callers ask for, which is 2; lower it, or raise that`,
+	},
 	"bad retry policies": {
 		text: "[[commands]]\nname = 'a'\nplugin = 'p'\nretry = { attempts = 101 }\n[[commands]]\nname = 'b'\nplugin = 'p'\nretry = { backoff = '1s' }\n" +
 			"[[commands]]\nname = 'c'\nplugin = 'p'\n[commands.retry]\nattempts = 3\nbackoff = '11m'\n[[commands]]\nname = 'd'\nplugin = 'p'\n[commands.retry]\nattempts = 3\non = ['lost', 'canceled']\n" +

@@ -50,11 +50,18 @@ func checkRetry(found *faults, key string, r Retry) {
 	}
 }
 
-// checkBounds judges what a command lets callers ask for.
+// checkBounds judges what a command lets callers ask for, which is no less than what
+// it says of jobs that ask for nothing.
 func checkBounds(found *faults, key string, c Command) {
 	checkNotNegative(found, key+".max_timeout", c.MaxTimeout)
 	if n := c.MaxAttempts; n < 0 || n > job.MaxAttempts {
 		found.add(key+".max_attempts", "%d is no bound; it must be between 1 and %d, or 0 for none", n, job.MaxAttempts)
+	}
+	if c.MaxTimeout > 0 && c.Timeout > c.MaxTimeout {
+		found.add(key+".timeout", "%v is more than max_timeout lets callers ask for, which is %v; lower it, or raise that", c.Timeout, c.MaxTimeout)
+	}
+	if c.MaxAttempts > 0 && c.Retry.Attempts > c.MaxAttempts {
+		found.add(key+".retry.attempts", "%d is more than max_attempts lets callers ask for, which is %d; lower it, or raise that", c.Retry.Attempts, c.MaxAttempts)
 	}
 	if p := c.MaxPriority; p != nil && (*p < job.MinPriority || *p > job.MaxPriority) {
 		found.add(key+".max_priority", "%d is no priority; it must be between %d and %d", *p, job.MinPriority, job.MaxPriority)

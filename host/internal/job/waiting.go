@@ -11,6 +11,7 @@ const (
 	Retrying     Reason = "retry"         // an attempt has failed, and the next one is due at a time
 	NoHost       Reason = "no host"       // no host runs
 	NoPlugin     Reason = "no plugin"     // no host that runs can run its command
+	NoRoom       Reason = "no room"       // those that can begin nothing, for want of room on their disk
 	CommandLimit Reason = "command limit" // as many jobs of its command run as may
 	ClusterLimit Reason = "cluster limit" // as many run on its cluster
 	UserLimit    Reason = "user limit"    // as many of its user

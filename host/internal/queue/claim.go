@@ -85,6 +85,7 @@ func (q *Queue) measure() {
 	if full := err != nil; q.full.Swap(full) == full {
 		return
 	}
+	signal(q.astir)
 	if err != nil {
 		q.Log.Error("no more jobs are begun here until there is room; those that run go on", "error", err)
 		return

@@ -69,6 +69,9 @@ func (q *Queue) state() store.HostState {
 	if q.draining {
 		return store.Draining
 	}
+	if q.full.Load() {
+		return store.Full
+	}
 	return store.Live
 }
 

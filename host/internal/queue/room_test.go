@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
 // Without room nothing is begun, by a submission or by a claim; what runs goes on.
@@ -28,6 +29,9 @@ func TestNothingIsBegunWithoutRoom(t *testing.T) {
 		full.Store(true)
 		time.Sleep(2 * time.Second)
 		waits := submit(t, f, "1s")
+		if w, err := f.store.Waiting(t.Context(), waits); err != nil || w == nil || w.Reason != job.NoRoom {
+			t.Errorf("it waits: got %+v and error %v, want for room", w, err)
+		}
 		time.Sleep(time.Minute)
 		if got := f.job(runs).Status; got != job.Succeeded {
 			t.Errorf("the running job is %q, want SUCCEEDED", got)
@@ -38,6 +42,9 @@ func TestNothingIsBegunWithoutRoom(t *testing.T) {
 		}
 		full.Store(false)
 		time.Sleep(5 * time.Second)
+		if hosts, _, err := f.store.Hosts(t.Context()); err != nil || hosts[0].State != store.Live {
+			t.Errorf("with room again: got %+v and error %v, want it live", hosts, err)
+		}
 		if got := f.job(waits).Status; got != job.Succeeded {
 			t.Errorf("the waiting job is %q, want SUCCEEDED", got)
 		}

@@ -19,7 +19,7 @@ type CatalogState struct {
 
 // declares and the clock of the database behind it are true of a host whose file
 // counts.
-const declares = "host.state IN ('live', 'draining') AND host.lease_until > "
+const declares = "host.state IN ('live', 'full', 'draining') AND host.lease_until > "
 
 // CatalogState returns the state of the catalog.
 func (db *DB) CatalogState(ctx context.Context) (s CatalogState, err error) {

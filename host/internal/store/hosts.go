@@ -16,14 +16,18 @@ type HostState string
 // The states of hosts.
 const (
 	Live     HostState = "live"
+	Full     HostState = "full"     // begins no more for want of room on its disk; else as one that is live
 	Draining HostState = "draining" // claims no more
 	Stopped  HostState = "stopped"  // has ended in good order
 	Lost     HostState = "lost"     // its lease ran out
 )
 
 // liveUntil and the clock of the database behind it are true of a host that takes
-// jobs: it is live, and its right to run is not over.
-const liveUntil = "host.state = 'live' AND host.lease_until > "
+// jobs, be it for later: its right to run is not over.
+const liveUntil = "host.state IN ('live', 'full') AND host.lease_until > "
+
+// TakesJobs reports whether a host in the state does, while its right to run holds.
+func (s HostState) TakesJobs() bool { return s == Live || s == Full }
 
 // Host is a host of the store.
 type Host struct {

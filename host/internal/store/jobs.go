@@ -171,7 +171,8 @@ func (db *DB) ended(ctx context.Context, l job.Lease) error {
 // GiveBack returns jobs that were claimed and never started: they wait again, at
 // their old place, and the attempt does not count. One that somebody has asked to
 // cancel ends instead. Leases that are gone, or marked as started, are passed
-// over.
+// over. The row is taken, and that answered, before the commit is asked for: what a
+// server does long after cannot hit the lease of a later claim, which looks the same.
 func (db *DB) GiveBack(ctx context.Context, leases []job.Lease) error {
 	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
 		for _, l := range leases {

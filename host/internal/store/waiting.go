@@ -59,22 +59,25 @@ func (db *DB) waitingLater(ctx context.Context, id job.ID) (*job.Wait, error) {
 
 func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 	var (
-		lives, can             bool
+		lives, can, room       bool
 		command, cluster, user int
 		ahead                  int
 	)
 	live := liveUntil + db.text.clock
+	canRun := `
+				SELECT 1 FROM host JOIN host_command h ON h.host_id = host.id WHERE h.command_id = t.command_id AND ` + live + `
+				AND NOT EXISTS (SELECT 1 FROM host_lacks_cluster k WHERE k.host_id = host.id AND k.cluster_id = t.cluster_id)`
 	err := db.read.QueryRowContext(ctx, `
 		SELECT
 			EXISTS (SELECT 1 FROM host WHERE `+live+`),
-			EXISTS (SELECT 1 FROM host JOIN host_command h ON h.host_id = host.id WHERE h.command_id = t.command_id AND `+live+`
-				AND NOT EXISTS (SELECT 1 FROM host_lacks_cluster k WHERE k.host_id = host.id AND k.cluster_id = t.cluster_id)),
+			EXISTS (`+canRun+`),
+			EXISTS (`+canRun+` AND host.state = 'live'),
 			COALESCE(`+roomFor("command", "t.command_id", "command_id")+`, 1),
 			COALESCE(`+roomFor("cluster", "t.cluster_id", "cluster_id")+`, 1),
 			COALESCE(`+roomFor("user", "''", "username")+`, 1),
 			`+countAhead+`
 		FROM job_ready t
-		WHERE t.job_id = $1`, string(id)).Scan(&lives, &can, &command, &cluster, &user, &ahead)
+		WHERE t.job_id = $1`, string(id)).Scan(&lives, &can, &room, &command, &cluster, &user, &ahead)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +87,8 @@ func (db *DB) waitingReady(ctx context.Context, id job.ID) (*job.Wait, error) {
 		w.Reason = job.NoHost
 	case !can:
 		w.Reason = job.NoPlugin
+	case !room:
+		w.Reason = job.NoRoom
 	case command <= 0:
 		w.Reason = job.CommandLimit
 	case cluster <= 0:

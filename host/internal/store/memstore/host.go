@@ -37,7 +37,7 @@ func (t *tables) current(host string, epoch int64) bool {
 }
 
 func (t *tables) mayRun(host string, epoch int64) bool {
-	return t.current(host, epoch) && t.hosts[host].State == store.Live && t.hosts[host].LeaseUntil.After(now())
+	return t.current(host, epoch) && t.hosts[host].State.TakesJobs() && t.hosts[host].LeaseUntil.After(now())
 }
 
 // SetCommands is that of store.DB.

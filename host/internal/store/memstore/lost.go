@@ -158,7 +158,7 @@ func (t *tables) endOf(r *record, host string, status job.Status, why *job.Error
 func (s *Store) Peers(ctx context.Context, self string) (peers []store.Peer, err error) {
 	err = s.do(ctx, "Peers", func(t *tables) error {
 		for id, h := range t.hosts {
-			if id != self && h.State == store.Live && h.LeaseUntil.After(now()) {
+			if id != self && h.State.TakesJobs() && h.LeaseUntil.After(now()) {
 				commands := slices.Sorted(slices.Values(t.commands[id]))
 				peers = append(peers, store.Peer{ID: id, Name: h.Name, Revision: h.Revision, Commands: commands})
 			}

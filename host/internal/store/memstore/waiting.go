@@ -37,11 +37,13 @@ func (s *Store) Waiting(ctx context.Context, id job.ID) (w *job.Wait, err error)
 
 // reason says what keeps a job from running, were it the first.
 func (t *tables) reason(r *record) job.Reason {
-	lives, can := false, false
+	lives, can, room := false, false, false
 	for id, h := range t.hosts {
 		if t.mayRun(id, h.Epoch) {
 			lives = true
-			can = can || slices.Contains(t.commands[id], r.Pair.CommandID)
+			if slices.Contains(t.commands[id], r.Pair.CommandID) {
+				can, room = true, room || h.State == store.Live
+			}
 		}
 	}
 	switch rooms := t.rooms(); {
@@ -49,6 +51,8 @@ func (t *tables) reason(r *record) job.Reason {
 		return job.NoHost
 	case !can:
 		return job.NoPlugin
+	case !room:
+		return job.NoRoom
 	case rooms == nil:
 		return job.NoFreeSlot
 	default:

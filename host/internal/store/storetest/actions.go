@@ -245,7 +245,7 @@ func (h *history) beat(rt *rapid.T) {
 	if rarely(rt, "over", 3) {
 		ttl = -time.Hour
 	}
-	state := rapid.SampledFrom([]store.HostState{store.Live, store.Live, store.Draining}).Draw(rt, "state")
+	state := rapid.SampledFrom([]store.HostState{store.Live, store.Live, store.Full, store.Draining}).Draw(rt, "state")
 	_, gotErr := h.db.Heartbeat(h.t.Context(), host, epoch, ttl, state)
 	_, wantErr := h.model.Heartbeat(h.t.Context(), host, epoch, ttl, state)
 	h.same(rt, "heartbeat", nil, nil, gotErr, wantErr)

@@ -57,6 +57,24 @@ func testWaiting(t *testing.T, db Store) {
 	h.wait(t, second)
 	wantWaiting(t, db, "with a cap of its user", second.ID, &job.Wait{Reason: job.UserLimit, Ahead: 1})
 
+	h.beat(t, time.Hour, store.Full)
+	reason("without a host that has room", job.NoRoom)
+	other := register(t, db, "other")
+	if err := db.SetCommands(t.Context(), other.id, []string{"shell-1"}); err != nil {
+		t.Fatal(err)
+	}
+	reason("with room only where it cannot run", job.NoRoom)
+	if err := db.SetCommands(t.Context(), other.id, []string{"ping-1"}); err != nil {
+		t.Fatal(err)
+	}
+	reason("with room on another host", job.NoFreeSlot)
+	other.beat(t, time.Hour, store.Full)
+	reason("without room on either", job.NoRoom)
+	other.beat(t, -time.Second, store.Live)
+	reason("with room on a host that was lost", job.NoRoom)
+	h.beat(t, time.Hour, store.Live)
+	reason("with room again", job.NoFreeSlot)
+
 	if err := db.SetCommands(t.Context(), h.id, []string{"shell-1"}); err != nil {
 		t.Fatal(err)
 	}
