@@ -108,51 +108,6 @@ func (db *DB) SetLackedClusters(ctx context.Context, host string, clusters []str
 	return nil
 }
 
-// Caps say how many jobs may run at once, over all hosts.
-type Caps struct {
-	Commands map[string]int // by id
-	Clusters map[string]int // by id
-	User     int            // of each user; 0: any number
-}
-
-// SetCaps puts caps into force in place of all others.
-func (db *DB) SetCaps(ctx context.Context, c Caps) error {
-	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		// Another host may be at it, with other caps.
-		if err := lock(ctx, tx, db.text.lockCaps); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM cap"); err != nil {
-			return err
-		}
-		set := func(kind, id string, most int) error {
-			_, err := tx.ExecContext(ctx, `
-				INSERT INTO cap (kind, id, max_running)
-				VALUES ($1, $2, $3)
-				ON CONFLICT (kind, id) DO UPDATE SET max_running = excluded.max_running`, kind, id, most)
-			return err
-		}
-		for id, most := range c.Commands {
-			if err := set("command", id, most); err != nil {
-				return err
-			}
-		}
-		for id, most := range c.Clusters {
-			if err := set("cluster", id, most); err != nil {
-				return err
-			}
-		}
-		if c.User > 0 {
-			return set("user", "", c.User)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("put caps into force: %w", err)
-	}
-	return nil
-}
-
 // MustUseLanes reports whether a host has to claim by lanes: there are caps, or
 // jobs wait that it cannot run.
 func (db *DB) MustUseLanes(ctx context.Context, host string) (lanes bool, err error) {
@@ -209,43 +164,6 @@ func (db *DB) leases(ctx context.Context, host string, epoch int64) ([]job.Lease
 		leases = append(leases, l)
 	}
 	return leases, rows.Err()
-}
-
-// SaveRevision keeps the content of a catalog revision, unless it is kept
-// already.
-func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte) error {
-	if err := checkText(field{"revision", revision}); err != nil {
-		return err
-	}
-	if content == nil {
-		content = []byte{}
-	}
-	// It may be large, and mostly another host has written it.
-	known, err := db.knowsRevision(ctx, revision)
-	if err == nil && !known {
-		err = db.saveRevision(ctx, revision, content)
-	}
-	if err != nil {
-		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
-	}
-	return nil
-}
-
-func (db *DB) knowsRevision(ctx context.Context, revision string) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	err = db.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM catalog_revision WHERE revision = $1)", revision).Scan(&known)
-	return known, db.fault(err)
-}
-
-func (db *DB) saveRevision(ctx context.Context, revision string, content []byte) error {
-	return db.write(ctx, func(ctx context.Context, tx transaction) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO catalog_revision (revision, content, saved_at)
-			VALUES ($1, $2, $3)
-			ON CONFLICT DO NOTHING`, revision, content, now())
-		return err
-	})
 }
 
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was
