@@ -53,6 +53,8 @@ type Store interface {
 // Catalog gives the selector of the current snapshot.
 type Catalog interface {
 	Selector() *selector.Selector
+	// Keep saves a catalog that a job was chosen from.
+	Keep(ctx context.Context, s *catalog.Snapshot) error
 }
 
 // Artifacts opens what ended attempts have left.
@@ -128,11 +130,15 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	}
 	id := job.NewID()
 	now := id.Time() // lists in the order of ids are in the order of creation
-	choice, record, err := s.choose(s.Catalog.Selector(), &r, now)
+	from := s.Catalog.Selector()
+	choice, record, err := s.choose(from, &r, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.judge(choice.Command, r.Context); err != nil {
+		return nil, err
+	}
+	if err := s.Catalog.Keep(ctx, from.Snapshot()); err != nil {
 		return nil, err
 	}
 	resolution, err := json.Marshal(record)

@@ -39,6 +39,7 @@ type world struct {
 	selected  int // how often a pair was chosen
 	revisions map[string][]byte
 	commands  []string // beside c
+	kept      []string // revisions
 }
 
 type keyed struct {
@@ -77,6 +78,15 @@ func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) 
 
 func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
 func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
+
+// Keep keeps nothing where revisions are told beforehand.
+func (w *world) Keep(_ context.Context, s *catalog.Snapshot) error {
+	if w.away != nil {
+		return w.away
+	}
+	w.kept = append(w.kept, s.Revision)
+	return nil
+}
 
 func (w *world) Revision(_ context.Context, revision string) ([]byte, error) {
 	if content, ok := w.revisions[revision]; ok {
@@ -246,6 +256,9 @@ func TestSubmitRecordsTheChoice(t *testing.T) {
 	var record selector.Record
 	if err := json.Unmarshal(j.Resolution, &record); err != nil || record.Command != "c" || record.Cluster != "k" || record.Revision == "" || record.Pairs != 1 {
 		t.Errorf("record = %s, %v", j.Resolution, err)
+	}
+	if len(w.kept) != 1 || w.kept[0] != record.Revision {
+		t.Errorf("catalogs that were kept = %v, want that of the record, %s", w.kept, record.Revision)
 	}
 	if _, err := service(w).Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("none")}, jobs.WaitNever, ""); !errs.Is(err, errs.Invalid) {
 		t.Errorf("Submit = %v, want invalid", err)

@@ -112,51 +112,6 @@ func (db *DB) SetLackedClusters(ctx context.Context, host string, clusters []str
 	return nil
 }
 
-// Caps say how many jobs may run at once, over all hosts.
-type Caps struct {
-	Commands map[string]int // by id
-	Clusters map[string]int // by id
-	User     int            // of each user; 0: any number
-}
-
-// SetCaps puts caps into force in place of all others.
-func (db *DB) SetCaps(ctx context.Context, c Caps) error {
-	err := db.write(ctx, func(ctx context.Context, tx transaction) error {
-		// Another host may be at it, with other caps.
-		if err := lock(ctx, tx, db.text.lockCaps); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM cap"); err != nil {
-			return err
-		}
-		set := func(kind, id string, most int) error {
-			_, err := tx.ExecContext(ctx, `
-				INSERT INTO cap (kind, id, max_running)
-				VALUES ($1, $2, $3)
-				ON CONFLICT (kind, id) DO UPDATE SET max_running = excluded.max_running`, kind, id, most)
-			return err
-		}
-		for id, most := range c.Commands {
-			if err := set("command", id, most); err != nil {
-				return err
-			}
-		}
-		for id, most := range c.Clusters {
-			if err := set("cluster", id, most); err != nil {
-				return err
-			}
-		}
-		if c.User > 0 {
-			return set("user", "", c.User)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("put caps into force: %w", err)
-	}
-	return nil
-}
-
 // MustUseLanes reports whether a host has to claim by lanes: there are caps, or
 // jobs wait that it cannot run.
 func (db *DB) MustUseLanes(ctx context.Context, host string) (lanes bool, err error) {

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
@@ -19,8 +22,8 @@ const (
 	staleAfter = 6 * stampTime
 )
 
-// SaveRevision keeps the content of a catalog revision that comes into force, unless it
-// is kept already.
+// SaveRevision keeps the content of a catalog revision that is in force, unless it is
+// kept already.
 func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte) error {
 	if err := checkText(field{"revision", revision}); err != nil {
 		return err
@@ -33,13 +36,7 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 	switch {
 	case err != nil:
 	case stamp.IsZero():
-		err = db.write(ctx, func(ctx context.Context, tx transaction) error {
-			_, err := tx.ExecContext(ctx, `
-				INSERT INTO catalog_revision (revision, content, saved_at)
-				VALUES ($1, $2, $3)
-				ON CONFLICT DO NOTHING`, revision, content, now())
-			return err
-		})
+		err = db.insertRevision(ctx, revision, content)
 	case now().Sub(stamp) > stampTime:
 		err = db.write(ctx, func(ctx context.Context, tx transaction) error { return stampRevision(ctx, tx, revision) })
 	}
@@ -47,6 +44,20 @@ func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte)
 		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
 	}
 	return nil
+}
+
+func (db *DB) insertRevision(ctx context.Context, revision string, content []byte) error {
+	packed, err := pack(content)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, func(ctx context.Context, tx transaction) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO catalog_revision (revision, content, saved_at)
+			VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING`, revision, packed, now())
+		return err
+	})
 }
 
 // revisionStamp returns when a revision is known to have been in force last; zero when
@@ -104,13 +115,41 @@ func (db *DB) Revision(ctx context.Context, revision string) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var content []byte
-	err := db.read.QueryRowContext(ctx, `SELECT content FROM catalog_revision WHERE revision = $1`, revision).Scan(&content)
+	var packed []byte
+	err := db.read.QueryRowContext(ctx, `SELECT content FROM catalog_revision WHERE revision = $1`, revision).Scan(&packed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errs.Errorf(errs.NotFound, "the catalog revision %.20q is not kept", revision)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read catalog revision %.20s: %w", revision, db.fault(err))
 	}
+	content, err := unpack(packed)
+	if err != nil {
+		return nil, fmt.Errorf("unpack catalog revision %.20s: %w", revision, err)
+	}
 	return content, nil
+}
+
+// pack makes content small: there is one for each change of the catalog that a job
+// was chosen after.
+func pack(content []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := w.Write(content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return nil, fmt.Errorf("pack %d bytes: %w", len(content), err)
+	}
+	return packed.Bytes(), nil
+}
+
+// unpack returns what was packed. What earlier versions have saved was not.
+func unpack(packed []byte) ([]byte, error) {
+	if !bytes.HasPrefix(packed, []byte{0x1f, 0x8b}) {
+		return packed, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }

@@ -69,12 +69,15 @@ type Catalog struct {
 	told    chan struct{}
 	stamp   string    // of the file as it was last read; only Serve and New use it
 	since   time.Time // when the store began to answer; likewise
+	kept    kept
+	asked   atomic.Int64 // refreshes, each with its number
 
-	mu      sync.Mutex
-	own     *catalog.Snapshot // of the file
-	objects objects
-	caps    *store.Caps // as they were set last
-	lacked  []string    // likewise; nil: not yet
+	mu       sync.Mutex
+	answered int64             // refreshes up to this number are done
+	own      *catalog.Snapshot // of the file
+	objects  objects
+	caps     *store.Caps // as they were set last
+	lacked   []string    // likewise; nil: not yet
 }
 
 // current is what is in force. It is never changed.
@@ -88,7 +91,7 @@ type current struct {
 
 // New loads the catalog for the first time.
 func New(ctx context.Context, c Config) (*Catalog, error) {
-	w := &Catalog{Config: c, reload: make(chan struct{}, 1), told: make(chan struct{}, 1), since: time.Now()}
+	w := &Catalog{Config: c, reload: make(chan struct{}, 1), told: make(chan struct{}, 1), since: time.Now(), kept: kept{turn: make(chan struct{}, 1)}}
 	if w.Lease <= 0 {
 		w.Lease = 10 * time.Second
 	}

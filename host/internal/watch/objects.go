@@ -3,7 +3,6 @@ package watch
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -95,8 +94,22 @@ func (w *Catalog) changed() {
 // Refresh puts into force what the store has now. When it returns without an error,
 // what was changed before is in force on this host.
 func (w *Catalog) Refresh(ctx context.Context) error {
+	asked := w.asked.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.answered >= asked {
+		return nil // another one has begun since, and has read what this one would
+	}
+	all := w.asked.Load()
+	err := w.bring(ctx)
+	if err == nil {
+		w.answered = all
+	}
+	return err
+}
+
+// bring brings this host to what the store has.
+func (w *Catalog) bring(ctx context.Context) error {
 	if err := w.refresh(ctx); err != nil {
 		return err
 	}
@@ -181,17 +194,11 @@ func (w *Catalog) enforce(ctx context.Context) error {
 		w.current.Store(next)
 		return nil
 	}
-	content, err := snapshot.Content()
-	if err != nil {
-		return err
-	}
-	if err := w.Store.SaveRevision(ctx, snapshot.Revision, content); err != nil {
-		return fmt.Errorf("keep revision %s of the catalog: %w", snapshot.Revision, err)
-	}
 	if err := w.setCaps(ctx, snapshot); err != nil {
 		return err
 	}
 	next.selector = selector.New(snapshot)
+	w.kept.last.Store(nil) // what was in force long ago may be forgotten
 	w.current.Store(next)
 	w.warn(fresh)
 	return nil
