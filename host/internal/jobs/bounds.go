@@ -30,6 +30,9 @@ func bound(r *job.Request, c *catalog.Command, now time.Time) error {
 	if b.Timeout > 0 && r.Timeout > b.Timeout {
 		refuse("timeout", "is %s; command %q allows at most %s (max_timeout)", r.Timeout, c.ID, b.Timeout)
 	}
+	if b.Priority != nil && r.Priority == 0 { // what who says nothing asks for
+		r.Priority = min(0, *b.Priority)
+	}
 	if b.Priority != nil && r.Priority > *b.Priority {
 		refuse("priority", "is %d; command %q allows at most %d (max_priority)", r.Priority, c.ID, *b.Priority)
 	}

@@ -38,8 +38,9 @@ type world struct {
 	keyed     map[string]keyed
 	selected  int // how often a pair was chosen
 	revisions map[string][]byte
-	commands  []string // beside c
-	kept      []string // revisions
+	bounds    catalog.Bounds // of command c
+	commands  []string       // beside c
+	kept      []string       // revisions
 }
 
 type keyed struct {
@@ -153,7 +154,7 @@ func (w *world) Selector() *selector.Selector {
 	object := func(id string) catalog.Object {
 		return catalog.Object{ID: id, Name: id, Status: catalog.Active, Tags: tag.New("t")}
 	}
-	commands := []*catalog.Command{{Object: object("c"), Plugin: "p", Sync: true}}
+	commands := []*catalog.Command{{Object: object("c"), Plugin: "p", Sync: true, Bounds: w.bounds}}
 	for _, id := range w.commands {
 		commands = append(commands, &catalog.Command{Object: object(id), Plugin: "p"})
 	}
@@ -236,6 +237,23 @@ func TestDeadlineThatIsOver(t *testing.T) {
 	e, ok := errors.AsType[*errs.Error](err)
 	if !ok || e.Kind != errs.Invalid || len(e.Fields) != 1 || e.Fields[0].Pointer != "/deadline" {
 		t.Errorf("got error %v, want that the deadline is over", err)
+	}
+}
+
+// What bounds callers bounds those who say nothing.
+func TestPriorityOfWhoSaysNothing(t *testing.T) {
+	for most, want := range map[int]int{-5: -5, 5: 0} {
+		w := &world{bounds: catalog.Bounds{Priority: &most}}
+		j, err := service(w).Submit(t.Context(), "alice", job.Request{CommandCriteria: tag.New("t")}, jobs.WaitNever, "")
+		if err != nil || j.Priority != want {
+			t.Errorf("max_priority %d: got %+v and error %v, want priority %d", most, j, err, want)
+		}
+	}
+	most := 5
+	_, err := service(&world{bounds: catalog.Bounds{Priority: &most}}).Submit(t.Context(), "alice",
+		job.Request{CommandCriteria: tag.New("t"), Priority: 6}, jobs.WaitNever, "")
+	if !errs.Is(err, errs.Invalid) {
+		t.Errorf("priority 6 of at most 5: got error %v, want invalid", err)
 	}
 }
 
