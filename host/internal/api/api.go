@@ -37,6 +37,7 @@ type Config struct {
 	Plugins  Plugins
 	Hosts    Hosts
 	Host     string                      // id of this one
+	Peers    Peers                       // the others; nil: there are none
 	Ready    func(context.Context) error // nil: always ready
 	Progress func(job.ID) *job.Progress  // of a job that runs on this host; nil: nobody knows
 	Limits   Limits
@@ -75,6 +76,7 @@ type Handler struct {
 	builds   Plugins
 	hosts    Hosts
 	host     string
+	peers    Peers
 	ready    func(context.Context) error
 	progress func(job.ID) *job.Progress
 	limits   Limits
@@ -100,6 +102,7 @@ func New(c Config) *Handler {
 		builds:   c.Plugins,
 		hosts:    c.Hosts,
 		host:     c.Host,
+		peers:    c.Peers,
 		ready:    c.Ready,
 		progress: c.Progress,
 		limits:   c.Limits,

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
+	"github.com/heimdall-run/heimdall/host/internal/peer"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
@@ -89,6 +91,7 @@ type host struct {
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
 	queue     *queue.Queue
+	peers     *peer.Peers
 	metrics   *metrics.Metrics
 	tracer    *trace.Tracer // nil: traces are off
 	server    *http.Server
@@ -159,12 +162,22 @@ func (h *host) open(ctx context.Context) (err error) {
 	}
 	registered := boottime()
 	epoch, err := h.store.RegisterHost(ctx, store.Host{
-		ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: c.Queue.Workers,
+		ID: h.dir.host, Name: hostname(), Address: h.advertised(), Version: h.Version, Slots: c.Queue.Workers,
 	}, c.Queue.Lease)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
+	key, err := h.store.PeerKey(ctx)
+	if err != nil {
+		return err
+	}
+	h.peers = peer.New(peer.Config{Store: h.store, Host: h.dir.host, Key: key})
 	return h.wire(ctx, authenticator, epoch, registered)
+}
+
+// advertised returns the address at which other hosts reach this one.
+func (h *host) advertised() string {
+	return cmp.Or(h.Config.Server.Advertise, peer.Advertised(h.listener.Addr()))
 }
 
 // wire connects the parts that run jobs and answer for them.
@@ -217,6 +230,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
+		Host:      h.dir.host,
 		Judge:     h.registry.Input,
 	})
 	h.runner = runner.New(runner.Config{
@@ -299,6 +313,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:  h.plugins,
 		Hosts:    h.store,
 		Host:     h.dir.host,
+		Peers:    h.peers,
 		Ready:    h.check,
 		Progress: h.runner.Progress,
 		Metrics:  h.metrics.Handler(),
@@ -377,6 +392,9 @@ func (h *host) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTracesTime)
 	defer cancel()
 	err := h.tracer.Close(ctx)
+	if h.peers != nil {
+		h.peers.Close()
+	}
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
 	}

@@ -34,6 +34,12 @@ func (c *Config) checkSettings(found *faults) {
 	if c.DataDir == "" {
 		found.add("data_dir", "this is empty; name a folder")
 	}
+	if at := c.Server.Advertise; at != "" {
+		host, port, err := net.SplitHostPort(at)
+		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || strings.ContainsAny(host, " /") || portErr != nil || n == 0 {
+			found.add("server.advertise", `%q is not host:port; write it like "10.0.0.7:9090"`, at)
+		}
+	}
 	if host, port, err := net.SplitHostPort(c.Server.Listen); err != nil || strings.ContainsAny(host, " /") {
 		found.add("server.listen", `%q is not host:port; write it like "127.0.0.1:9090"`, c.Server.Listen)
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {

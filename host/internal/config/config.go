@@ -39,6 +39,10 @@ type Config struct {
 type Server struct {
 	// Listen is the address, host:port. Default: 127.0.0.1:9090.
 	Listen string `toml:"listen"`
+	// Advertise is the address, host:port, at which the other hosts of the store
+	// reach this one. Default: empty, that of Listen, or where that stands for all
+	// addresses of the machine, the first of them that is not only its own.
+	Advertise string `toml:"advertise"`
 	// MaxBodyBytes is the size of the largest request. Default: 1048576.
 	MaxBodyBytes int64 `toml:"max_body_bytes"`
 	// MaxContextBytes is the size of the largest context of a job. Default:

@@ -143,6 +143,14 @@ type Logs struct {
 	StdoutBytes, StderrBytes int64
 }
 
+// Key returns where a stream is kept; "" when it was empty.
+func (l Logs) Key(s Stream) string {
+	if s == Stderr {
+		return l.Stderr
+	}
+	return l.Stdout
+}
+
 // Output is a named value shown with a job: a link or a text.
 type Output struct {
 	Key   string `json:"key"`

@@ -39,4 +39,5 @@ type Attempt struct {
 	Error     *Error
 	StartedAt time.Time // zero when it never began
 	EndedAt   time.Time
+	Logs      Logs // where its streams are kept
 }
