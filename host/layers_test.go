@@ -59,8 +59,10 @@ var layers = map[string]int{
 	"internal/importer":    1,
 	"internal/schema":      1,
 	"internal/spool":       1,
+	"internal/live":        1,
 
 	"internal/errs":        0,
+	"internal/attribute":   0,
 	"internal/tag":         0,
 	"internal/job":         0,
 	"internal/catalog":     0,
@@ -73,6 +75,7 @@ var sameLayer = map[string][]string{
 	"cmd/heimdall":        {"internal/app", "internal/cli"},
 	"internal/artifacts":  {"internal/objectstore"},
 	"internal/pluginhost": {"internal/folder"},
+	"internal/attribute":  {"internal/job"},
 	"internal/catalog":    {"internal/errs", "internal/job", "internal/tag"},
 	"internal/job":        {"internal/errs", "internal/tag"},
 	"internal/selector":   {"internal/catalog", "internal/errs", "internal/job", "internal/tag"},
@@ -83,6 +86,7 @@ var sameLayer = map[string][]string{
 // They may import everything.
 var forTests = []string{
 	"internal/api/apitest",
+	"internal/canary",
 	"internal/pgtest",
 	"internal/store/memstore",
 	"internal/store/storetest",

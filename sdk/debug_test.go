@@ -40,7 +40,7 @@ func TestServeForADebugger(t *testing.T) {
 	t.Parallel()
 
 	cmd := exec.Command(os.Args[0], "--debug")
-	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1", "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1m", "TMPDIR="+t.TempDir())
 	var stderr text
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {

@@ -2,7 +2,10 @@ package sdk
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -15,7 +18,8 @@ const (
 	watchTime   = 2 * time.Second // between two looks at the host's right to run, at most
 	renewalTime = time.Second     // that a start waits for a renewal of it
 	// idleExit is after how long without a host a process that holds nothing
-	// ends; keptExit, one that only holds ends which nobody has acknowledged.
+	// ends; keptExit, one that only holds ends which nobody has acknowledged, as
+	// long as a host can find it.
 	idleExit = time.Minute
 	keptExit = time.Hour
 )
@@ -151,14 +155,21 @@ func (s *Server) look(now time.Duration) bool {
 	switch {
 	case running > 0:
 		return false
-	case len(known) > 0:
+	case len(known) > 0 && s.findable():
 		return alone > keptExit
-	case alone > idleExit:
+	case alone > s.idleExit:
 		slog.New(s.log).Info("no host for a while: plugin ends", "since", alone)
 		return true
 	default:
 		return false
 	}
+}
+
+// findable reports whether a later life of the host can find the process, which it
+// does by the folder of its socket.
+func (s *Server) findable() bool {
+	_, err := os.Stat(s.folder)
+	return s.folder == "" || !errors.Is(err, fs.ErrNotExist)
 }
 
 // lonely returns why an attempt should stop when its host was not heard of for a

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ func TestLook(t *testing.T) {
 		request *pluginpb.StartRequest // nil: none runs
 		ended   bool                   // and has ended
 		renewed time.Duration          // right to run; 0: never renewed
+		moved   bool                   // the folder of its socket is not there any more
 		heard   bool                   // the host said after it that it lives, without a new right
 		after   time.Duration
 		stops   bool
@@ -35,6 +37,9 @@ func TestLook(t *testing.T) {
 		"nothing to do, host gone":      {after: 2 * time.Minute, exits: true},
 		"end nobody knows of":           {request: &pluginpb.StartRequest{}, ended: true, after: 2 * time.Minute},
 		"end nobody will ask for":       {request: &pluginpb.StartRequest{}, ended: true, after: 2 * time.Hour, exits: true},
+		"end nobody can ask for":        {request: &pluginpb.StartRequest{}, ended: true, moved: true, after: 2 * time.Minute, exits: true},
+		"end somebody may look for":     {request: &pluginpb.StartRequest{}, ended: true, moved: true, after: 30 * time.Second},
+		"job that nobody can ask for":   {request: &pluginpb.StartRequest{}, moved: true, after: 2 * time.Hour},
 		"job without limits":            {request: &pluginpb.StartRequest{}, renewed: time.Second, after: 2 * time.Hour},
 		"followed":                      {request: &pluginpb.StartRequest{OrphanTimeout: durationpb.New(time.Minute)}, after: 59 * time.Second},
 		"orphan":                        {request: &pluginpb.StartRequest{OrphanTimeout: durationpb.New(time.Minute)}, after: 61 * time.Second, stops: true},
@@ -55,6 +60,10 @@ func TestLook(t *testing.T) {
 			s, err := New("test", func() *waiting { return &waiting{} })
 			if err != nil {
 				t.Fatal(err)
+			}
+			s.folder = t.TempDir()
+			if test.moved {
+				s.folder = filepath.Join(s.folder, "gone")
 			}
 			if test.renewed > 0 {
 				s.lease.renew(1, test.renewed)

@@ -36,6 +36,7 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 			Capabilities: &pluginpb.Capabilities{},
 		},
 		configure: configureNone,
+		idleExit:  idleExit,
 	}
 	for _, option := range opts {
 		if err := option(o); err != nil {
@@ -53,6 +54,7 @@ func New[P Plugin[Input], Input any](name string, create func() P, opts ...Optio
 		description: o.description,
 		configure:   o.configure,
 		options:     o.grpc,
+		idleExit:    o.idleExit,
 		log:         slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}),
 		attempts:    map[string]*attempt{},
 		forgotten:   map[string]struct{}{},

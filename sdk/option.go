@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -17,6 +18,7 @@ type options struct {
 	description *pluginpb.DescribeResponse
 	configure   func([]byte, []*pluginpb.Secret) error
 	grpc        []grpc.ServerOption
+	idleExit    time.Duration
 }
 
 // Version sets the version of the plugin, a semantic version such as "1.4.0".

@@ -66,6 +66,7 @@ func (s *Server) serve() {
 	// the process; unlike ignoring the signal, children do not inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
+	s.folder = os.Getenv(plugin.EnvUnixSocketDir)
 	var server *grpc.Server
 	ready := make(chan struct{})
 	stdio := newStdio()

@@ -20,10 +20,15 @@ import (
 	"github.com/heimdall-run/heimdall/sdk/pluginpb"
 )
 
-// TestMain turns the test binary into a plugin when a test starts it as one.
+// TestMain turns the test binary into a plugin when a test starts it as one, and
+// says how long that lives without a host.
 func TestMain(m *testing.M) {
 	if os.Getenv("SDK_TEST_PLUGIN") != "" {
-		sdk.Serve("chatty", func() *chatty { return &chatty{} })
+		idle, err := time.ParseDuration(os.Getenv("SDK_TEST_PLUGIN"))
+		if err != nil {
+			panic(err)
+		}
+		sdk.Serve("chatty", func() *chatty { return &chatty{} }, sdk.IdleExit(idle))
 	}
 	os.Setenv("SDK_CANARY", "1") // must not reach programs that jobs run
 	os.Exit(m.Run())
@@ -57,12 +62,16 @@ func (*chatty) Run(ctx context.Context, job *sdk.Job[chattyInput]) error {
 type process struct {
 	*exec.Cmd
 	host   *host
+	folder string // of its socket
 	stderr string // path
 }
 
-func startProcess(t *testing.T) *process {
+func startProcess(t *testing.T) *process { return startIdle(t, time.Minute) }
+
+// startIdle starts one that lives so long without a host.
+func startIdle(t *testing.T, idle time.Duration) *process {
 	t.Helper()
-	dir := t.TempDir()
+	dir, sockets := t.TempDir(), t.TempDir()
 	stderr, err := os.Create(filepath.Join(dir, "stderr"))
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +84,8 @@ func startProcess(t *testing.T) *process {
 	defer stdout.Close()
 
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1", handshake.Config.MagicCookieKey+"="+handshake.Config.MagicCookieValue,
-		"PLUGIN_PROTOCOL_VERSIONS=1", plugin.EnvUnixSocketDir+"="+dir)
+	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN="+idle.String(), handshake.Config.MagicCookieKey+"="+handshake.Config.MagicCookieValue,
+		"PLUGIN_PROTOCOL_VERSIONS=1", plugin.EnvUnixSocketDir+"="+sockets)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -92,7 +101,7 @@ func startProcess(t *testing.T) *process {
 		}
 		return address != ""
 	})
-	return &process{Cmd: cmd, host: dial(t, cmd, address), stderr: stderr.Name()}
+	return &process{Cmd: cmd, host: dial(t, cmd, address), folder: sockets, stderr: stderr.Name()}
 }
 
 // dial connects as hosts do, through go-plugin.
@@ -192,6 +201,46 @@ func TestServeEndsJobsAtSIGTERM(t *testing.T) {
 	}
 }
 
+// A process whose host does not come back ends by itself, once it has nothing that a
+// host could want, or none could find it.
+func TestServeEndsWithoutHost(t *testing.T) {
+	t.Parallel()
+
+	for name, what := range map[string]func(*process){
+		"it holds nothing":   func(*process) {},
+		"nobody can find it": func(p *process) { check(t, os.RemoveAll(p.folder)) },
+		"its end is acknowledged": func(p *process) {
+			_, err := p.host.Ack(t.Context(), &pluginpb.AckRequest{Attempts: []*pluginpb.AckedAttempt{{AttemptId: "a", Event: 100}}})
+			check(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			p := startIdle(t, 3*time.Second)
+			if name != "it holds nothing" {
+				if err := p.host.start(p.host.request("a")).end(); err != nil {
+					t.Fatalf("the job ended with %v", err)
+				}
+			}
+			what(p)
+			if err := p.wait(t); err != nil {
+				t.Errorf("ended with %v, want exit status 0", err)
+			}
+			if log, _ := os.ReadFile(p.stderr); !strings.Contains(string(log), "no host for a while: plugin ends") {
+				t.Errorf("the process does not say why it ended: %.300s", log)
+			}
+		})
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A server of go-plugin takes four megabytes unless it is told otherwise.
 func TestServeTakesLargeRequests(t *testing.T) {
 	t.Parallel()
@@ -208,7 +257,7 @@ func TestServeByHand(t *testing.T) {
 	t.Parallel()
 
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1")
+	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1m")
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "a plugin of Heimdall") {
 		t.Errorf("got %q and %v, want a friendly message and exit status 1", out, err)

@@ -30,6 +30,8 @@ type Server struct {
 	instances   instances
 	log         slog.Handler
 	options     []grpc.ServerOption // that the author asked for
+	folder      string              // of the socket; "": nobody has said
+	idleExit    time.Duration
 
 	mu        sync.Mutex
 	attempts  map[string]*attempt

@@ -26,7 +26,7 @@ type Faulty struct {
 	Cleanups string `json:"cleanups"`
 	// CleanupError is the error of cleanups.
 	CleanupError string `json:"cleanup_error"`
-	// Password is there to be leaked: it is written nowhere.
+	// Password is there to be leaked, by jobs that ask for that and by failed checks.
 	Password string `json:"password" secret:"true"`
 }
 
@@ -41,7 +41,7 @@ func (f *Faulty) Open(context.Context) error {
 // Check fails when the settings say so.
 func (f *Faulty) Check(context.Context) error {
 	if f.CheckError != "" {
-		return sdk.Errorf(sdk.Unavailable, "%s", f.CheckError)
+		return sdk.Errorf(sdk.Unavailable, "%s%s", f.CheckError, f.Password)
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (f *Faulty) Run(ctx context.Context, job *sdk.Job[Input]) (err error) {
 			err = werr
 		}
 	}()
-	for _, step := range []func(context.Context, *sdk.Job[Input]) error{write, report, remote, spawn, wait, result, fail} {
+	for _, step := range []func(context.Context, *sdk.Job[Input]) error{write, report, remote, spawn, f.leak, wait, result, fail} {
 		if err := step(ctx, job); err != nil {
 			outcome = "error"
 			return errors.Join(err, stop(ctx, job))

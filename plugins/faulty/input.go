@@ -31,6 +31,7 @@ type Input struct {
 	Exit         *int              `json:"exit" doc:"End the whole process with this code."`
 	Panic        string            `json:"panic" doc:"Panic with this text."`
 	PanicAside   string            `json:"panic_aside" doc:"Panic with this text in a goroutine of its own, which ends the process."`
+	Leak         []string          `json:"leak" doc:"Where the setting password is told, in this order: log, output, progress, usage, stdout, error, panic or crash."`
 	Error        *Failure          `json:"error" doc:"The error to end with."`
 }
 

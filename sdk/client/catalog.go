@@ -51,6 +51,9 @@ type Object struct {
 	UpdatedBy      string          `json:"updated_by"`
 	MaxRunning     int             `json:"max_running"`
 
+	// Attributes are shown with its jobs, by name; each value is a template.
+	Attributes map[string]Attribute `json:"attributes"`
+
 	// Of commands.
 	Plugin        string          `json:"plugin"`
 	PluginVersion string          `json:"plugin_version"`
@@ -120,12 +123,47 @@ func (k Catalog) Get(ctx context.Context, id string) (*Object, error) {
 	return k.object(ctx, http.MethodGet, id, "", nil, nil)
 }
 
+// Revision is an object as a change has made it, at UpdatedAt and by UpdatedBy.
+type Revision struct {
+	Object
+	Changed []string `json:"changed"` // fields that differ from the revision before; none of the first
+}
+
+// RevisionPage is a part of the history of an object, the newest first.
+type RevisionPage struct {
+	Revisions  []Revision `json:"data"`
+	HasMore    bool       `json:"has_more"`
+	NextCursor string     `json:"next_cursor"`
+
+	Raw json.RawMessage `json:"-"` // the answer as it came
+}
+
+// History returns a part of the revisions of an object. A limit of 0 is the host's
+// default, a cursor of "" the first page.
+func (k Catalog) History(ctx context.Context, id string, limit int, cursor string) (*RevisionPage, error) {
+	q := make(url.Values)
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	path := k.path(id, "/history")
+	if query := q.Encode(); query != "" {
+		path += "?" + query
+	}
+	p := &RevisionPage{}
+	raw, err := k.c.call(ctx, http.MethodGet, path, nil, nil, p)
+	p.Raw = raw
+	return p, err
+}
+
 // Put makes an object what the definition says, a JSON object with the keys of
 // the configuration file, and returns it when that is in force on the host. With
 // a revision it does so only if the object still has that one; 0: any, or none at
 // all.
 func (k Catalog) Put(ctx context.Context, id string, definition json.RawMessage, revision int64) (*Object, error) {
-	header := make(http.Header)
+	header := http.Header{"Prefer": {"handling=strict"}}
 	if revision > 0 {
 		header.Set("If-Match", `"`+strconv.FormatInt(revision, 10)+`"`)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/heimdall-run/heimdall/host/internal/pgtest"
 )
 
 // exchange is a request as existing clients send it, and what they read of the
@@ -29,7 +31,13 @@ type exchange struct {
 // Existing clients are answered in the shapes that they know. What is added does
 // not change them.
 func TestExistingClients(t *testing.T) {
-	address := startDocHost(t, "configs/heimdall.toml")
+	for store, url := range map[string]func() string{"sqlite": func() string { return "sqlite" }, "postgres": func() string { return pgtest.URL(t) }} {
+		t.Run(store, func(t *testing.T) { existingClients(t, url()) })
+	}
+}
+
+func existingClients(t *testing.T, store string) {
+	address := startDocHost(t, "configs/heimdall.toml", "--store", store)
 	text, err := os.ReadFile("testdata/compat/exchanges.json")
 	if err != nil {
 		t.Fatal(err)

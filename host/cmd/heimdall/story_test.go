@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/heimdall-run/heimdall/host/internal/api/apitest"
+	"github.com/heimdall-run/heimdall/host/internal/canary"
 	"github.com/heimdall-run/heimdall/host/internal/pgtest"
 )
 
@@ -38,15 +39,17 @@ import (
 //	gone PIDFILE            waits until the process whose id is in the file is gone
 //	disk small|full|free    makes a small disk for the host's data, and fills it
 //	store here|away|slow    puts a relay before the database, which lets through, cuts or delays
-func TestStories(t *testing.T) { run(t, "sqlite", "script") }
+func TestStories(t *testing.T) { run(t, "sqlite", "script", nil) }
 
 // The same stories hold on PostgreSQL.
-func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres", "script") }
+func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres", "script", nil) }
 
 // A database on another machine can be away.
-func TestStoriesOfAnAbsentStore(t *testing.T) { run(t, "postgres", "away") }
+func TestStoriesOfAnAbsentStore(t *testing.T) { run(t, "postgres", "away", nil) }
 
-func run(t *testing.T, store, folder string) {
+// run runs the stories of a folder on a store. A secret that is found is told, or fails
+// the story if tell is nil.
+func run(t *testing.T, store, folder string, tell func(error)) {
 	bin, err := filepath.Abs("../../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +60,7 @@ func run(t *testing.T, store, folder string) {
 		}
 	}
 	faulty := buildFaulty(t)
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(stage{t, tell}, testscript.Params{
 		Dir: "testdata/" + folder,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
@@ -79,7 +82,16 @@ func run(t *testing.T, store, folder string) {
 			c := &cast{hosts: map[string]*host{}, at: "data"}
 			e.Values[castKey{}] = c
 			e.Defer(func() { os.RemoveAll(scratch) })
+			if err := os.WriteFile(filepath.Join(scratch, "secret"), []byte(canary.Secret("file")+"\n"), 0o600); err != nil {
+				return err
+			}
+			s := e.T().(stage)
+			e.Defer(func() { leavesNothing(s, scratch) })
+			e.Defer(func() {
+				s.found(searchLeft(c, scratch, e.Getenv("HEIMDALL_STORE_URL"), filepath.Join(e.WorkDir, "host.log")))
+			})
 			e.Defer(c.end)
+			e.Defer(func() { s.found(searchLive(c, scratch)) })
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -191,6 +203,9 @@ func startHost(ts *testscript.TestScript, neg bool, args []string) {
 	h := of(ts)
 	h.end()
 	if _, err := os.Stat(ts.MkAbs("heimdall.toml")); err == nil {
+		if !neg {
+			ts.Check(addSecrets(ts.MkAbs("heimdall.toml"), filepath.Join(ts.Getenv("SCRATCH"), "secret")))
+		}
 		args = append([]string{"--config", ts.MkAbs("heimdall.toml")}, args...)
 	}
 	address := filepath.Join(ts.Getenv("HEIMDALL_DATA_DIR"), "address")
@@ -204,6 +219,7 @@ func startHost(ts *testscript.TestScript, neg bool, args []string) {
 			h.command.Env = append(h.command.Env, name+"="+value)
 		}
 	}
+	h.command.Env = append(h.command.Env, "CANARY_TOKEN="+canary.Secret("env"))
 	ts.Check(h.command.Start())
 	exited := make(chan struct{})
 	h.exited = exited

@@ -39,7 +39,9 @@ type Config struct {
 	Host     string                      // id of this one
 	Peers    Peers                       // the others; nil: there are none
 	Ready    func(context.Context) error // nil: always ready
-	Progress func(job.ID) *job.Progress  // of a job that runs on this host; nil: nobody knows
+	// Report returns what is known of a job that has not ended: how far it is, and what
+	// is shown with it; nil: nobody knows.
+	Report   func(context.Context, *job.Job) job.Report
 	Limits   Limits
 	Metrics  http.Handler // serves /metrics; nil: there are none
 	Observer Observer     // of requests; nil: none
@@ -78,7 +80,7 @@ type Handler struct {
 	host     string
 	peers    Peers
 	ready    func(context.Context) error
-	progress func(job.ID) *job.Progress
+	report   func(context.Context, *job.Job) job.Report
 	limits   Limits
 	metrics  http.Handler
 	observer Observer
@@ -104,7 +106,7 @@ func New(c Config) *Handler {
 		host:     c.Host,
 		peers:    c.Peers,
 		ready:    c.Ready,
-		progress: c.Progress,
+		report:   c.Report,
 		limits:   c.Limits,
 		metrics:  c.Metrics,
 		observer: c.Observer,

@@ -70,7 +70,7 @@ func wireAttempts(attempts []job.Attempt) []wireAttempt {
 	return list
 }
 
-// wireProgress is how far a job is that runs on this host.
+// wireProgress is how far a running job is.
 type wireProgress struct {
 	Done    float64 `json:"done"`
 	Total   float64 `json:"total,omitempty"` // left out: nobody knows

@@ -182,7 +182,6 @@ func (b *batch) run(first line) {
 	close(results)
 	running.Wait()
 	sent.Wait()
-	_ = b.ctl.SetWriteDeadline(time.Time{})
 	if whole || b.drain() {
 		_ = b.ctl.SetReadDeadline(time.Time{})
 	}

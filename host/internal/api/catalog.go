@@ -22,6 +22,8 @@ import (
 type Registry interface {
 	Get(kind catalog.Kind, id string) (*catalog.Entry, error)
 	List(kind catalog.Kind, f registry.Filter) registry.Page
+	// History returns revisions of an object before one, the newest first.
+	History(ctx context.Context, kind catalog.Kind, id string, before int64, most int) ([]*catalog.Entry, error)
 	// Public returns the context of an object as everybody may know it.
 	Public(e *catalog.Entry) []byte
 	Put(ctx context.Context, user string, kind catalog.Kind, id string, d registry.Definition, when registry.Condition) (*catalog.Entry, error)
@@ -46,6 +48,7 @@ func catalogEndpoints() (all []endpoint) {
 			{"GET", one + "/statuses", (*Handler).objectStatuses},
 			{"GET", one + "/{id}", of(kind, (*Handler).getObject)},
 			{"PUT", one + "/{id}", of(kind, (*Handler).putObject)},
+			{"GET", one + "/{id}/history", of(kind, (*Handler).listHistory)},
 			{"GET", one + "/{id}/status", of(kind, (*Handler).getObjectStatus)},
 			{"PUT", one + "/{id}/status", of(kind, (*Handler).putObjectStatus)},
 			{"DELETE", one + "/{id}/status", of(kind, (*Handler).deleteObjectStatus)},
@@ -111,7 +114,10 @@ func (h *Handler) putObject(x *exchange, kind catalog.Kind) error {
 	if err != nil {
 		return err
 	}
-	d := registry.Definition{Body: body, Status: says.Status != nil}
+	d := registry.Definition{Body: body, Status: says.Status != nil, Strict: parsePrefer(x.r.Header).strict}
+	if d.Strict {
+		x.Header().Set("Preference-Applied", "handling=strict")
+	}
 	e, err := h.registry.Put(x.r.Context(), x.user, kind, objectID(x), d, when)
 	if err != nil {
 		return err
@@ -217,6 +223,7 @@ func parseTag(tag string) (int64, error) {
 	if !begins || !ends || strings.Contains(text, `"`) {
 		return 0, errors.New("no entity tag")
 	}
+	text, _, _ = strings.Cut(text, leaseMark) // a change is not refused because a lease was renewed
 	revision, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return -1, nil

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -28,6 +29,7 @@ type shelf struct {
 	when       registry.Condition
 	status     *catalog.Status
 	lease      *registry.Lease
+	renewed    time.Duration // since the first lease
 	checks     []registry.Check
 	err        error
 }
@@ -80,7 +82,7 @@ func (s *shelf) Lease(_ context.Context, _, id string, l registry.Lease) (*catal
 
 func (s *shelf) LeaseOf(_ context.Context, id string) (*catalog.Entry, error) {
 	e := object(catalog.ClusterKind, id)
-	e.Owner, e.Source, e.LeaseTTL, e.LeaseUntil = catalog.ByLease, "", 30*time.Second, clock.Add(30*time.Second)
+	e.Owner, e.Source, e.LeaseTTL, e.LeaseUntil = catalog.ByLease, "", 30*time.Second, clock.Add(30*time.Second+s.renewed)
 	return e, s.err
 }
 
@@ -137,6 +139,24 @@ func TestObjectsAsClientsKnowThem(t *testing.T) {
 		if got := s.do(t, "GET", path, "").text; got != `["ACTIVE","DELETED","INACTIVE"]`+"\n" {
 			t.Errorf("%s = %s, want the three", path, got)
 		}
+	}
+}
+
+// A renewed lease has the revision that it had, and ends later: who knows the object
+// by its tag is told, and may still change what has this revision.
+func TestTagOfALease(t *testing.T) {
+	registered, s := withShelf(t)
+	tag := func() string { return s.do(t, "PUT", "/api/v1/cluster/k/lease", `{"ttl": "30s"}`).Header.Get("ETag") }
+	first := tag()
+	registered.renewed = time.Second
+	if second := tag(); second == first || first == "" {
+		t.Errorf("tag of the lease = %s, renewed %s, want another one", first, second)
+	}
+	if a := s.do(t, "PUT", "/api/v1/cluster/k/status", `{"status": "inactive"}`, "If-Match: "+first); a.StatusCode != http.StatusOK {
+		t.Errorf("change by the tag of a lease: status = %d, want 200", a.StatusCode)
+	}
+	if want := (registry.Condition{Revisions: []int64{7}}); !reflect.DeepEqual(registered.when, want) {
+		t.Errorf("condition = %+v, want %+v", registered.when, want)
 	}
 }
 
@@ -235,6 +255,12 @@ func TestChangesOfObjects(t *testing.T) {
 			t.Errorf("%s: condition = %+v, says its status = %t, want %+v, %t", name, registered.when, registered.definition.Status, c.when, c.says)
 		}
 	}
+	for header, strict := range map[string]bool{"Prefer: handling=strict": true, "Prefer: wait=1, Handling=\"strict\"": true, "Prefer: handling=lenient": false, "": false} {
+		a := s.do(t, "PUT", "/api/v1/command/a", `{}`, orNone(header))
+		if registered.definition.Strict != strict || (a.Header.Get("Preference-Applied") == "handling=strict") != strict {
+			t.Errorf("%s: strict = %t, Preference-Applied = %q, want %t", header, registered.definition.Strict, a.Header.Get("Preference-Applied"), strict)
+		}
+	}
 	s.do(t, "DELETE", "/api/v1/cluster/a/status", "")
 	if registered.status == nil || *registered.status != "" {
 		t.Errorf("status = %v, want that it is taken back", registered.status)
@@ -273,4 +299,68 @@ func TestHealthOfClusters(t *testing.T) {
 	}
 	a = s.do(t, "GET", "/api/v1/cluster/k/health", "")
 	checkBody(t, a, `{"healthy": true, "checks": [{"cluster_id": "k", "cluster_name": "N", "plugin": "", "status": "unchecked", "latency_ms": 0}]}`)
+}
+
+func (s *shelf) History(_ context.Context, kind catalog.Kind, id string, before int64, most int) (entries []*catalog.Entry, err error) {
+	if id == "nope" {
+		return nil, errs.Errorf(errs.NotFound, "there is no such object")
+	}
+	if before == 0 {
+		before = 4
+	}
+	for revision := before - 1; revision > 0 && len(entries) < most; revision-- {
+		e := object(kind, id)
+		e.Revision = revision
+		if revision < 3 {
+			e.Override = ""
+		}
+		if revision < 2 {
+			e.Object().Description, e.UpdatedBy = "first", "bob"
+		}
+		entries = append(entries, e)
+	}
+	return entries, s.err
+}
+
+func TestHistory(t *testing.T) {
+	_, s := withShelf(t)
+	for _, kind := range []string{"command", "cluster"} {
+		path := "/api/v1/" + kind + "/a/history"
+		all := s.do(t, "GET", path, "").json(t)
+		wantChanges(t, all, "3 ann [status status_override]", "2 ann [description]", "1 bob []")
+		if all["has_more"] != false {
+			t.Errorf("has_more = %v, want false", all["has_more"])
+		}
+		page := s.do(t, "GET", path+"?limit=2", "").json(t)
+		wantChanges(t, page, "3 ann [status status_override]", "2 ann [description]")
+		cursor, _ := page["next_cursor"].(string)
+		if page["has_more"] != true || cursor == "" {
+			t.Fatalf("page = %v, want more", page)
+		}
+		wantChanges(t, s.do(t, "GET", path+"?limit=2&cursor="+cursor, "").json(t), "1 bob []")
+		for _, query := range []string{"cursor=x", "cursor=e30", "limit=0", "limit=x"} {
+			if a := s.do(t, "GET", path+"?"+query, ""); a.StatusCode != 400 {
+				t.Errorf("%s: status = %d, want 400", query, a.StatusCode)
+			}
+		}
+		if a := s.do(t, "GET", "/api/v1/"+kind+"/nope/history", ""); a.StatusCode != 404 {
+			t.Errorf("status of what is not there = %d, want 404", a.StatusCode)
+		}
+	}
+}
+
+func wantChanges(t *testing.T, page map[string]any, want ...string) {
+	t.Helper()
+	var got []string
+	data, _ := page["data"].([]any)
+	for _, of := range data {
+		r, _ := of.(map[string]any)
+		if r["created_at"] != nil || r["context"] == nil {
+			t.Errorf("revision = %v, want the object without created_at", r)
+		}
+		got = append(got, fmt.Sprint(r["revision"], " ", r["updated_by"], " ", r["changed"]))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
 }

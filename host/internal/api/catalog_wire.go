@@ -14,21 +14,23 @@ import (
 
 // wireObject is a command or a cluster as clients know it.
 type wireObject struct {
-	ID             string          `json:"id"`
-	Name           string          `json:"name"`
-	Version        string          `json:"version,omitempty"`
-	Description    string          `json:"description,omitempty"`
-	Status         catalog.Status  `json:"status"` // in force
-	Tags           tag.Set         `json:"tags"`   // with the system tags
-	Context        json.RawMessage `json:"context"`
-	MaxRunning     int             `json:"max_running,omitempty"`
-	CreatedAt      int64           `json:"created_at"` // unix seconds
-	UpdatedAt      int64           `json:"updated_at"`
-	ManagedBy      catalog.Owner   `json:"managed_by"`
-	Revision       int64           `json:"revision"`
-	UpdatedBy      string          `json:"updated_by"`
-	StatusOverride catalog.Status  `json:"status_override,omitempty"`
-	File           string          `json:"file,omitempty"` // host:path that declares it
+	ID             string                       `json:"id"`
+	Name           string                       `json:"name"`
+	Version        string                       `json:"version,omitempty"`
+	Description    string                       `json:"description,omitempty"`
+	User           string                       `json:"user,omitempty"`       // who has changed it by the API, as existing clients read it
+	Status         catalog.Status               `json:"status"`               // in force
+	Tags           tag.Set                      `json:"tags"`                 // with the system tags
+	Attributes     map[string]catalog.Attribute `json:"attributes,omitempty"` // shown with its jobs
+	Context        json.RawMessage              `json:"context"`
+	MaxRunning     int                          `json:"max_running,omitempty"`
+	CreatedAt      int64                        `json:"created_at"` // unix seconds
+	UpdatedAt      int64                        `json:"updated_at"`
+	ManagedBy      catalog.Owner                `json:"managed_by"`
+	Revision       int64                        `json:"revision"`
+	UpdatedBy      string                       `json:"updated_by"`
+	StatusOverride catalog.Status               `json:"status_override,omitempty"`
+	File           string                       `json:"file,omitempty"` // host:path that declares it
 
 	*wireCommand
 	Lease *wireLease `json:"lease,omitempty"`
@@ -69,8 +71,11 @@ func (h *Handler) wireObject(e *catalog.Entry) *wireObject {
 	o := e.Object()
 	w := &wireObject{
 		ID: o.ID, Name: o.Name, Version: o.Version, Description: o.Description, Status: e.Status(), Tags: registry.Tags(o),
-		Context: h.registry.Public(e), CreatedAt: seconds(e.CreatedAt), UpdatedAt: seconds(e.UpdatedAt),
+		Attributes: o.Attributes, Context: h.registry.Public(e), CreatedAt: seconds(e.CreatedAt), UpdatedAt: seconds(e.UpdatedAt),
 		ManagedBy: e.Owner, Revision: e.Revision, UpdatedBy: e.UpdatedBy, StatusOverride: e.Override, File: e.Source,
+	}
+	if e.Owner == catalog.ByAPI {
+		w.User = e.UpdatedBy
 	}
 	if e.Kind == catalog.CommandKind {
 		w.MaxRunning, w.wireCommand = e.Command.MaxRunning, wireCommandOf(e.Command)
@@ -133,7 +138,15 @@ func (h *Handler) writeObjectStatus(x *exchange, e *catalog.Entry) error {
 	}{seconds(e.UpdatedAt), e.Status(), e.Override, e.Revision})
 }
 
-// setTag names the revision that is answered with.
+// setTag names the revision that is answered with. Of a lease, its end is a part of
+// the answer that changes without another revision.
 func setTag(x *exchange, e *catalog.Entry) {
-	x.Header().Set("ETag", strconv.Quote(strconv.FormatInt(e.Revision, 10)))
+	tag := strconv.FormatInt(e.Revision, 10)
+	if e.Owner == catalog.ByLease {
+		tag += leaseMark + strconv.FormatInt(e.LeaseUntil.UnixMicro(), 36)
+	}
+	x.Header().Set("ETag", strconv.Quote(tag))
 }
+
+// leaseMark divides the revision in an entity tag from the end of a lease.
+const leaseMark = "-"

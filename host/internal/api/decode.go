@@ -72,7 +72,11 @@ const bodyTime = 30 * time.Second
 // server does.
 func expectBody(x *exchange) {
 	if x.r.ContentLength != 0 {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTime))
+		ctl := http.NewResponseController(x.w)
+		_ = ctl.SetReadDeadline(time.Now().Add(bodyTime))
+		// Whoever waits to be told to send it is told: the deadline of the answer before is
+		// none of this one.
+		_ = ctl.SetWriteDeadline(time.Now().Add(bodyTime + patience))
 	}
 }
 

@@ -48,15 +48,23 @@ func (x *exchange) Header() http.Header { return x.w.Header() }
 // Write writes a part of the answer's body.
 func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.begin(http.StatusOK)
 	}
 	return x.w.Write(p)
 }
 
 // WriteHeader begins the answer.
 func (x *exchange) WriteHeader(status int) {
-	x.status = status
+	x.begin(status)
 	x.w.WriteHeader(status)
+}
+
+// begin notes that the answer begins. A small one is written behind the handler's back,
+// and is to be taken as soon as a part of a large one; the next request of the
+// connection sets the time anew.
+func (x *exchange) begin(status int) {
+	x.status = status
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(patience))
 }
 
 // fields returns what names the request in a line of the log, and more behind it.
@@ -221,10 +229,7 @@ func (p *patient) Flush() error {
 	return p.ctl.Flush()
 }
 
-// Close sends the rest and takes the deadline away from the connection, which
-// may go on to serve another request.
+// Close sends the rest.
 func (p *patient) Close() error {
-	err := p.Flush()
-	_ = p.ctl.SetWriteDeadline(time.Time{})
-	return err
+	return p.Flush()
 }

@@ -28,8 +28,9 @@ func (h *Handler) getJob(x *exchange) error {
 		}
 		w.Waiting = wireWait(waiting)
 	}
-	if h.progress != nil && !j.Status.Final() {
-		w.Progress = wireProgressOf(h.progress(j.ID))
+	if h.report != nil && !j.Status.Final() && j.Status != job.New {
+		report := h.report(x.r.Context(), j)
+		w.Progress, w.JobAttributes = wireProgressOf(report.Progress), wireAttributes(report.Outputs)
 	}
 	return h.writeJSON(x, http.StatusOK, w)
 }

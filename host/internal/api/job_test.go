@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -69,7 +70,11 @@ func TestJobThatWaits(t *testing.T) {
 func TestJobThatSaysHowFarItIs(t *testing.T) {
 	f := newFake()
 	far := &job.Progress{Done: 2, Message: "second"}
-	s := serve(t, f, func(c *api.Config) { c.Progress = func(job.ID) *job.Progress { return far } })
+	s := serve(t, f, func(c *api.Config) {
+		c.Report = func(context.Context, *job.Job) job.Report {
+			return job.Report{Progress: far, Outputs: []job.Output{{Key: "a", Value: "v", Kind: "text"}}}
+		}
+	})
 	running := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1, CreatedAt: clock}
 	ended := &job.Job{ID: job.NewID(), Status: job.Succeeded, Attempt: 1, CreatedAt: clock}
 	f.add(running)
@@ -88,6 +93,9 @@ func TestJobThatSaysHowFarItIs(t *testing.T) {
 		got := s.do(t, "GET", "/api/v1/job/"+string(c.id), "").json(t)
 		if diff := cmp.Diff(c.want, got["progress"]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if shows := got["job_attributes"] != nil; shows != (c.id == running.ID) {
+			t.Errorf("%s: attributes = %v, want them while it runs", name, got["job_attributes"])
 		}
 	}
 }

@@ -19,9 +19,11 @@ const maxWait = 10 * time.Minute
 type preference struct {
 	async bool           // respond-async
 	wait  *time.Duration // wait=N, seconds
+
+	strict bool // handling=strict, which definitions heed
 }
 
-// any reports whether the client said anything.
+// any reports whether the client said anything of waiting.
 func (p preference) any() bool { return p.async || p.wait != nil }
 
 // mode says whether the answer to a submit waits for the job.
@@ -58,6 +60,8 @@ func parsePrefer(header http.Header) preference {
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "respond-async":
 				p.async = true
+			case "handling":
+				p.strict = p.strict || strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "strict")
 			case "wait":
 				n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 32)
 				if err == nil && p.wait == nil {

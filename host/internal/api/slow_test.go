@@ -107,6 +107,65 @@ func TestWaitIsNotBoundedByTheBody(t *testing.T) {
 	})
 }
 
+// A small answer is not waited for for ever either, nor is the next request of a
+// connection bounded by the time of the one before.
+func TestClientThatReadsNoSmallAnswer(t *testing.T) {
+	const ask = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	talk(t, newFake(), func(client net.Conn) {
+		answers := bufio.NewReader(client)
+		for range 3 {
+			if _, err := io.WriteString(client, ask); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := http.ReadResponse(answers, nil)
+			if err == nil {
+				_, err = io.ReadAll(answer.Body)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Second)
+		}
+		if _, err := io.WriteString(client, ask); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if n, err := client.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%d bytes came after ten minutes, want the connection cut", n)
+		}
+	})
+}
+
+// A client that waits to be told to send its body is told so on a connection that had an
+// answer long ago.
+func TestExpectOnAnOldConnection(t *testing.T) {
+	f := newFake()
+	talk(t, f, func(client net.Conn) {
+		answers := bufio.NewReader(client)
+		read := func(want int) {
+			t.Helper()
+			answer, err := http.ReadResponse(answers, nil)
+			if err == nil {
+				_, err = io.ReadAll(answer.Body)
+			}
+			if err != nil || answer.StatusCode != want {
+				t.Fatalf("answer = %+v, %v, want %d", answer, err, want)
+			}
+		}
+		if _, err := io.WriteString(client, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		read(http.StatusOK)
+		time.Sleep(100 * time.Second)
+		go func() {
+			_, _ = io.WriteString(client, "POST /api/v1/job HTTP/1.1\r\nHost: x\r\nX-Heimdall-User: etl\r\nExpect: 100-continue\r\nContent-Length: 27\r\n\r\n")
+		}()
+		read(http.StatusContinue)
+		go func() { _, _ = io.WriteString(client, "{\"command_criteria\": [\"a\"]}") }()
+		read(http.StatusAccepted)
+	})
+}
+
 func TestClientThatReadsNothing(t *testing.T) {
 	f := newFake()
 	for range 10 {

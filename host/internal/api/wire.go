@@ -109,13 +109,19 @@ func wire(j *job.Job) *wireJob {
 	if j.Timeout > 0 {
 		w.Timeout = j.Timeout.String()
 	}
-	if len(j.Outputs) > 0 {
-		w.JobAttributes = make(map[string]attribute, len(j.Outputs))
-		for _, o := range j.Outputs {
-			w.JobAttributes[o.Key] = attribute{Kind: o.Kind, Value: o.Value}
-		}
-	}
+	w.JobAttributes = wireAttributes(j.Outputs)
 	return w
+}
+
+func wireAttributes(outputs []job.Output) map[string]attribute {
+	if len(outputs) == 0 {
+		return nil
+	}
+	all := make(map[string]attribute, len(outputs))
+	for _, o := range outputs {
+		all[o.Key] = attribute{Kind: o.Kind, Value: o.Value}
+	}
+	return all
 }
 
 // wireStatus is the short answer about a job.

@@ -27,6 +27,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/cleanup"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
+	"github.com/heimdall-run/heimdall/host/internal/live"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
 	"github.com/heimdall-run/heimdall/host/internal/peer"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
@@ -87,6 +88,8 @@ type host struct {
 	presence  *presence.Presence
 	bell      *bell.Bell
 	jobs      *jobs.Service
+	reports   live.Reports
+	sharing   live.Sharing
 	runner    *runner.Runner
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
@@ -237,7 +240,9 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:        h.plugins,
 		Catalog:        h.catalog,
 		Artifacts:      h.artifacts,
+		Public:         h.registry,
 		Checkpoints:    h.store,
+		Reports:        &h.reports,
 		Folder:         folder,
 		DefaultTimeout: c.Queue.Timeout,
 		CancelGrace:    c.Queue.CancelGrace,
@@ -245,9 +250,12 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		MaxLogBytes:    c.Queue.MaxLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Trace:          h.tracer.Plugin,
+		Refresh:        h.catalog.Refresh,
 		Allow:          func(context json.RawMessage) error { return h.allow(context) },
+		Split:          h.registry.Split,
 		Log:            h.log.Named("runner"),
 	})
+	h.sharing = live.Sharing{Store: h.store, Host: h.dir.host, Epoch: epoch, Company: h.presence.Company, Log: h.log.Named("reports")}
 	h.cleaner = cleanup.New(cleanup.Config{
 		Store:  h.store,
 		Runner: h.runner,
@@ -291,7 +299,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Resumed:           h.plugins.Disown,
 		Ended:             h.jobs.Ended,
 		Delayed:           h.jobs.Delayed,
-		Recorded:          h.runner.Discard,
+		Recorded:          h.recorded,
 		Remains:           h.cleaner.Wake,
 		Fenced:            h.cleaner.End,
 		Observer:          attempts{h.metrics.Jobs, h.tracer},
@@ -299,6 +307,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 	})
 	h.retention = retention.New(retention.Config{
 		Store:     h.store,
+		Revisions: h.store,
 		Artifacts: h.artifacts,
 		Catalog:   h.catalog,
 		Keep:      c.Queue.Keep,
@@ -315,7 +324,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Host:     h.dir.host,
 		Peers:    h.peers,
 		Ready:    h.check,
-		Progress: h.runner.Progress,
+		Report:   h.report,
 		Metrics:  h.metrics.Handler(),
 		Observer: requests{h.metrics.HTTP, h.tracer},
 		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},

@@ -9,6 +9,8 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/trace"
 )
 
@@ -46,6 +48,40 @@ func (o attempts) Ended(c job.Claimed, outcome job.Outcome, again bool) {
 	if o.tracer != nil {
 		o.tracer.Ended(c, outcome)
 	}
+}
+
+// Resumed implements queue.Observer.
+func (o attempts) Resumed(c job.Claimed, outcome job.Outcome) {
+	o.Jobs.Resumed(c, outcome)
+	if o.tracer != nil {
+		o.tracer.Ended(c, outcome)
+	}
+}
+
+// recorded is called once it is recorded what became of an attempt of an earlier life of
+// this host.
+func (h *host) recorded(r spool.Record) {
+	h.runner.Discard(r.End)
+	if err := tellLeft(h.store, attempts{h.metrics.Jobs, h.tracer}, r); err != nil {
+		h.log.Warn("an attempt of before the host stopped is neither counted nor traced", "job_id", r.End.JobID, "error", err)
+	}
+}
+
+// tellLeft tells an observer of an attempt that an earlier life of this host has left. The
+// spool has only how it ended; the store has what job it was.
+func tellLeft(jobs interface {
+	Job(ctx context.Context, id job.ID) (*job.Job, error)
+}, o queue.Observer, r spool.Record,
+) error {
+	if r.Back {
+		return nil // it never began
+	}
+	j, err := jobs.Job(context.Background(), r.End.JobID)
+	if err != nil {
+		return err
+	}
+	o.Ended(job.Claimed{Job: j, Lease: r.End.Lease}, r.End.Outcome, !r.Retry.IsZero() && r.End.Status != job.Canceled)
+	return nil
 }
 
 // observe makes what is told of what the host does. It is ready before anything is

@@ -9,11 +9,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
+	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 )
 
 // While the database does not answer, warnings that something is away are left out,
@@ -98,5 +102,52 @@ func TestDebug(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("serving ended with %v, want nil", err)
+	}
+}
+
+// ear is an observer that hears of attempts, and a store of one job.
+type ear struct {
+	queue.Observer
+	job   *job.Job
+	heard []string
+}
+
+func (e *ear) Job(context.Context, job.ID) (*job.Job, error) {
+	if e.job == nil {
+		return nil, errs.Errorf(errs.Unavailable, "away")
+	}
+	return e.job, nil
+}
+
+func (e *ear) Ended(c job.Claimed, o job.Outcome, again bool) {
+	e.heard = append(e.heard, fmt.Sprintf("attempt %d of %s: %s %t", c.Lease.Attempt, c.Job.Pair.CommandID, o.Status, again))
+}
+
+// What an earlier life of the host has spooled is told like what this one records.
+func TestTellLeft(t *testing.T) {
+	end := func(s job.Status) job.End {
+		return job.End{Lease: job.Lease{JobID: "j", Attempt: 2}, Outcome: job.Outcome{Status: s}}
+	}
+	later := time.Now()
+	known := &job.Job{ID: "j", Pair: job.Pair{CommandID: "c"}}
+	for name, c := range map[string]struct {
+		job    *job.Job
+		record spool.Record
+		want   string
+		fails  bool
+	}{
+		"an end":                     {job: known, record: spool.Record{End: end(job.Succeeded)}, want: "attempt 2 of c: SUCCEEDED false"},
+		"one that is retried":        {job: known, record: spool.Record{End: end(job.Failed), Retry: later}, want: "attempt 2 of c: FAILED true"},
+		"one that was canceled":      {job: known, record: spool.Record{End: end(job.Canceled), Retry: later}, want: "attempt 2 of c: CANCELED false"},
+		"one that never began":       {job: known, record: spool.Record{End: end(job.Killed), Back: true}},
+		"one that cannot be read of": {record: spool.Record{End: end(job.Failed)}, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &ear{job: c.job}
+			err := tellLeft(e, e, c.record)
+			if got := strings.Join(e.heard, "; "); got != c.want || (err != nil) != c.fails {
+				t.Errorf("heard %q, error %v; want %q, an error: %t", got, err, c.want, c.fails)
+			}
+		})
 	}
 }

@@ -39,6 +39,7 @@ func (h *host) serve(ctx context.Context) error {
 	group.Go(func() error { return h.catalog.Serve(working) })
 	group.Go(func() error { return h.presence.Serve(working) })
 	group.Go(func() error { return h.bell.Serve(waiting) })
+	group.Go(func() error { return h.reports.Share(working, h.sharing) })
 	group.Go(func() error { return h.cleaner.Serve(working) })
 	group.Go(func() error { return h.retention.Serve(working) })
 	group.Go(func() error {

@@ -114,6 +114,8 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"cap", b.capped},
 		{"cancel elsewhere", b.cancelElsewhere},
 		{"host lost", b.hostLost},
+		{"catalog on sqlite", func() error { return b.catalog("sqlite") }},
+		{"catalog on postgres", func() error { return b.catalog("postgres") }},
 		{"lists on sqlite", func() error { return b.lists("sqlite") }},
 		{"lists on postgres", func() error { return b.lists("postgres") }},
 	}

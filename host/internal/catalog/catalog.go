@@ -38,13 +38,14 @@ func ParseStatus(s string) (Status, error) {
 
 // Object is what commands and clusters have in common.
 type Object struct {
-	ID          string          `json:"id"`
-	Name        string          `json:"name"`
-	Version     string          `json:"version,omitempty"`
-	Description string          `json:"description,omitempty"`
-	Status      Status          `json:"status"`
-	Tags        tag.Set         `json:"tags"` // with the system tags
-	Context     json.RawMessage `json:"-"`    // the plugin's settings of this side: a JSON object, references as written
+	ID          string               `json:"id"`
+	Name        string               `json:"name"`
+	Version     string               `json:"version,omitempty"`
+	Description string               `json:"description,omitempty"`
+	Status      Status               `json:"status"`
+	Tags        tag.Set              `json:"tags"`                 // with the system tags
+	Attributes  map[string]Attribute `json:"attributes,omitempty"` // shown with its jobs, by name
+	Context     json.RawMessage      `json:"-"`                    // the plugin's settings of this side: a JSON object, references as written
 	// Elsewhere is true of an object that only files of other hosts declare: its
 	// context is not known here, so that only they can run jobs of it.
 	Elsewhere bool `json:"-"`
@@ -53,6 +54,12 @@ type Object struct {
 	Guarded bool `json:"-"`
 
 	digest [sha256.Size]byte // of what selection depends on; zero before it is in a snapshot
+}
+
+// Attribute is what an object shows with its jobs.
+type Attribute struct {
+	Kind  string `json:"kind"`  // "link" or "text"
+	Value string `json:"value"` // a template over the job, its pair and what its plugin has shown
 }
 
 // Command is a kind of work that callers may ask for.

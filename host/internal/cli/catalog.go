@@ -29,7 +29,7 @@ func (s side) many() string { return string(s.kind) + "s" }
 
 func (a *app) catalogCommand(s side) *cobra.Command {
 	c := group(string(s.kind), "Look at and change "+s.many(),
-		a.objectsCommand(s), a.objectCommand(s), a.applyCommand(s), a.statusCommand(s))
+		a.objectsCommand(s), a.objectCommand(s), a.historyCommand(s), a.applyCommand(s), a.statusCommand(s))
 	if s.kind == client.ClusterKind {
 		c.AddCommand(a.healthCommand())
 	}

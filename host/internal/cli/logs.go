@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -71,9 +72,17 @@ type follower struct {
 // goes on where it was when the host was away for a while.
 func (f *follower) follow(ctx context.Context, streams []client.Stream, o client.LogOptions) (*client.Job, error) {
 	o.Follow = true
+	var since time.Time // that the streams could not be read; zero: they could
 	for {
 		err := f.print(ctx, streams, o)
-		if err != nil && (!f.a.reached.Load() || !passing(err)) {
+		switch {
+		case err == nil:
+			since = time.Time{}
+		case !f.a.reached.Load() || !passing(err):
+			return nil, err
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > patience:
 			return nil, err
 		}
 		// A log ends with the job, and when its host stops.
@@ -83,6 +92,9 @@ func (f *follower) follow(ctx context.Context, streams []client.Stream, o client
 		}
 		if j.Status.Final() && err == nil && !troubled {
 			return j, nil
+		}
+		if err != nil && pause(ctx, pauseFor) != nil {
+			return nil, ctx.Err()
 		}
 		if o.Tail > 0 {
 			clear(f.written) // nobody knows where in the stream that was

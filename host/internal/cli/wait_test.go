@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/cli"
 )
@@ -96,5 +97,31 @@ func TestFollowOfATailBearsARestart(t *testing.T) {
 	got := run(t, h.URL, "job", "logs", "7", "--stdout", "--tail", "1", "--follow")
 	if want := (outcome{0, "last\nlast\n", "the last lines are printed once more\n"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// A log that cannot be read for a while, of a job that has ended, is not asked for all
+// the time.
+func TestFollowDoesNotStorm(t *testing.T) {
+	var asked atomic.Int32
+	h := script(t, map[string]http.HandlerFunc{
+		"POST /job": says(202, `{"id":"7","status":"NEW"}`),
+		"GET /job/7/stdout?follow=true": func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) < 3 {
+				says(503, `{"error":"the artifacts are away"}`)(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, "out\n")
+		},
+		"GET /job/7/stderr?follow=true": text(""),
+		"GET /job/7?wait=1s":            says(200, `{"id":"7","status":"SUCCEEDED"}`),
+	})
+	begun := time.Now()
+	got := run(t, h.URL, "job", "submit", "--command-criteria", "a", "--follow")
+	if got.code != 0 || got.stdout != "out\n" || asked.Load() != 3 {
+		t.Errorf("got %+v after %d requests, want the log after 3", got, asked.Load())
+	}
+	if took := time.Since(begun); took < 2*time.Second {
+		t.Errorf("asked three times within %v, want a pause between", took)
 	}
 }

@@ -40,6 +40,7 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 				Description: command.Description,
 				Status:      status(command.Status),
 				Tags:        slices.Clone(command.Tags),
+				Attributes:  attributes(command.Attributes),
 				Context:     object(command.Context),
 			},
 			Plugin:        command.Plugin,
@@ -65,6 +66,7 @@ func (c *Config) Catalog() (*catalog.Snapshot, error) {
 				Description: cluster.Description,
 				Status:      status(cluster.Status),
 				Tags:        slices.Clone(cluster.Tags),
+				Attributes:  attributes(cluster.Attributes),
 				Context:     object(cluster.Context),
 			},
 			MaxRunning: cluster.MaxRunning,
@@ -121,6 +123,7 @@ func (c *Config) checkCatalog(found *faults) {
 				found.add(element(key+".cluster_tags", j), "%v", err)
 			}
 		}
+		checkAttributes(found, key+".attributes", command.Attributes)
 		checkNotNegative(found, key+".timeout", command.Timeout)
 		checkLimits(found, key+".limits", command.Limits)
 		checkRetry(found, key+".retry", command.Retry)
@@ -133,6 +136,7 @@ func (c *Config) checkCatalog(found *faults) {
 	for i, cluster := range c.Clusters {
 		key := element("clusters", i)
 		checkObject(found, key, cluster.ID, cluster.Name, cluster.Version, cluster.Tags, taken)
+		checkAttributes(found, key+".attributes", cluster.Attributes)
 		checkNotNegative(found, key+".max_running", cluster.MaxRunning)
 	}
 }

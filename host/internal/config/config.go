@@ -243,6 +243,8 @@ type Command struct {
 	// own, else each program that it runs. Default: none, but that no core files
 	// are written.
 	Limits Limits `toml:"limits"`
+	// Attributes are shown with its jobs, by name. Default: none.
+	Attributes map[string]Attribute `toml:"attributes"`
 	// Context holds the plugin's settings that belong to the command, a JSON
 	// object, references as written. Default: empty.
 	Context json.RawMessage `toml:"context"`
@@ -265,6 +267,8 @@ type Cluster struct {
 	// MaxRunning is how many jobs may run on it at once, over all hosts of the
 	// store. Default: 0, any number.
 	MaxRunning int `toml:"max_running"`
+	// Attributes are shown with its jobs, by name. Default: none.
+	Attributes map[string]Attribute `toml:"attributes"`
 	// Context holds the plugin's settings that belong to the cluster, a JSON
 	// object, references as written. Default: empty.
 	Context json.RawMessage `toml:"context"`

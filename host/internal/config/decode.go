@@ -74,6 +74,8 @@ func (d *decoder) value(key string, value any, field reflect.Value) {
 		d.bytes(key, value, to)
 	case *map[string]Policy:
 		d.policies(key, value, to)
+	case *map[string]Attribute:
+		d.attributes(key, value, to)
 	case *catalog.Status:
 		d.status(key, value, to)
 	case *[]string:

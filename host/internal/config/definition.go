@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -23,11 +24,12 @@ var shown = []string{
 }
 
 // ReadCommand reads the definition of a command as JSON: the keys of a [[commands]]
-// table. Keys that only answers have are left out. An error is of kind errs.Invalid,
-// and has a pointer for each fault.
-func ReadCommand(id string, body []byte) (*catalog.Command, error) {
+// table. Keys that only answers have are left out. Others that are not known are left
+// out as well, unless reading is strict. An error is of kind errs.Invalid, and has a
+// pointer for each fault.
+func ReadCommand(id string, body []byte, strict bool) (*catalog.Command, error) {
 	c := Config{Commands: make([]Command, 1)}
-	if err := readDefinition("commands", id, body, reflect.ValueOf(&c.Commands[0]).Elem(), &c); err != nil {
+	if err := readDefinition("commands", id, body, strict, reflect.ValueOf(&c.Commands[0]).Elem(), &c); err != nil {
 		return nil, err
 	}
 	s, err := c.Catalog()
@@ -38,9 +40,9 @@ func ReadCommand(id string, body []byte) (*catalog.Command, error) {
 }
 
 // ReadCluster reads the definition of a cluster likewise.
-func ReadCluster(id string, body []byte) (*catalog.Cluster, error) {
+func ReadCluster(id string, body []byte, strict bool) (*catalog.Cluster, error) {
 	c := Config{Clusters: make([]Cluster, 1)}
-	if err := readDefinition("clusters", id, body, reflect.ValueOf(&c.Clusters[0]).Elem(), &c); err != nil {
+	if err := readDefinition("clusters", id, body, strict, reflect.ValueOf(&c.Clusters[0]).Elem(), &c); err != nil {
 		return nil, err
 	}
 	s, err := c.Catalog()
@@ -52,7 +54,7 @@ func ReadCluster(id string, body []byte) (*catalog.Cluster, error) {
 
 // readDefinition decodes an object into the only one of a configuration, and checks
 // that.
-func readDefinition(side, id string, body []byte, to reflect.Value, c *Config) error {
+func readDefinition(side, id string, body []byte, strict bool, to reflect.Value, c *Config) error {
 	decode := json.NewDecoder(bytes.NewReader(body))
 	decode.UseNumber()
 	var table map[string]any
@@ -61,6 +63,9 @@ func readDefinition(side, id string, body []byte, to reflect.Value, c *Config) e
 	}
 	found := newFaults("", nil)
 	root := element(side, 0)
+	if !strict {
+		passOver(table, to)
+	}
 	if own, ok := table["id"]; ok && own != id {
 		found.add(root+".id", "this is %q, but the path says %q; leave it out", fmt.Sprint(own), id)
 	}
@@ -90,6 +95,26 @@ func readDefinition(side, id string, body []byte, to reflect.Value, c *Config) e
 	}
 	slices.SortStableFunc(fields, func(a, b errs.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
 	return &errs.Error{Kind: errs.Invalid, Message: fields[0].Pointer[1:] + ": " + fields[0].Detail, Fields: fields}
+}
+
+// passOver takes out of a definition what is not known, and an id: the path has it. Who
+// lists the callers that may run a command, as other hosts let them, must not find
+// that everybody may: it is inactive.
+func passOver(table map[string]any, to reflect.Value) {
+	if callers, ok := table["allowed_callers"]; ok && !empty(callers) {
+		table["status"] = string(catalog.Inactive)
+	}
+	known := []string{"context"}
+	for _, field := range reflect.VisibleFields(to.Type()) {
+		known = append(known, field.Tag.Get("toml"))
+	}
+	maps.DeleteFunc(table, func(name string, _ any) bool { return name == "id" || !slices.Contains(known, name) })
+}
+
+// empty reports whether a value says nothing.
+func empty(value any) bool {
+	list, ok := value.([]any)
+	return value == nil || ok && len(list) == 0
 }
 
 // systemTag reports whether a tag is one that objects have of themselves.

@@ -23,7 +23,7 @@ func TestReadCommand(t *testing.T) {
 		"timeout": "10m", "max_priority": 5, "limits": {"memory": "1GiB", "open_files": 64}, "on_shutdown": "detach", "description": null,
 		"context": {"command": ["x", {"set": true, "ref": "env:TOKEN"}], "n": 12345678901234567890, "none": null, "ratio": 1.0},
 		"revision": 7, "created_at": 1, "user": "ann", "managed_by": "api"
-	}`))
+	}`), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestReadCommand(t *testing.T) {
 		t.Errorf("context = %s, want %s", c.Context, context)
 	}
 	// Outside of contexts nothing is taken from the environment.
-	c, err = config.ReadCommand("a", []byte(`{"name": "a${HOME}", "plugin": "ping"}`))
+	c, err = config.ReadCommand("a", []byte(`{"name": "a${HOME}", "plugin": "ping"}`), true)
 	if err != nil || c.Name != "a${HOME}" || c.Status != catalog.Active {
 		t.Errorf("command = %+v, %v, want the name as it stands, active", c, err)
 	}
@@ -64,7 +64,7 @@ func TestDefinitionsWithFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := config.ReadCommand("a", []byte(c.body))
+			_, err := config.ReadCommand("a", []byte(c.body), true)
 			e, ok := errors.AsType[*errs.Error](err)
 			if !ok || e.Kind != errs.Invalid {
 				t.Fatalf("error = %v, want one of kind invalid", err)
@@ -78,18 +78,52 @@ func TestDefinitionsWithFaults(t *testing.T) {
 			}
 		})
 	}
-	if _, err := config.ReadCluster("k", []byte(`{"name": "k", "plugin": "ping"}`)); err == nil || !strings.Contains(err.Error(), "unknown key") {
+	if _, err := config.ReadCluster("k", []byte(`{"name": "k", "plugin": "ping"}`), true); err == nil || !strings.Contains(err.Error(), "unknown key") {
 		t.Errorf("a cluster with a plugin: %v, want that the key is unknown", err)
 	}
-	if _, err := config.ReadCluster("a/b", []byte(`{"name": "k"}`)); err == nil || !strings.Contains(err.Error(), "id") {
+	if _, err := config.ReadCluster("a/b", []byte(`{"name": "k"}`), true); err == nil || !strings.Contains(err.Error(), "id") {
 		t.Errorf("a cluster with a slash in its id: %v, want a fault of the id", err)
+	}
+}
+
+// Existing clients send more than there is here, and an id that need not be that of the
+// path.
+func TestWhatIsPassedOver(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		more   string
+		status catalog.Status
+	}{
+		"nothing":                  {``, catalog.Active},
+		"unknown keys":             {`, "id": "b", "is_synk": 1, "health_check": {"a": []}, "user": "ann", "allowed_callers": []`, catalog.Active},
+		"no list of callers":       {`, "allowed_callers": null`, catalog.Active},
+		"callers":                  {`, "allowed_callers": ["etl-.*"]`, catalog.Inactive},
+		"callers beside a status":  {`, "allowed_callers": ["etl-.*"], "status": "active"`, catalog.Inactive},
+		"callers of an odd type":   {`, "allowed_callers": "etl-.*"`, catalog.Inactive},
+		"callers of what is there": {`, "allowed_callers": ["etl-.*"], "status": "inactive"`, catalog.Inactive},
+	} {
+		body := []byte(`{"name": "n", "plugin": "ping"` + c.more + `}`)
+		command, err := config.ReadCommand("a", body, false)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if command.ID != "a" || command.Status != c.status {
+			t.Errorf("%s: id = %s, status = %s, want a and %s", name, command.ID, command.Status, c.status)
+		}
+	}
+	if _, err := config.ReadCluster("a", []byte(`{"name": "n", "plugin": "ping", "limits": {"x": 1}}`), false); err != nil {
+		t.Errorf("a cluster with keys of a command: %v", err)
+	}
+	if _, err := config.ReadCommand("a", []byte(`{"name": "n", "plugin": "ping", "limits": {"x": 1}}`), false); err == nil {
+		t.Error("an unknown key deep inside is passed over, want a fault")
 	}
 }
 
 func FuzzReadCommand(f *testing.F) {
 	f.Add([]byte(`{"name": "a", "plugin": "ping", "cluster_tags": [["a"]], "limits": {"memory": 1e3}, "context": {"a.b[0]\"": "${x}"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, err := config.ReadCommand("a", body)
+		_, err := config.ReadCommand("a", body, true)
 		if err != nil && errs.KindOf(err) == errs.Internal {
 			t.Errorf("error = %v, want one with a kind", err)
 		}

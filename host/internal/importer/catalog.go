@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heimdall-run/heimdall/host/internal/attribute"
 )
 
 // command converts a command.
@@ -28,6 +30,7 @@ func (c *converter) command(t *table) {
 	if restricted != nil {
 		c.note(restricted, "left out, and the command made inactive: here everybody could run it, who may submit at all")
 	}
+	c.attributes(t, "commands")
 	c.context(t, "commands")
 	c.rest(t)
 }
@@ -41,6 +44,7 @@ func (c *converter) cluster(t *table) {
 	if restricted != nil {
 		c.note(restricted, "left out, and the cluster made inactive: nothing here would hold these policies")
 	}
+	c.attributes(t, "clusters")
 	c.context(t, "clusters")
 	c.rest(t)
 }
@@ -88,6 +92,56 @@ func (c *converter) list(t *table, name string) {
 		}
 	}
 	c.out.value(name, values)
+}
+
+// attributes converts what is shown with jobs, whichever of its names it has.
+func (c *converter) attributes(t *table, of string) {
+	for _, name := range []string{"attributes", "job_attributes", "extra_job_attributes"} {
+		e := t.take(name)
+		if e == nil {
+			continue
+		}
+		if e.value.Kind != yaml.MappingNode {
+			c.note(e, "left out: it is not a mapping of names to attributes")
+			continue
+		}
+		var all fields
+		for _, one := range c.table(e.key, e.value).entries {
+			if a := c.attribute(one); a != nil {
+				all = append(all, field{one.name, raw(textOf(a))}) // on one line
+			}
+		}
+		c.out.fields(of+".attributes", all)
+		return // another one is left out, which rest says
+	}
+}
+
+// attribute converts one; nil when it cannot be carried over.
+func (c *converter) attribute(e *entry) fields {
+	if e.value.Kind != yaml.MappingNode {
+		c.note(e, "left out: it is not a mapping with kind and value")
+		return nil
+	}
+	t := c.table(e.key, e.value)
+	kind, _ := c.text(t.take("kind"))
+	value, _ := c.text(t.take("value"))
+	c.rest(t)
+	var converted fields
+	if kind != "" {
+		converted = append(converted, field{"kind", kind})
+	}
+	why := attribute.LabelFault(e.name)
+	if why == "" && kind != "" && kind != attribute.Link && kind != attribute.Text {
+		why = "its kind is neither link nor text"
+	}
+	if why == "" {
+		why = attribute.Fault(kind, value)
+	}
+	if why != "" {
+		c.note(e, "left out: %s", why)
+		return nil
+	}
+	return append(converted, field{"value", value})
 }
 
 // context converts the settings of the plugin.

@@ -109,6 +109,9 @@ type Outcome struct {
 	HostFault bool // its host has stopped it for itself: a retry need not wait
 	// Unstarted says that nothing was begun: the host had no right to run then.
 	Unstarted bool
+	// Elsewhere says that nothing was begun: only other hosts can run the job, which this
+	// one did not know when it took it.
+	Elsewhere bool
 	Remains   string // one sentence: why it may have left something outside; "" when it has not
 }
 
@@ -149,13 +152,6 @@ func (l Logs) Key(s Stream) string {
 		return l.Stderr
 	}
 	return l.Stdout
-}
-
-// Output is a named value shown with a job: a link or a text.
-type Output struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-	Kind  string `json:"kind"` // "link" or "text"
 }
 
 // Stream names one of the two text streams of a job.

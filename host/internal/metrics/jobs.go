@@ -25,6 +25,7 @@ type Jobs struct {
 	waited    prometheus.Observer
 	finished  *prometheus.CounterVec
 	retried   *prometheus.CounterVec
+	resumed   *prometheus.CounterVec
 	ran       *prometheus.HistogramVec
 	passed    *prometheus.CounterVec
 	taken     *prometheus.CounterVec
@@ -45,6 +46,8 @@ func newJobs(r prometheus.Registerer, plugin func(string) string) *Jobs {
 			"Jobs that ended on this host, by status and class of error.", "command", "cluster", "plugin", "status", "class"),
 		retried: counter(r, "job_retries_total",
 			"Attempts that failed on this host and are followed by another one.", "command", "class"),
+		resumed: counter(r, "job_resumes_total",
+			"Attempts that were lost on this host, and whose work another one goes on with here.", "command"),
 		ran: histogram(r, "job_run_seconds",
 			"How long attempts ran on this host, also those that are retried.", times(), "plugin", "cluster", "status"),
 		passed: counter(r, "jobs_never_run_total",
@@ -69,14 +72,26 @@ func (m *Jobs) Ended(c job.Claimed, o job.Outcome, again bool) {
 		class = string(o.Error.Class)
 	}
 	command, status := m.commands.of(pair.CommandID), string(o.Status)
-	if took := o.EndedAt.Sub(o.StartedAt); !o.StartedAt.IsZero() && took >= 0 {
-		m.ran.WithLabelValues(plugin, m.timed.of(pair.ClusterID), status).Observe(took.Seconds())
-	}
+	m.took(c, o)
 	if again {
 		m.retried.WithLabelValues(command, class).Inc()
 		return
 	}
 	m.finished.WithLabelValues(command, m.clusters.of(pair.ClusterID), plugin, status, class).Inc()
+}
+
+// Resumed counts an attempt whose work another one goes on with.
+func (m *Jobs) Resumed(c job.Claimed, o job.Outcome) {
+	m.took(c, o)
+	m.resumed.WithLabelValues(m.commands.of(c.Job.Pair.CommandID)).Inc()
+}
+
+// took counts how long an attempt has run.
+func (m *Jobs) took(c job.Claimed, o job.Outcome) {
+	if took := o.EndedAt.Sub(o.StartedAt); !o.StartedAt.IsZero() && took >= 0 {
+		pair := c.Job.Pair
+		m.ran.WithLabelValues(m.plugin(pair.CommandID), m.timed.of(pair.ClusterID), string(o.Status)).Observe(took.Seconds())
+	}
 }
 
 // Passed counts jobs that ended and never ran, or not any more.

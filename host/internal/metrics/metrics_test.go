@@ -61,6 +61,7 @@ func newMetrics(h *host) *metrics.Metrics {
 	m.Jobs.Waited(j, 20*time.Millisecond)
 	m.Jobs.Ended(c, failed, true)
 	m.Jobs.Ended(c, ended, false)
+	m.Jobs.Resumed(c, failed)
 	m.Jobs.Passed(job.Canceled, 2)
 	m.Jobs.Taken(3, 1)
 	m.Store.Wrote("submit", time.Millisecond, false)
@@ -105,7 +106,8 @@ func TestWhatIsTold(t *testing.T) {
 		`heimdall_jobs_submitted_total{cluster="local",command="ping-1"} 1`,
 		`heimdall_jobs_finished_total{class="",cluster="local",command="ping-1",plugin="ping",status="SUCCEEDED"} 1`,
 		`heimdall_job_retries_total{class="unavailable",command="ping-1"} 1`,
-		`heimdall_job_run_seconds_sum{cluster="local",plugin="ping",status="FAILED"} 2`,
+		`heimdall_job_resumes_total{command="ping-1"} 1`,
+		`heimdall_job_run_seconds_sum{cluster="local",plugin="ping",status="FAILED"} 4`,
 		`heimdall_job_wait_seconds_bucket{le="0.025"} 1`,
 		`heimdall_job_wait_seconds_bucket{le="0.01"} 0`,
 		`heimdall_jobs_never_run_total{status="CANCELED"} 2`,

@@ -44,6 +44,7 @@ func (h *Host) Cleanup(ctx context.Context, r Remains) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
 	start := r.message()
+	p.child.mask.tell(start.Secrets)
 	_, err = p.commands.Cleanup(ctx, &pluginpb.CleanupRequest{
 		AttemptId:  start.AttemptId,
 		Job:        start.Job,
@@ -54,7 +55,7 @@ func (h *Host) Cleanup(ctx context.Context, r Remains) error {
 		Reason:     r.Reason,
 	})
 	if err != nil && !unimplemented(err) {
-		return fmt.Errorf("plugin %s: %s", r.Plugin, sentence(err))
+		return fmt.Errorf("plugin %s: %s", r.Plugin, p.sentence(err))
 	}
 	return nil
 }

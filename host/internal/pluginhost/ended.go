@@ -120,6 +120,9 @@ func (x *execution) end(folders Folders, err error) *Ended {
 			e.Error = NotResumed(e.Error)
 		}
 	}
+	if e.Error != nil {
+		e.Error.Message, e.Error.Signal, e.Detail = x.mask(e.Error.Message), x.mask(e.Error.Signal), x.mask(e.Detail)
+	}
 	lost := e.Error != nil && e.Error.Class == job.Lost
 	e.Remains = lost || x.ended == nil && (begun || x.resumes)
 	e.Resumable = lost && e.Stop == nil && (x.ended.GetAbandoned() || x.ended == nil && p.dead())
@@ -137,7 +140,7 @@ func (x *execution) expired() bool {
 // its own; nil when it was not.
 func (x *execution) overLimit() *Stop {
 	if failure := x.ended.GetError(); failure.GetLimit() != "" {
-		return &Stop{Reason: StopLimit, Message: clip(failure.GetMessage(), maxMessage)}
+		return &Stop{Reason: StopLimit, Message: clip(x.mask(failure.GetMessage()), maxMessage)}
 	}
 	if p := x.process; x.ended == nil && p.alone() && p.ended(p.times.kill/4) {
 		if excess := p.child.excess.Load(); excess != nil {
@@ -254,6 +257,9 @@ func jobError(e *pluginpb.Error) *job.Error {
 }
 
 func unimplemented(err error) bool { return status.Code(err) == codes.Unimplemented }
+
+// sentence returns what a process answered, without its secrets.
+func (p *process) sentence(err error) string { return p.child.mask.text(sentence(err)) }
 
 // sentence returns what the other side said, without the wrapping of gRPC.
 func sentence(err error) string {

@@ -74,6 +74,7 @@ func newExecution(p *process, r *Request, sink Sink) *execution {
 		logCap: r.Limits.LogCap, resumes: r.Resume,
 	}
 	x.saved.Store(r.Checkpoint != nil)
+	p.child.mask.tell(x.request.GetSecrets())
 	return x
 }
 

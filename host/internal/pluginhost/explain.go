@@ -71,7 +71,7 @@ func (p *process) broken(what string, err error) error {
 		text, _ := p.crash()
 		return errors.New(text)
 	case <-time.After(100 * time.Millisecond):
-		return fmt.Errorf("plugin %s did not %s: %s", p.name, what, sentence(err))
+		return fmt.Errorf("plugin %s did not %s: %s", p.name, what, p.sentence(err))
 	}
 }
 

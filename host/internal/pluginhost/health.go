@@ -27,16 +27,18 @@ func (h *Host) Check(ctx context.Context, plugin, version string, settings json.
 		return Health{}, fmt.Errorf("plugin %s is being replaced", plugin)
 	}
 	defer p.running.Add(-1)
-	answer, err := p.commands.Check(ctx, &pluginpb.CheckRequest{Settings: settings, Secrets: secretMessages(secrets)})
+	request := &pluginpb.CheckRequest{Settings: settings, Secrets: secretMessages(secrets)}
+	p.child.mask.tell(request.Secrets)
+	answer, err := p.commands.Check(ctx, request)
 	switch {
 	case unimplemented(err):
 		return Health{OK: true}, nil
 	case ctx.Err() != nil:
 		return Health{}, fmt.Errorf("plugin %s did not answer in time", plugin)
 	case err != nil:
-		return Health{}, fmt.Errorf("plugin %s: %s", plugin, sentence(err))
+		return Health{}, fmt.Errorf("plugin %s: %s", plugin, p.sentence(err))
 	}
-	return Health{Checked: answer.GetChecked(), OK: answer.GetOk(), Detail: answer.GetDetail()}, nil
+	return Health{Checked: answer.GetChecked(), OK: answer.GetOk(), Detail: p.child.mask.text(answer.GetDetail())}, nil
 }
 
 // Described returns what the build says of itself that serves a plugin.

@@ -238,13 +238,14 @@ func (p *process) configure(ctx context.Context, settings Settings) error {
 			request.Settings = own
 		}
 		request.Secrets = secretMessages(secrets)
+		p.child.mask.tell(request.Secrets)
 	}
 	_, err := p.plugins.Configure(ctx, request)
 	switch {
 	case err == nil, unimplemented(err) && string(request.Settings) == "{}":
 		return nil
 	case unimplemented(err), status.Code(err) == codes.InvalidArgument:
-		return permanent{fmt.Errorf("plugin %s refuses its own settings ([plugin.%s]): %s", p.name, p.name, sentence(err))}
+		return permanent{fmt.Errorf("plugin %s refuses its own settings ([plugin.%s]): %s", p.name, p.name, p.sentence(err))}
 	}
 	return p.broken("take its own settings", err)
 }

@@ -3,7 +3,6 @@ package pluginhost
 import (
 	"errors"
 	"math"
-	"net/url"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -69,28 +68,33 @@ func (x *execution) progress(p *pluginpb.Progress) {
 		x.drop("progress that is no number")
 		return
 	}
-	x.sink.Progress(p.GetDone(), p.GetTotal(), clip(p.GetMessage(), maxMessage))
+	x.sink.Progress(p.GetDone(), p.GetTotal(), clip(x.mask(p.GetMessage()), maxMessage))
 }
 
 func (x *execution) output(o *pluginpb.Output) {
-	if !admit(&x.reports.outputs, o.GetKey()) {
+	key, value := x.mask(o.GetKey()), x.mask(o.GetValue())
+	if !admit(&x.reports.outputs, key) {
 		x.drop("an output beyond the number that is kept, or with a bad name")
 		return
 	}
-	output := job.Output{Key: o.GetKey(), Value: clip(o.GetValue(), maxMessage), Kind: "text"}
-	if o.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK && webAddress(o.GetValue()) {
+	output := job.Output{Key: key, Value: clip(value, maxMessage), Kind: "text"}
+	if o.GetKind() == pluginpb.OutputKind_OUTPUT_KIND_LINK && job.WebAddress(value) {
 		output.Kind = "link"
 	}
 	x.sink.Output(output)
 }
 
 func (x *execution) usage(u *pluginpb.Usage) {
-	if !finite(u.GetAmount()) || !admit(&x.reports.units, u.GetUnit()) {
+	unit := x.mask(u.GetUnit())
+	if !finite(u.GetAmount()) || !admit(&x.reports.units, unit) {
 		x.drop("usage that is no number, beyond the units that are kept, or of a bad unit")
 		return
 	}
-	x.sink.Usage(u.GetUnit(), u.GetAmount())
+	x.sink.Usage(unit, u.GetAmount())
 }
+
+// mask takes the secrets of the process out of a text.
+func (x *execution) mask(text string) string { return x.process.child.mask.text(text) }
 
 // drop says once in an attempt that something of its reports is left out.
 func (x *execution) drop(what string) {
@@ -98,12 +102,6 @@ func (x *execution) drop(what string) {
 		x.reports.dropped = true
 		x.process.log.Warn("something that a plugin reports is left out, and more may be", "attempt_id", x.attempt, "what", what)
 	}
-}
-
-// webAddress reports whether people may be sent to an address.
-func webAddress(text string) bool {
-	address, err := url.Parse(text)
-	return err == nil && (address.Scheme == "http" || address.Scheme == "https") && address.Host != ""
 }
 
 func finite(n float64) bool { return !math.IsNaN(n) && !math.IsInf(n, 0) }

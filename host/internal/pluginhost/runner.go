@@ -37,6 +37,7 @@ type child struct {
 	held      int       // pidfd of such a process
 	foreign   bool      // somebody else has started it, and ends it
 	stderr    lines
+	mask      mask        // takes the secrets that it knows out of what it says
 	handshake chan string // the first line of stdout, if there was one; then closed
 	greeted   bool        // handshake is closed; only follow and what it calls use it
 
@@ -224,7 +225,7 @@ func (c *child) follow(stdout, stderr *tail) {
 // printed takes a line of stdout. The first is the handshake.
 func (c *child) printed(line string) {
 	if c.greeted {
-		c.log.Debug(line, "stream", "stdout")
+		c.log.Debug(c.mask.text(line), "stream", "stdout")
 		return
 	}
 	c.greeted, c.line = true, line
@@ -234,7 +235,7 @@ func (c *child) printed(line string) {
 
 // logged takes a line of stderr.
 func (c *child) logged(line string) {
-	level, message, args := parseLog(line)
+	level, message, args := parseLog(c.mask.text(line))
 	c.stderr.add(message)
 	c.log.Log(level, message, args...)
 }

@@ -132,6 +132,13 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		run = after
 		outcome, done = q.attempt(a, c, run)
 	}
+	if outcome.Elsewhere {
+		// Others hear of it soon, and so does what says which jobs this host may claim.
+		select {
+		case <-time.After(elsewhereAfter):
+		case <-a.ctx.Done():
+		}
+	}
 	q.slots.give(1)
 	if stopsFor(a.ctx, pluginhost.StopLeaseLost) {
 		outcome.HostFault = true
@@ -142,7 +149,10 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 	switch {
 	case outcome.Unstarted:
 		q.Log.Warn("a job was not begun, because this host could not renew its right to run", c.Fields()...)
-		outcome.Status, outcome.Error = job.Killed, &job.Error{Class: job.Shutdown, Message: "the host could not renew its right to run", RetrySafe: true}
+		outcome.Status, outcome.Error = job.Killed, notBegun("the host could not renew its right to run")
+	case outcome.Elsewhere:
+		q.Log.Info("a job was not begun, because its command or cluster has become one that only other hosts know", c.Fields()...)
+		outcome.Status, outcome.Error = job.Killed, notBegun("only other hosts can run the job")
 	case outcome.Status == "":
 		q.Log.Info("a job goes on without this host, for its next start to follow", c.Fields()...)
 		return
@@ -151,6 +161,15 @@ func (q *Queue) perform(a *attempt, c job.Claimed, run performer) {
 		q.look()
 	}
 	q.finish(c, outcome, a.begun.Load(), done, q.giveUp)
+}
+
+// elsewhereAfter is how long a job is held that this host cannot run: it must not take
+// and leave it again and again.
+const elsewhereAfter = 100 * time.Millisecond
+
+// notBegun is why a job waits again that was claimed and not begun.
+func notBegun(message string) *job.Error {
+	return &job.Error{Class: job.Shutdown, Message: message, RetrySafe: true}
 }
 
 // lapsed makes an attempt resumable that was stopped because its lease may be over,

@@ -108,8 +108,9 @@ type Config struct {
 	// Delayed is called when a job has ended here, and the store does not take that
 	// now, and once more each time that is tried in vain. Ended may follow.
 	Delayed func(id job.ID)
-	// Recorded is called once an end is recorded that an earlier life has left.
-	Recorded func(e job.End)
+	// Recorded is called once it is recorded what became of an attempt that an earlier
+	// life has left.
+	Recorded func(r spool.Record)
 	// Remains is called once it is recorded that an attempt may have left something
 	// outside.
 	Remains func()

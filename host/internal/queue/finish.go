@@ -153,7 +153,7 @@ func (q *Queue) recordLeft(ctx context.Context) bool {
 			return false
 		default:
 			recorded++
-			q.Recorded(r.End)
+			q.Recorded(r)
 		}
 	}
 	if len(left) > 0 {

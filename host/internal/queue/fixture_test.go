@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
@@ -43,6 +45,7 @@ type fixture struct {
 	calls   int          // that work waits
 	cancels []job.ID     // that another host was told of
 	told    []job.ID     // ends that others were told of
+	fates   []string     // of attempts, as the observer hears of them
 	mu      sync.Mutex
 	hurry   chan struct{}
 	cancel  func()       // begins to stop
@@ -81,6 +84,7 @@ func newFixture(t *testing.T, slots int, way *memstore.Store, epoch int64) *fixt
 		Lease: 10 * time.Second, LostAfter: 15 * time.Minute,
 		Clock: func() time.Duration { return time.Since(begun) + time.Duration(f.asleep.Load()) },
 		Drain: 30 * time.Second, Grace: 10 * time.Second, Hurry: f.hurry, Log: hclog.NewNullLogger(),
+		Observer: listener{f},
 		Renew: func(of int64, validFor time.Duration) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -98,14 +102,37 @@ func newFixture(t *testing.T, slots int, way *memstore.Store, epoch int64) *fixt
 		Ended:   func(j *job.Job) { f.mu.Lock(); defer f.mu.Unlock(); f.ended[j.ID] = j },
 		Remains: func() { f.mu.Lock(); defer f.mu.Unlock(); f.remains++ },
 		Delayed: func(id job.ID) { f.mu.Lock(); defer f.mu.Unlock(); f.delayed = append(f.delayed, id) },
-		Recorded: func(e job.End) {
+		Recorded: func(r spool.Record) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.left = append(f.left, e.JobID)
+			f.left = append(f.left, r.End.JobID)
 		},
 	})
 	return f
 }
+
+// listener notes what becomes of attempts.
+type listener struct{ f *fixture }
+
+func (l listener) note(c job.Claimed, fate string) {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	l.f.fates = append(l.f.fates, fmt.Sprintf("%d %s", c.Lease.Attempt, fate))
+}
+
+func (l listener) Ended(c job.Claimed, o job.Outcome, again bool) {
+	fate := string(o.Status)
+	if again {
+		fate += ", again"
+	}
+	l.note(c, fate)
+}
+
+func (l listener) Resumed(c job.Claimed, _ job.Outcome) { l.note(c, "resumed") }
+func (listener) Submitted(*job.Job)                     {}
+func (listener) Waited(*job.Job, time.Duration)         {}
+func (listener) Passed(job.Status, int)                 {}
+func (listener) Taken(int, int)                         {}
 
 // SayWorkWaits counts.
 func (f *fixture) SayWorkWaits() { f.mu.Lock(); defer f.mu.Unlock(); f.calls++ }

@@ -13,6 +13,9 @@ type Observer interface {
 	// Ended tells what is recorded of an attempt; again: another one follows, else the
 	// job has ended.
 	Ended(c job.Claimed, o job.Outcome, again bool)
+	// Resumed tells what became of an attempt that was lost: another one goes on with its
+	// work in its lease.
+	Resumed(c job.Claimed, o job.Outcome)
 	Passed(s job.Status, n int) // so many jobs have ended while they waited
 	Taken(again, ended int)     // so many jobs of a lost host may run again, or have ended
 }
@@ -23,6 +26,7 @@ type unobserved struct{}
 func (unobserved) Submitted(*job.Job)                   {}
 func (unobserved) Waited(*job.Job, time.Duration)       {}
 func (unobserved) Ended(job.Claimed, job.Outcome, bool) {}
+func (unobserved) Resumed(job.Claimed, job.Outcome)     {}
 func (unobserved) Passed(job.Status, int)               {}
 func (unobserved) Taken(int, int)                       {}
 

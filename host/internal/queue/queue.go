@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 )
 
 // Times of the queue.
@@ -55,7 +56,7 @@ func New(c Config) *Queue {
 		c.Delayed = func(job.ID) {}
 	}
 	if c.Recorded == nil {
-		c.Recorded = func(job.End) {}
+		c.Recorded = func(spool.Record) {}
 	}
 	if c.Word == nil {
 		c.Word = nobody{}

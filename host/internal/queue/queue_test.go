@@ -131,6 +131,32 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A job that this host took and only others can run waits again, as if it had never been
+// claimed. It is not taken and left again and again at once.
+func TestWhatOnlyOthersCanRunIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serve(t, 1)
+		f.runner.foreign = 3
+		begun := time.Now()
+		id := submit(t, f, "1s")
+		for f.job(id).Status != job.Succeeded {
+			if j := f.job(id); j.Status.Final() || time.Since(begun) > time.Minute {
+				t.Fatalf("the job is %s (%v) after %v, want that it runs at last", j.Status, j.Error, time.Since(begun))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(begun); took < 1300*time.Millisecond {
+			t.Errorf("taken and left three times and run within %v, want a pause each time", took)
+		}
+		if j := f.job(id); j.Attempt != 1 || f.runner.began() != 4 {
+			t.Errorf("it ran as attempt %d, the runner was asked %d times, want 1 and 4", j.Attempt, f.runner.began())
+		}
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestNoSubmissionIsTakenWhileTheHostDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serve(t, 2)

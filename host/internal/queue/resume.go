@@ -20,7 +20,7 @@ func (q *Queue) resume(ctx context.Context) error {
 		return nil // stopped before it began
 	}
 	adopted, err := q.adopt(ctx)
-	if ctx.Err() != nil {
+	if errs.Is(err, errs.Unavailable) {
 		return nil // stopped before it began
 	}
 	if err != nil {
@@ -52,7 +52,7 @@ func (q *Queue) resume(ctx context.Context) error {
 	if len(back) == 0 {
 		return nil
 	}
-	if err := q.Store.GiveBack(ctx, back); err != nil {
+	if err := q.Store.GiveBack(context.WithoutCancel(ctx), back); err != nil {
 		// Nobody runs them: they are given back by comparison.
 		q.Log.Warn("jobs that never began could not be given back yet", "jobs", len(back), "error", err)
 	}
@@ -61,10 +61,12 @@ func (q *Queue) resume(ctx context.Context) error {
 
 // adopt takes over the leases of earlier lives, once the store is there, and returns
 // their jobs. No lease may be passed over, also where an answer is lost: the plugins
-// are told soon that what was not recalled is nobody's.
+// are told soon that what was not recalled is nobody's. A host that stops meanwhile
+// still asks once: else its plugins would go on, with ends that are long recorded.
+// The error is that of the store when it stops before the store is there.
 func (q *Queue) adopt(ctx context.Context) ([]job.Claimed, error) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		adopted, err := q.adoptOnce(ctx)
+		adopted, err := q.adoptOnce(context.WithoutCancel(ctx))
 		if !errs.Is(err, errs.Unavailable) {
 			return adopted, err
 		}
@@ -72,7 +74,7 @@ func (q *Queue) adopt(ctx context.Context) ([]job.Claimed, error) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, err
 		}
 	}
 }
@@ -139,6 +141,7 @@ func (q *Queue) next(ctx context.Context, c job.Claimed, o *job.Outcome) (job.Cl
 			return c, false
 		case err == nil:
 			q.Log.Warn("a job was lost and is resumed", c.Fields("next_attempt", lease.Attempt, "error", o.Error)...)
+			q.Observer.Resumed(c, *o)
 			running := *c.Job
 			running.Status, running.Attempt, running.StartedAt = job.Running, lease.Attempt, o.StartedAt
 			next := job.Claimed{Job: &running, Lease: lease, Checkpoint: o.Checkpoint, Resume: true, Retries: c.Retries}

@@ -55,6 +55,9 @@ func TestLostAttemptsAreResumed(t *testing.T) {
 		if !slices.Equal(f.runner.carried, []int{2, 3}) || f.runner.acked != 4 || f.runner.most != 1 || f.remains != 0 {
 			t.Errorf("carried to %v, %d acknowledged, %d at once, %d left something; want 2 and 3, 4, 1, 0", f.runner.carried, f.runner.acked, f.runner.most, f.remains)
 		}
+		if want := []string{"1 resumed", "2 resumed", "3 SUCCEEDED", "1 SUCCEEDED"}; !slices.Equal(f.fates, want) {
+			t.Errorf("the observer heard of %q, want %q", f.fates, want)
+		}
 		if told := f.ended[id]; told.Attempt != 3 {
 			t.Errorf("told = %+v, want the third attempt", told)
 		}
@@ -174,6 +177,26 @@ func TestResumeAfterARestart(t *testing.T) {
 		}
 		if len(f.runner.claims) != 3 {
 			t.Errorf("%d attempts ran, want 3", len(f.runner.claims))
+		}
+	})
+}
+
+// A host that is stopped while it takes over still does that, as the store answers:
+// else its plugins would keep what is recorded long since, and go on.
+func TestStopWhileItTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fixtureOf(t, 1)
+		id := f.leave(left{status: job.Running, fate: pluginhost.Known})
+		release := f.hold("Adopt")
+		f.serve()
+		f.cancel()
+		synctest.Wait()
+		release()
+		if err := f.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.job(id).Status; f.resumed != 1 || got != job.Succeeded {
+			t.Errorf("what was left was taken over %d times, and the job is %q; want once, and SUCCEEDED in the time of the drain", f.resumed, got)
 		}
 	})
 }

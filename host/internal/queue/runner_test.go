@@ -27,6 +27,7 @@ type timed struct {
 	carried []int                         // attempts
 	fates   map[job.ID]pluginhost.Fate
 	stops   []pluginhost.StopReason
+	foreign int           // so many attempts are found to be for other hosts
 	slow    time.Duration // that an attempt takes to stop whose lease is lost
 }
 
@@ -42,6 +43,9 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		r.running--
 		r.mu.Unlock()
 	}()
+	if r.isForeign() {
+		return job.Outcome{Elsewhere: true}, func() {}
+	}
 	if !r.begin(ctx) {
 		outcome, done := r.stopped(ctx)
 		if outcome.Error != nil {
@@ -76,6 +80,14 @@ func (r *timed) Run(ctx context.Context, c job.Claimed, started func(time.Time))
 		return r.stopped(ctx)
 	}
 	return outcome, r.ack
+}
+
+// isForeign counts the attempts that are for other hosts.
+func (r *timed) isForeign() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.foreign--
+	return r.foreign >= 0
 }
 
 // begin waits until an attempt begins; false when it is stopped before.

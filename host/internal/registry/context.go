@@ -102,6 +102,21 @@ func (r *Registry) Public(e *catalog.Entry) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
+// PublicInput returns the input of a job of a command likewise; {} where its plugin is
+// not known.
+func (r *Registry) PublicInput(c *catalog.Command, input json.RawMessage) []byte {
+	d, err := r.Plugins.Described(c.Plugin, c.PluginVersion)
+	var document any
+	if err != nil || decode(input, &document) != nil {
+		return []byte("{}")
+	}
+	public, err := json.Marshal(open(schema.Roots(r.schemas.of(d.InputSchema)), document))
+	if err != nil {
+		return []byte("{}")
+	}
+	return public
+}
+
 // open returns a value as everybody may know it.
 func open(place schema.Place, value any) any {
 	if place.Secret() {
@@ -124,15 +139,34 @@ func open(place schema.Place, value any) any {
 	return value
 }
 
-// hidden stands for a value that is not shown.
+// hidden stands for a value that is not shown. What is nothing but a reference can be
+// sent back as it is shown; what has one, or several, is marked as a part of the value.
 func hidden(value any) any {
 	shown := map[string]any{"set": true}
 	if text, ok := value.(string); ok {
 		if refs := config.References(text); len(refs) > 0 {
 			shown["ref"] = strings.Join(refs, " ")
+			if _, whole := config.Reference(text); !whole {
+				shown["part"] = true
+			}
 		}
 	}
 	return shown
+}
+
+// isHidden reports whether a value stands for one that is not shown, and not for a
+// reference: nobody can know what is meant by it.
+func isHidden(value any) bool {
+	shown, ok := value.(map[string]any)
+	if !ok || shown["set"] != true {
+		return false
+	}
+	for name := range shown {
+		if name != "set" && name != "ref" && name != "part" {
+			return false
+		}
+	}
+	return true
 }
 
 // judge returns what is wrong with the context of an object that the API declares.
@@ -191,8 +225,12 @@ func (r *Registry) Input(c *catalog.Command, input json.RawMessage) []errs.Field
 // refers reports whether a text has a reference.
 func refers(text string) bool { return len(config.References(text)) > 0 }
 
-// literals finds secrets that are written out.
+// literals finds secrets that are written out, and what only stands for a value.
 func literals(place schema.Place, value any, at string, faults *[]errs.Field) {
+	if isHidden(value) {
+		*faults = append(*faults, errs.Field{Pointer: at, Detail: "this stands for a value that is not shown: write the value itself, with references such as ${env:NAME} for what is secret"})
+		return
+	}
 	text, ok := value.(string)
 	if place.Secret() && value != nil {
 		if !ok || text != "" && !refers(text) {

@@ -12,6 +12,7 @@ import (
 type Definition struct {
 	Body   []byte // a JSON object with the keys of the table in a file
 	Status bool   // it says its status
+	Strict bool   // what is not known is a fault, not passed over
 }
 
 // read returns the object that a definition declares, once that is known to make sense
@@ -20,9 +21,9 @@ func (r *Registry) read(kind catalog.Kind, id string, d Definition) (*catalog.En
 	e := &catalog.Entry{Kind: kind}
 	var err error
 	if kind == catalog.CommandKind {
-		e.Command, err = config.ReadCommand(id, d.Body)
+		e.Command, err = config.ReadCommand(id, d.Body, d.Strict)
 	} else {
-		e.Cluster, err = config.ReadCluster(id, d.Body)
+		e.Cluster, err = config.ReadCluster(id, d.Body, d.Strict)
 	}
 	if err != nil {
 		return nil, err

@@ -41,13 +41,20 @@ type fixture struct {
 	db      *store.DB
 	watch   *watch.Catalog
 	changed int
-	check   func(ctx context.Context, command *catalog.Command, cluster *catalog.Cluster) (pluginhost.Health, error)
+	// meanwhile is called once, before the catalog is read anew.
+	meanwhile func()
+	check     func(ctx context.Context, command *catalog.Command, cluster *catalog.Cluster) (pluginhost.Health, error)
 }
 
 func (f *fixture) Described(plugin, _ string) (*pluginhost.Description, error) {
 	switch plugin {
 	case "sql":
 		return &pluginhost.Description{Name: "sql", SettingsSchema: json.RawMessage(sqlSettings), InputSchema: json.RawMessage(sqlInput)}, nil
+	case "deep":
+		const secret = `{"type": "string", "x-heimdall-secret": true}`
+		return &pluginhost.Description{Name: "deep", SettingsSchema: json.RawMessage(`{"properties": {
+			"keys": {"type": "array", "items": ` + secret + `},
+			"of": {"additionalProperties": {"properties": {"key": ` + secret + `}}}}}`)}, nil
 	case "free":
 		return &pluginhost.Description{Name: "free"}, nil
 	}
@@ -109,7 +116,13 @@ type later struct{ f *fixture }
 
 func (l later) Entries(kind catalog.Kind) []*catalog.Entry { return l.f.watch.Entries(kind) }
 func (l later) Snapshot() *catalog.Snapshot                { return l.f.watch.Snapshot() }
-func (l later) Refresh(ctx context.Context) error          { return l.f.watch.Refresh(ctx) }
+func (l later) Refresh(ctx context.Context) error {
+	if do := l.f.meanwhile; do != nil {
+		l.f.meanwhile = nil
+		do()
+	}
+	return l.f.watch.Refresh(ctx)
+}
 
 func (f *fixture) put(t *testing.T, kind catalog.Kind, id, body string) *catalog.Entry {
 	t.Helper()

@@ -27,12 +27,19 @@ type Check struct {
 	Error   string
 }
 
-// checksAtOnce bounds how many clusters are checked at the same time.
-const checksAtOnce = 32
+// checksAtOnce bounds how many clusters are checked at the same time, and checkRounds
+// how long all of them may take together: as long as so many that hang one after the
+// other.
+const (
+	checksAtOnce = 256
+	checkRounds  = 3
+)
 
 // Health checks every active cluster, each with a time of its own, so that none that
-// hangs delays the others.
+// hangs delays the others. Where so many hang that the turn of one does not come, it is
+// not checked, and that is said.
 func (r *Registry) Health(ctx context.Context) []Check {
+	last := time.Now().Add((checkRounds - 1) * r.CheckTime) // a check begins, and still has its time
 	s := r.Catalog.Snapshot()
 	probes := r.probes(s)
 	checks := []Check{}
@@ -45,6 +52,10 @@ func (r *Registry) Health(ctx context.Context) []Check {
 	group.SetLimit(checksAtOnce)
 	for i := range checks {
 		group.Go(func() error {
+			if time.Now().After(last) {
+				checks[i].Status, checks[i].Error = Unchecked, "its turn did not come in time: too many others hang"
+				return nil
+			}
 			r.check(ctx, probes, &checks[i])
 			return nil
 		})

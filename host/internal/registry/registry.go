@@ -20,6 +20,7 @@ type Store interface {
 	ChangeCatalog(ctx context.Context, kind catalog.Kind, id, by string,
 		change func(is *catalog.Entry) (*catalog.Entry, error)) (*catalog.Entry, error)
 	RenewLease(ctx context.Context, e *catalog.Entry) (renewed bool, err error)
+	CatalogHistory(ctx context.Context, kind catalog.Kind, id string, before int64, most int) ([]*catalog.Entry, error)
 }
 
 // Catalog is what is in force on this host.
@@ -199,7 +200,8 @@ func (r *Registry) change(ctx context.Context, kind catalog.Kind, id, user strin
 	if err := r.enforce(ctx); err != nil {
 		return nil, err
 	}
-	if now := r.find(kind, id); now != nil && now.Revision >= e.Revision {
+	// A later change is somebody else's: who made this one is not to take it for theirs.
+	if now := r.find(kind, id); now != nil && now.Revision == e.Revision {
 		return now, nil
 	}
 	return e, nil

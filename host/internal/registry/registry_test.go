@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -39,6 +40,23 @@ func TestPutIsInForceAtOnce(t *testing.T) {
 	}
 	_, err := f.Get(catalog.CommandKind, "nope")
 	wantKind(t, "an unknown one", err, errs.NotFound)
+}
+
+// Who changes an object is told of that change, and its revision: with the next one,
+// which somebody else has made meanwhile, they would overwrite what they never saw.
+func TestPutAnswersWithItsOwnRevision(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.meanwhile = func() { f.put(t, catalog.CommandKind, "c", `{"name": "c", "plugin": "free", "description": "other"}`) }
+	first := f.put(t, catalog.CommandKind, "c", `{"name": "c", "plugin": "free", "description": "own"}`)
+	if first.Revision != 1 || first.Command.Description != "own" {
+		t.Errorf("put = revision %d, %q, want what was put", first.Revision, first.Command.Description)
+	}
+	_, err := f.Put(t.Context(), "ann", catalog.CommandKind, "c",
+		registry.Definition{Body: []byte(`{"name": "c", "plugin": "free"}`)}, registry.Condition{Revisions: []int64{first.Revision}})
+	if _, stale := errors.AsType[*registry.ErrCondition](err); !stale {
+		t.Errorf("put over the change of another = %v, want that it is refused", err)
+	}
 }
 
 func TestWhoOwnsWhat(t *testing.T) {
@@ -151,12 +169,15 @@ func TestContextsOfTheAPI(t *testing.T) {
 		"the other side's":      {catalog.CommandKind, `"plugin": "sql", "context": {"url": "${env:URL}"}`, "/context/url", ""},
 		"a reference":           {catalog.ClusterKind, `"context": {"url": "${env:URL}", "port": "${PORT}"}`, "", `{"port":{"ref":"env:PORT","set":true},"url":{"ref":"env:URL","set":true}}`},
 		"as it was shown":       {catalog.ClusterKind, `"context": {"url": {"set": true, "ref": "env:URL"}}`, "", `{"url":{"ref":"env:URL","set":true}}`},
-		"within a secret":       {catalog.ClusterKind, `"context": {"url": "pg://u:${URL}@h"}`, "", `{"url":{"ref":"env:URL","set":true}}`},
+		"within a secret":       {catalog.ClusterKind, `"context": {"url": "pg://u:${URL}@h"}`, "", `{"url":{"part":true,"ref":"env:URL","set":true}}`},
 		"within a text":         {catalog.ClusterKind, `"context": {"options": {"a": "x ${URL}"}}`, "", `{"options":{"a":"x ${URL}"}}`},
 		"a secret":              {catalog.ClusterKind, `"context": {"url": "` + canary + `"}`, "/context/url", ""},
 		"a secret that is none": {catalog.ClusterKind, `"context": {"url": ["` + canary + `"]}`, "/context/url", ""},
 		"not allowed":           {catalog.ClusterKind, `"context": {"port": "${HOME}", "options": {"a": "${file:/etc/passwd}"}}`, "/context/options/a /context/port", ""},
 		"nobody's":              {catalog.ClusterKind, `"context": {"password": "` + canary + `"}`, "/context/password", ""},
+		"shown, in part":        {catalog.ClusterKind, `"context": {"url": {"set": true, "ref": "env:URL", "part": true}}`, "/context/url", ""},
+		"shown, but not what":   {catalog.CommandKind, `"plugin": "free", "context": {"any": {"set": true}}`, "/context/any", ""},
+		"like what is shown":    {catalog.CommandKind, `"plugin": "free", "context": {"any": {"set": true, "x": 1}}`, "", `{"any":{"set":true,"x":1}}`},
 		"without a schema":      {catalog.CommandKind, `"plugin": "free", "context": {"any": {"thing": [1]}}`, "", `{"any":{"thing":[1]}}`},
 	} {
 		e, err := f.Put(t.Context(), "ann", c.kind, "o", registry.Definition{Body: []byte(`{"name": "o", ` + c.body + `}`)}, registry.Condition{})
@@ -250,8 +271,15 @@ func TestLease(t *testing.T) {
 	if other := renew(); other.Revision != 2 || f.watch.Snapshot().Cluster("k").MaxRunning != 3 {
 		t.Errorf("changed = %+v, want it in force", other)
 	}
+	before, err := f.LeaseOf(t.Context(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.SetStatus(t.Context(), "ann", catalog.ClusterKind, "k", catalog.Deleted, registry.Condition{}); err != nil {
 		t.Fatal(err)
+	}
+	if e, err := f.LeaseOf(t.Context(), "k"); err != nil || !e.LeaseUntil.Equal(before.LeaseUntil) {
+		t.Errorf("after an operator has set a status: %+v, %v, want a lease until %v: the cluster has not renewed it", e, err, before.LeaseUntil)
 	}
 	lease.Capacity = 4
 	if e := renew(); e.Status() != catalog.Deleted {
@@ -367,4 +395,50 @@ func TestHealth(t *testing.T) {
 	}
 	_, err = f.HealthOf(t.Context(), "nope")
 	wantKind(t, "health of nothing", err, errs.NotFound)
+}
+
+// crowd is a catalog of many clusters, which hang when they are checked, but for the last.
+type crowd struct{ registry.Catalog }
+
+const crowded = 2000
+
+func (crowd) Snapshot() *catalog.Snapshot {
+	object := func(id string) catalog.Object { return catalog.Object{ID: id, Name: id, Status: catalog.Active} }
+	var clusters []*catalog.Cluster
+	for i := range crowded {
+		clusters = append(clusters, &catalog.Cluster{Object: object(fmt.Sprintf("%05d", i))})
+	}
+	s, err := catalog.NewSnapshot([]*catalog.Command{{Object: object("c"), Plugin: "p"}}, clusters)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (crowd) Check(ctx context.Context, _ *catalog.Command, _ *catalog.Cluster) (pluginhost.Health, error) {
+	<-ctx.Done()
+	return pluginhost.Health{}, ctx.Err()
+}
+
+// However many clusters hang, there is an answer in time, and it says which were not
+// checked.
+func TestHealthOfManyThatHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := registry.New(registry.Config{
+			Catalog: crowd{}, Checker: crowd{}, CheckTime: 10 * time.Second, Usable: func(*catalog.Command) error { return nil },
+		})
+		begun := time.Now()
+		ill, unchecked := 0, 0
+		for _, c := range r.Health(t.Context()) {
+			switch {
+			case c.Status == registry.Ill:
+				ill++
+			case c.Status == registry.Unchecked && c.Error != "":
+				unchecked++
+			}
+		}
+		if took := time.Since(begun); took > 30*time.Second || ill < 500 || ill+unchecked != crowded {
+			t.Errorf("%d clusters hang and %d are not checked after %v, want all %d within 30s", ill, unchecked, took, crowded)
+		}
+	})
 }

@@ -16,7 +16,8 @@ import (
 // keys is a store that has nothing but idempotency keys to forget.
 type keys struct {
 	retention.Store
-	left int64
+	left      int64
+	revisions []string // that were said to be in force
 }
 
 func (k *keys) ForgetKeys(context.Context) (int64, error) {
@@ -27,6 +28,11 @@ func (k *keys) ForgetKeys(context.Context) (int64, error) {
 
 func (k *keys) Aged(context.Context, job.Cursor, time.Time, int) ([]store.Aged, error) {
 	return nil, nil
+}
+
+func (k *keys) ForgetRevisions(_ context.Context, inForce string) (int64, error) {
+	k.revisions = append(k.revisions, inForce)
+	return 0, nil
 }
 
 func (k *keys) Remove(context.Context, []job.ID) (int, error) { return 0, nil }
@@ -45,6 +51,28 @@ func TestAllKeysAreForgottenAtOnce(t *testing.T) {
 		stop()
 		if err := <-served; err != nil || k.left != 0 {
 			t.Errorf("%d keys are left, error %v; want none", k.left, err)
+		}
+	})
+}
+
+// A revision that is in force is said to be so at once, and often enough.
+func TestRevisionsInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error)
+		k, catalog := &keys{}, newKept(t)
+		go func() {
+			served <- retention.New(retention.Config{
+				Store: k, Revisions: k, Catalog: catalog, Host: "here", Log: hclog.NewNullLogger(),
+			}).Serve(ctx)
+		}()
+		time.Sleep(2*time.Hour + time.Minute)
+		stop()
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+		if n := len(k.revisions); n < 3 || n > 5 || k.revisions[0] != catalog.snapshot.Revision {
+			t.Errorf("said to be in force within two hours: %q, want %q, three to five times", k.revisions, catalog.snapshot.Revision)
 		}
 	})
 }

@@ -1,4 +1,5 @@
-// Package retention forgets jobs that ended long ago, with what they have left.
+// Package retention forgets jobs that ended long ago, with what they have left, and the
+// catalogs that only they were chosen from.
 package retention
 
 import (
@@ -22,6 +23,13 @@ type Store interface {
 	ForgetKeys(ctx context.Context) (int64, error)
 }
 
+// Revisions keeps the catalogs that jobs were chosen from.
+type Revisions interface {
+	// ForgetRevisions notes that a revision is in force, and forgets those that nothing
+	// needs any more.
+	ForgetRevisions(ctx context.Context, inForce string) (int64, error)
+}
+
 // Artifacts removes what attempts have left.
 type Artifacts interface {
 	Delete(ctx context.Context, key string) error
@@ -35,6 +43,7 @@ type Catalog interface {
 // Config is what retention needs.
 type Config struct {
 	Store     Store
+	Revisions Revisions // nil: they are left alone
 	Artifacts Artifacts
 	Catalog   Catalog
 	Keep      time.Duration // jobs of commands that say nothing; 0: for ever
@@ -50,6 +59,7 @@ type Retention struct {
 	revision string                       // of the catalog that the places are for
 	begun    time.Time                    // when they were set out from
 	places   map[time.Duration]job.Cursor // by how long jobs are kept: what lies before is done
+	revised  time.Time                    // when revisions were forgotten last
 }
 
 const (
@@ -60,6 +70,9 @@ const (
 	step = 200 // jobs that are looked at, and removed, at once
 	// share is how much of the time removing may take: the rest is for others.
 	share = 5
+	// revisionTime is between looks at the revisions of the catalog. It is no longer than
+	// the store wants.
+	revisionTime = 30 * time.Minute
 )
 
 // New returns retention. It does nothing before Serve.
@@ -88,6 +101,12 @@ func (r *Retention) sweep(ctx context.Context) error {
 		return err
 	}
 	snapshot := r.Catalog.Snapshot()
+	if r.Revisions != nil && time.Since(r.revised) > revisionTime {
+		if _, err := r.Revisions.ForgetRevisions(ctx, snapshot.Revision); err != nil {
+			return err
+		}
+		r.revised = time.Now()
+	}
 	if r.places == nil || snapshot.Revision != r.revision || time.Since(r.begun) > anew {
 		r.revision, r.begun, r.places = snapshot.Revision, time.Now(), map[time.Duration]job.Cursor{}
 	}

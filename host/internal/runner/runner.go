@@ -13,9 +13,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/heimdall-run/heimdall/host/internal/attribute"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
 	"github.com/heimdall-run/heimdall/host/internal/config"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/live"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
 
@@ -49,8 +51,10 @@ type Catalog interface {
 type Config struct {
 	Plugins        Plugins
 	Catalog        Catalog
+	Public         Public // nil: jobs show only what their plugins report
 	Artifacts      Artifacts
 	Checkpoints    Checkpoints
+	Reports        Reports       // nil: they are nobody's business
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
 	DefaultTimeout time.Duration // of jobs and commands that say none; 0: none
 	CancelGrace    time.Duration // for an orderly stop
@@ -60,20 +64,29 @@ type Config struct {
 	// Trace returns the trace context for the plugin of an attempt; nil: that of its
 	// job.
 	Trace func(c job.Claimed) job.Trace
-	Log   hclog.Logger
-	Allow func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
+	// Refresh reads what of the catalog was changed before; nil: what it gives is always
+	// new.
+	Refresh func(ctx context.Context) error
+	Log     hclog.Logger
+	Allow   func(context json.RawMessage) error // refuses references of what no file declares; nil: any will do
+	// Split takes what the plugin of a command marks as secret out of settings, and
+	// adds it to secrets; nil: nothing is marked.
+	Split func(c *catalog.Command, settings json.RawMessage, secrets map[string][]byte) (json.RawMessage, map[string][]byte)
 }
 
 // Runner performs attempts.
 type Runner struct {
 	Config
-	progress progress
+	templates attribute.Renderer
 }
 
 // New returns a runner.
 func New(c Config) *Runner {
 	if c.Trace == nil {
 		c.Trace = func(c job.Claimed) job.Trace { return c.Job.Trace }
+	}
+	if c.Reports == nil {
+		c.Reports = new(live.Reports)
 	}
 	return &Runner{Config: c}
 }
@@ -91,10 +104,16 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 	if c.Resume {
 		begun = begunAt(c.Job)
 	}
+	if !r.inForce(c.Job.Pair) {
+		r.catchUp(ctx, c)
+		if !c.Resume && r.isElsewhere(c.Job.Pair) { // what goes on outside is not given back
+			return job.Outcome{Elsewhere: true}, func() {}
+		}
+	}
 	sink := r.sink(c, started)
-	defer r.progress.forget(c.Lease.JobID)
+	defer r.Reports.Forget(c.Lease)
 	request, err := r.request(c)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // who was stopped by now is told that
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
 		if c.Resume {
 			ended.Error = pluginhost.NotResumed(err)
@@ -146,8 +165,13 @@ func (r *Runner) Follow(ctx context.Context, c job.Claimed, started func(time.Ti
 	if command != nil {
 		request.Plugin = command.Plugin
 	}
+	if cluster := r.Catalog.Snapshot().Cluster(c.Job.Pair.ClusterID); command != nil && cluster != nil {
+		// They are not told again, but taken out of what the plugin says.
+		_, request.Secrets, _ = r.settings(command, cluster)
+	}
 	request.Timeout, request.Deadline = left(r.timeout(c.Job, command), begun), c.Job.Deadline
 	sink := r.sink(c, started)
+	defer r.Reports.Forget(c.Lease)
 	return r.outcome(ctx, c, begun, r.Plugins.Follow(ctx, request, sink), sink)
 }
 
@@ -163,7 +187,9 @@ func (r *Runner) outcome(ctx context.Context, c job.Claimed, begun time.Time, en
 		return job.Outcome{Unstarted: ended.Unstarted}, func() {}
 	}
 	o = job.Outcome{
-		Outputs:   sink.outputs,
+		Outputs: r.shown(c.Job, sink.outputs, func(name string, err error) {
+			r.Log.Warn("an attribute of a job cannot be made", c.Fields("attribute", name, "error", err)...)
+		}),
 		Usage:     sink.usage,
 		Build:     ended.Build,
 		StartedAt: begun,
@@ -252,6 +278,9 @@ func (r *Runner) settings(command *catalog.Command, cluster *catalog.Cluster) (j
 	settings, secrets, err := config.Resolve(merged, os.LookupEnv, os.ReadFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the settings of command %q and cluster %q cannot be resolved: %w", command.ID, cluster.ID, err)
+	}
+	if r.Split != nil {
+		settings, secrets = r.Split(command, settings, secrets)
 	}
 	return settings, secrets, nil
 }

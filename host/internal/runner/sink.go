@@ -22,13 +22,21 @@ type Checkpoints interface {
 	Checkpoint(ctx context.Context, l job.Lease, c *job.Checkpoint) error
 }
 
+// Reports are what attempts that run here have said so far.
+type Reports interface {
+	Progress(l job.Lease, at job.Progress)
+	Outputs(l job.Lease, all []job.Output)
+	// Forget drops what an attempt has said that has ended.
+	Forget(l job.Lease)
+}
+
 // sink gathers what an attempt reports on its way.
 type sink struct {
 	lease       job.Lease
 	checkpoints Checkpoints
 	log         hclog.Logger
 	started     func(time.Time) // nil once it was called
-	progress    *progress
+	reports     Reports
 
 	outputs    []job.Output
 	usage      map[string]float64
@@ -38,11 +46,14 @@ type sink struct {
 // sink returns the sink of an attempt. What the plugin has forgotten since the
 // last checkpoint was acknowledged is in it.
 func (r *Runner) sink(c job.Claimed, started func(time.Time)) *sink {
-	s := &sink{progress: &r.progress, lease: c.Lease, checkpoints: r.Checkpoints, log: r.Log, started: started, checkpoint: c.Checkpoint}
+	s := &sink{reports: r.Reports, lease: c.Lease, checkpoints: r.Checkpoints, log: r.Log, started: started, checkpoint: c.Checkpoint}
 	if c.Checkpoint == nil {
 		return s
 	}
 	s.outputs = slices.Clone(c.Checkpoint.Outputs)
+	if len(s.outputs) > 0 {
+		s.reports.Outputs(s.lease, s.outputs)
+	}
 	if c.Checkpoint.Attempt == c.Lease.Attempt {
 		s.usage = maps.Clone(c.Checkpoint.Usage)
 		s.Started(time.Now()) // that is forgotten, too
@@ -58,16 +69,12 @@ func (s *sink) Started(at time.Time) {
 }
 
 func (s *sink) Progress(done, total float64, message string) {
-	s.progress.set(s.lease.JobID, job.Progress{Done: done, Total: total, Message: message})
+	s.reports.Progress(s.lease, job.Progress{Done: done, Total: total, Message: message})
 }
 
 func (s *sink) Output(o job.Output) {
-	same := func(known job.Output) bool { return known.Key == o.Key }
-	if i := slices.IndexFunc(s.outputs, same); i >= 0 {
-		s.outputs[i] = o
-		return
-	}
-	s.outputs = append(s.outputs, o)
+	s.outputs = put(slices.Clone(s.outputs), o) // others may read it
+	s.reports.Outputs(s.lease, s.outputs)
 }
 
 func (s *sink) Usage(unit string, amount float64) {

@@ -21,7 +21,14 @@ import (
 type Schema struct {
 	root     any
 	compiled *jsonschema.Schema
+	marks    bool
 }
+
+// mark is the word that marks a secret.
+const mark = "x-heimdall-secret"
+
+// Marks reports whether something may be marked as secret.
+func (s *Schema) Marks() bool { return s != nil && s.marks }
 
 // address is what a schema is called where nothing is looked up.
 const address = "plugin:///schema.json"
@@ -45,7 +52,7 @@ func Read(text json.RawMessage) (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read a schema: %w", err)
 	}
-	return &Schema{root: root, compiled: compiled}, nil
+	return &Schema{root: root, compiled: compiled, marks: bytes.Contains(text, []byte(mark))}, nil
 }
 
 // alone refuses what schemas refer to elsewhere.

@@ -101,6 +101,33 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: secret = %t, known = %t, want %t, %t", name, c.place.Secret(), c.place.Known(), c.secret, c.known)
 		}
 	}
+	odd := schema.Roots(read(t, `{
+		"patternProperties": {"^key_": {"x-heimdall-secret": true}, "^p": {"type": "object", "unevaluatedProperties": {"x-heimdall-secret": true}}},
+		"properties": {
+			"key_a": {"type": "string"}, "anchored": {"$ref": "#hidden"}, "open": {"$ref": "#/$defs/open"},
+			"list": {"unevaluatedItems": {"x-heimdall-secret": true}}, "some": {"contains": {"x-heimdall-secret": true}}
+		},
+		"dependentSchemas": {"open": {"properties": {"then": {"x-heimdall-secret": true}}}},
+		"$defs": {"h": {"$anchor": "hidden", "x-heimdall-secret": true}, "open": {"type": "string"}}
+	}`))
+	for name, c := range map[string]struct {
+		place  schema.Place
+		secret bool
+	}{
+		"of a pattern":               {odd.Field("key_b"), true},
+		"named, and of a pattern":    {odd.Field("key_a"), true},
+		"below a pattern":            {odd.Field("pairs").Field("x"), true},
+		"of no pattern":              {odd.Field("other"), false},
+		"by a reference with a name": {odd.Field("anchored"), true},
+		"by a plain reference":       {odd.Field("open"), false},
+		"one of a list":              {odd.Field("list").Element(0), true},
+		"perhaps one of a list":      {odd.Field("some").Element(1), true},
+		"where another field is":     {odd.Field("then"), true},
+	} {
+		if c.place.Secret() != c.secret {
+			t.Errorf("%s: secret = %t, want %t", name, c.place.Secret(), c.secret)
+		}
+	}
 	if got := root.Field("port").Side(); got != "cluster" {
 		t.Errorf("side of port = %q, want cluster", got)
 	}

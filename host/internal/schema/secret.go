@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -29,7 +30,7 @@ func Roots(schemas ...*Schema) Place {
 
 // Secret reports whether a schema marks this place as a secret.
 func (p Place) Secret() bool {
-	return slices.ContainsFunc(p.nodes, func(n node) bool { return n.at["x-heimdall-secret"] == true })
+	return slices.ContainsFunc(p.nodes, func(n node) bool { return n.at[mark] == true })
 }
 
 // Side returns where a field is to be written, command or cluster; "" when the
@@ -50,10 +51,18 @@ func (p Place) Known() bool { return len(p.nodes) > 0 }
 func (p Place) Field(name string) (field Place) {
 	for _, n := range p.nodes {
 		properties, _ := n.at["properties"].(map[string]any)
-		if of, ok := properties[name]; ok {
-			field.add(of, n.root, 0)
-		} else {
+		of, named := properties[name]
+		field.add(of, n.root, 0)
+		patterns, _ := n.at["patternProperties"].(map[string]any)
+		for pattern, of := range patterns {
+			if fits, err := regexp.MatchString(pattern, name); fits || err != nil {
+				named = true
+				field.add(of, n.root, 0)
+			}
+		}
+		if !named {
 			field.add(n.at["additionalProperties"], n.root, 0)
+			field.add(n.at["unevaluatedProperties"], n.root, 0)
 		}
 	}
 	return field
@@ -66,7 +75,9 @@ func (p Place) Element(i int) (element Place) {
 			element.add(first[i], n.root, 0)
 		} else {
 			element.add(n.at["items"], n.root, 0)
+			element.add(n.at["unevaluatedItems"], n.root, 0)
 		}
+		element.add(n.at["contains"], n.root, 0)
 	}
 	return element
 }
@@ -81,8 +92,16 @@ func (p *Place) add(part, root any, depth int) {
 		return
 	}
 	p.nodes = append(p.nodes, node{at, root})
-	if ref, ok := at["$ref"].(string); ok && strings.HasPrefix(ref, "#") {
-		p.add(follow(root, ref[1:]), root, depth+1)
+	for _, word := range []string{"$ref", "$dynamicRef"} {
+		ref, ok := at[word].(string)
+		if !ok {
+			continue
+		}
+		if to := target(root, ref); to != nil {
+			p.add(to, root, depth+1)
+		} else {
+			p.nodes = append(p.nodes, node{sealed, root})
+		}
 	}
 	for _, word := range []string{"allOf", "anyOf", "oneOf"} {
 		parts, _ := at[word].([]any)
@@ -93,6 +112,23 @@ func (p *Place) add(part, root any, depth int) {
 	for _, word := range []string{"if", "then", "else"} {
 		p.add(at[word], root, depth+1)
 	}
+	dependent, _ := at["dependentSchemas"].(map[string]any)
+	for _, of := range dependent {
+		p.add(of, root, depth+1)
+	}
+}
+
+// sealed is the schema of a place of which it cannot be found out what is secret there.
+var sealed = map[string]any{"x-heimdall-secret": true}
+
+// target returns what a reference within a schema is to; nil when that is not written as
+// a JSON pointer, or is nothing.
+func target(root any, ref string) any {
+	pointer, ok := strings.CutPrefix(ref, "#")
+	if !ok || pointer != "" && pointer[0] != '/' {
+		return nil
+	}
+	return follow(root, pointer)
 }
 
 // follow returns what a JSON pointer names; nil when that is nothing.

@@ -13,7 +13,7 @@ import (
 // CatalogState says whether there is something to do about the catalog.
 type CatalogState struct {
 	Version int64 // that the last change gave it
-	Leases  bool  // there are leases that are over, and nobody has said so yet
+	Leases  bool  // EndLeases has something to do
 	Lapsed  bool  // a host that does not live any more has declared objects
 }
 
@@ -28,14 +28,15 @@ func (db *DB) CatalogState(ctx context.Context) (s CatalogState, err error) {
 	err = db.read.QueryRowContext(ctx, `
 		SELECT
 			version,
-			EXISTS (SELECT 1 FROM catalog_object WHERE `+leaseDue+db.text.clock+`),
+			EXISTS (SELECT 1 FROM catalog_object WHERE `+leaseDue+"(SELECT "+db.text.clock+`))
+				OR EXISTS (SELECT 1 FROM catalog_object WHERE kind = $2 AND `+leaseForgotten+"(SELECT "+db.text.until+`)),
 			EXISTS (
 				SELECT 1
 				FROM host
 				WHERE NOT (`+declares+db.text.clock+`)
 					AND EXISTS (SELECT 1 FROM catalog_declaration d WHERE d.host_id = host.id AND NOT d.lapsed))
 		FROM catalog_version
-		WHERE one = 1`).Scan(&s.Version, &s.Leases, &s.Lapsed)
+		WHERE one = $1`, 1, string(catalog.ClusterKind), -Forgotten.Microseconds()).Scan(&s.Version, &s.Leases, &s.Lapsed)
 	if err != nil {
 		return s, fmt.Errorf("read the version of the catalog: %w", db.fault(err))
 	}
@@ -71,8 +72,8 @@ func (db *DB) CatalogEntry(ctx context.Context, kind catalog.Kind, id string) (*
 // ChangeCatalog changes an object of the catalog, or makes it: change is given what
 // there is, nil for nothing, and returns what is to be, nil for no change. It may be
 // called more than once, and nobody else changes the catalog meanwhile. The
-// revision, the version and the times of what it returns are set here. ChangeCatalog
-// returns what is now.
+// revision, the version and the times of what it returns are set here. A lease that
+// has no end yet begins now. ChangeCatalog returns what is now.
 func (db *DB) ChangeCatalog(ctx context.Context, kind catalog.Kind, id, by string,
 	change func(is *catalog.Entry) (*catalog.Entry, error),
 ) (*catalog.Entry, error) {
@@ -98,7 +99,7 @@ func (db *DB) ChangeCatalog(ctx context.Context, kind catalog.Kind, id, by strin
 		if err := db.saveEntries(ctx, tx, by, next); err != nil {
 			return err
 		}
-		if next.Owner == catalog.ByLease {
+		if next.Owner == catalog.ByLease && next.LeaseUntil.IsZero() {
 			if err := db.setLease(ctx, tx, id, next.LeaseTTL); err != nil {
 				return err
 			}

@@ -12,6 +12,10 @@ import (
 // is over, while nobody has said so.
 const leaseDue = "lease_until IS NOT NULL AND NOT gone AND NOT lease_over AND lease_until <= "
 
+// leaseForgotten and a time are true of a cluster whose lease was over at that time,
+// which everybody knows.
+const leaseForgotten = "lease_until IS NOT NULL AND NOT gone AND lease_over AND lease_until <= "
+
 // setLease has the lease of a cluster begin now.
 func (db *DB) setLease(ctx context.Context, tx transaction, id string, ttl time.Duration) error {
 	_, err := tx.ExecContext(ctx, `
@@ -62,8 +66,8 @@ func (db *DB) EndLeases(ctx context.Context) error {
 		if err := db.saveEntries(ctx, tx, leaseItself, over...); err != nil {
 			return err
 		}
-		gone, err := readEntries(tx.QueryContext(ctx, selectEntries+`
-			WHERE lease_until IS NOT NULL AND NOT gone AND lease_over AND lease_until <= $1`, now().Add(-Forgotten)))
+		gone, err := readEntries(tx.QueryContext(ctx, selectEntries+" WHERE kind = $1 AND managed_by = $2 AND "+leaseForgotten+db.text.until,
+			string(catalog.ClusterKind), string(catalog.ByLease), -Forgotten.Microseconds()))
 		if err != nil {
 			return err
 		}

@@ -211,43 +211,6 @@ func (db *DB) leases(ctx context.Context, host string, epoch int64) ([]job.Lease
 	return leases, rows.Err()
 }
 
-// SaveRevision keeps the content of a catalog revision, unless it is kept
-// already.
-func (db *DB) SaveRevision(ctx context.Context, revision string, content []byte) error {
-	if err := checkText(field{"revision", revision}); err != nil {
-		return err
-	}
-	if content == nil {
-		content = []byte{}
-	}
-	// It may be large, and mostly another host has written it.
-	known, err := db.knowsRevision(ctx, revision)
-	if err == nil && !known {
-		err = db.saveRevision(ctx, revision, content)
-	}
-	if err != nil {
-		return fmt.Errorf("save catalog revision %.20s: %w", revision, err)
-	}
-	return nil
-}
-
-func (db *DB) knowsRevision(ctx context.Context, revision string) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	err = db.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM catalog_revision WHERE revision = $1)", revision).Scan(&known)
-	return known, db.fault(err)
-}
-
-func (db *DB) saveRevision(ctx context.Context, revision string, content []byte) error {
-	return db.write(ctx, func(ctx context.Context, tx transaction) error {
-		_, err := tx.ExecContext(ctx, `
-			INSERT INTO catalog_revision (revision, content, saved_at)
-			VALUES ($1, $2, $3)
-			ON CONFLICT DO NOTHING`, revision, content, now())
-		return err
-	})
-}
-
 // Adopt gives a host the leases of its earlier epochs: what it ran before it was
 // started again. Claims of those epochs that are still under way are waited for.
 // After a lost answer it may be called again.

@@ -132,6 +132,8 @@ func openPostgres(ctx context.Context, c Config) (*DB, error) {
 			entriesOf:  postgresEntries,
 
 			declarationsOf: postgresDeclarations,
+			reportsOf:      postgresReports,
+			lockLeases:     "FOR NO KEY UPDATE OF l SKIP LOCKED",
 		},
 	}, nil
 }

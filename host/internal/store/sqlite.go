@@ -68,6 +68,7 @@ func openSQLite(ctx context.Context, c Config) (*DB, error) {
 
 			entriesOf:      liteEntries,
 			declarationsOf: liteDeclarations,
+			reportsOf:      liteReports,
 			jobsOf:         "SELECT value ->> 'n' AS n, value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'retries' AS retries FROM json_each($1)",
 		},
 	}, nil

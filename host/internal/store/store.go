@@ -125,6 +125,8 @@ type dialect struct {
 	lockRow    string // keeps the rows that a SELECT reads for this transaction until the commit; "": needless
 
 	declarationsOf string // the rows of declarationRow in the JSON list $1
+	reportsOf      string // the rows of reportRow in the JSON list $1
+	lockLeases     string // likewise lockRow, of the leases l; those of others are passed over
 
 	keepRow string // keeps the rows that a SELECT reads as they are until the commit; "": needless
 }

@@ -164,7 +164,8 @@ class _Plugin:
                 calls = {call.name: self.handler(call) for call in service.method}
                 name = f"{file.package}.{service.name}"
                 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, calls),))
-        socket = os.path.join(os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or tempfile.mkdtemp(), f"plugin{os.getpid()}")
+        self.folder = os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or tempfile.mkdtemp()
+        socket = os.path.join(self.folder, f"plugin{os.getpid()}")
         if len(socket) > 107:
             sys.exit(f"{socket} is too long for a unix socket, which may have 107 bytes: use a shorter folder")
         server.add_insecure_port(f"unix:{socket}")
@@ -206,7 +207,8 @@ class _Plugin:
                 attempt.stop(_GRACEFUL, 0, _stopped(_LEASE_LOST))
             elif attempt.request.HasField("orphan_timeout") and alone > orphan:
                 attempt.stop(_GRACEFUL, 0, _stopped(_LEASE_LOST, f"no host followed the job for {orphan:g} seconds"))
-        return not running and alone > (3600 if self.attempts else 60)
+        wanted = self.attempts and os.path.exists(self.folder)  # a host may come for their ends, which it finds by the socket
+        return not running and alone > (3600 if wanted else 60)
 
     async def Describe(self, request: Any, context: Any) -> Any:
         self.seen = _boot_time()

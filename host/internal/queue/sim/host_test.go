@@ -13,6 +13,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
+	"github.com/heimdall-run/heimdall/host/internal/spool"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/store/memstore"
 )
@@ -79,7 +80,7 @@ func (w *world) begin(m *machine) *life {
 		Renew:    func(_ int64, validFor time.Duration) { l.renew(validFor) },
 		Ended:    func(*job.Job) {},
 		Delayed:  func(job.ID) {},
-		Recorded: func(job.End) {},
+		Recorded: func(spool.Record) {},
 		Remains:  func() {},
 		Resumed:  func() { close(resumed) },
 		Fenced:   func() {},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/store"
 	"github.com/heimdall-run/heimdall/host/internal/tag"
@@ -27,6 +28,8 @@ type Catalog interface {
 	Declare(ctx context.Context, d store.Declaration) (store.Declared, error)
 	LapseDeclarations(ctx context.Context) error
 	SetLackedClusters(ctx context.Context, host string, clusters []string) error
+	SetPlugins(ctx context.Context, host, revision string, plugins map[string][]string) error
+	ForgetRevisions(ctx context.Context, inForce string) (int64, error)
 }
 
 // RunCatalog runs the part of the suite that is about the catalog.
@@ -41,6 +44,7 @@ func RunCatalog(t *testing.T, open func(t *testing.T) Catalog) {
 		"a lease ends by the clock of the database":  testLease,
 		"leases are renewed without another version": testRenew,
 		"a cluster that a host lacks is for others":  testLackedCluster,
+		"a revision is kept for as long as its jobs": testForgetRevisions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -284,7 +288,7 @@ func testLease(t *testing.T, db Catalog) {
 	if left := e.LeaseUntil.Sub(clock); left < 55*time.Minute || left > 65*time.Minute {
 		t.Errorf("the lease of an hour ends in %v", left)
 	}
-	put(t, db, leased("over", time.Microsecond), "k")
+	put(t, db, leased("over", -time.Second), "k")
 	s, err := db.CatalogState(t.Context())
 	if err != nil || !s.Leases {
 		t.Errorf("state = %+v, %v, want leases that are over", s, err)
@@ -307,6 +311,21 @@ func testLease(t *testing.T, db Catalog) {
 		t.Fatal(err)
 	}
 	wantSame(t, "what is over for long", entry(t, db, catalog.ClusterKind, "old").Gone, true)
+
+	// Nothing else is to be said of leases when the time of one comes that is over.
+	forgotten := leased("forgotten", -2*store.Forgotten)
+	forgotten.LeaseOver = true
+	put(t, db, forgotten, "k")
+	if s, err = db.CatalogState(t.Context()); err != nil || !s.Leases {
+		t.Errorf("state = %+v, %v, want a lease that is over for long", s, err)
+	}
+	if err := db.EndLeases(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "what was over for long", entry(t, db, catalog.ClusterKind, "forgotten").Gone, true)
+	if s, err = db.CatalogState(t.Context()); err != nil || s.Leases {
+		t.Errorf("state = %+v, %v, want nothing to do any more", s, err)
+	}
 }
 
 func testRenew(t *testing.T, db Catalog) {
@@ -314,7 +333,7 @@ func testRenew(t *testing.T, db Catalog) {
 	before := version(t, db)
 	other := leased("k", time.Hour)
 	other.Cluster.MaxRunning = 99
-	over := leased("over", time.Microsecond)
+	over := leased("over", -time.Second)
 	put(t, db, over, "k")
 	for name, c := range map[string]struct {
 		entry *catalog.Entry
@@ -370,4 +389,49 @@ func testLackedCluster(t *testing.T, db Catalog) {
 		}
 		wantSame(t, name+": claimed once it has it", claimedIDs(a.claim(t, 10)), []job.ID{more.ID})
 	}
+}
+
+func testForgetRevisions(t *testing.T, db Catalog) {
+	all := []string{"old", "of another host", "in force"}
+	for _, revision := range all {
+		if err := db.SaveRevision(t.Context(), revision, []byte(revision)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := register(t, db, "a")
+	if err := db.SetPlugins(t.Context(), "a", "of another host", nil); err != nil {
+		t.Fatal(err)
+	}
+	forget := func(what string, want ...string) {
+		t.Helper()
+		if _, err := db.ForgetRevisions(t.Context(), "in force"); err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, revision := range all {
+			if _, err := db.Revision(t.Context(), revision); err == nil {
+				kept = append(kept, revision)
+			} else if !errs.Is(err, errs.NotFound) {
+				t.Fatal(err)
+			}
+		}
+		wantSame(t, what, kept, want)
+	}
+	var ids []job.ID
+	submit := func(at time.Time) {
+		j := newJob(0)
+		j.ID, j.CreatedAt = idAt(at), at
+		if err := db.End(t.Context(), ended(a.lease(t, j), job.Succeeded)); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, j.ID)
+	}
+	forget("without jobs, of those just saved", all...)
+	submit(time.Now().Add(-time.Hour))
+	submit(time.Now().Add(24 * time.Hour))
+	forget("while there is a job of their time", all...)
+	if _, err := db.Remove(t.Context(), ids[:1]); err != nil {
+		t.Fatal(err)
+	}
+	forget("once all jobs are newer", "of another host", "in force")
 }
