@@ -49,7 +49,7 @@ type wireEnd struct {
 	Status job.Status `json:"status"`
 }
 
-func (e *events) part(attempt int, offset int64, b []byte, last bool) (int, error) {
+func (e *events) part(attempt int, offset int64, b []byte, behind func(int) int64, last bool) (int, error) {
 	n := len(b)
 	if !last {
 		n = whole(b)
@@ -57,7 +57,7 @@ func (e *events) part(attempt int, offset int64, b []byte, last bool) (int, erro
 	if n == 0 {
 		return 0, nil
 	}
-	id := strconv.FormatInt(offset+int64(n), 10)
+	id := strconv.FormatInt(behind(n), 10)
 	if attempt > 1 {
 		id = strconv.Itoa(attempt) + ":" + id
 	}

@@ -281,7 +281,9 @@ func (l *fakeLog) Watch() (<-chan struct{}, bool) {
 	return l.news, l.over
 }
 
-func (l *fakeLog) Attempt() int { return l.attempt }
+func (l *fakeLog) Place(written int64) int64 { return written }
+func (l *fakeLog) Written(place int64) int64 { return place }
+func (l *fakeLog) Attempt() int              { return l.attempt }
 
 func (l *fakeLog) ReadAt(p []byte, at int64) (int, error) {
 	l.mu.Lock()

@@ -42,8 +42,9 @@ type follower struct {
 // streamer writes parts of streams to a client.
 type streamer interface {
 	// part writes bytes of an attempt from an offset on and returns how many it took:
-	// all of the last ones, else it may want more first.
-	part(attempt int, offset int64, b []byte, last bool) (n int, err error)
+	// all of the last ones, else it may want more first. Behind returns the offset
+	// behind so many of them.
+	part(attempt int, offset int64, b []byte, behind func(n int) int64, last bool) (n int, err error)
 	// flush sends what was written.
 	flush() error
 	// end says how the job ended, or is when the attempt has.
@@ -143,7 +144,9 @@ func (f *follower) attempt(ctx context.Context) error {
 	if f.r.tail >= 0 {
 		size, err := log.Size()
 		if err == nil {
-			f.r.offset, err = lastLines(log, size, f.r.tail)
+			var place int64
+			place, err = lastLines(log, size, f.r.tail)
+			f.r.offset = log.Written(place)
 		}
 		if err != nil {
 			return fmt.Errorf("last lines of %s of job %s: %w", f.r.stream, f.r.id, err)
@@ -164,6 +167,8 @@ func (f *follower) attempt(ctx context.Context) error {
 // local streams a log of this host until it is over.
 func (f *follower) local(ctx context.Context, log jobs.Log) error {
 	block := make([]byte, blockSize)
+	at := log.Place(f.r.offset)
+	behind := func(n int) int64 { return log.Written(at + int64(n)) }
 	for {
 		news, over := log.Watch()
 		size, err := log.Size()
@@ -171,16 +176,17 @@ func (f *follower) local(ctx context.Context, log jobs.Log) error {
 			return err
 		}
 		wrote := false
-		for f.r.offset < size {
-			n, err := log.ReadAt(block[:min(int64(len(block)), size-f.r.offset)], f.r.offset)
+		for at < size {
+			n, err := log.ReadAt(block[:min(int64(len(block)), size-at)], at)
 			if n == 0 {
 				if err != nil && !errors.Is(err, io.EOF) {
 					return err
 				}
 				break
 			}
-			n, err = f.out.part(f.r.attempt, f.r.offset, block[:n], over && f.r.offset+int64(n) == size)
-			f.r.offset += int64(n)
+			n, err = f.out.part(f.r.attempt, f.r.offset, block[:n], behind, over && at+int64(n) == size)
+			at += int64(n)
+			f.r.offset = log.Written(at)
 			if err != nil {
 				return err
 			}
@@ -227,11 +233,12 @@ func (f *follower) remote(ctx context.Context, e *jobs.Elsewhere) error {
 		return err
 	}
 	block := make([]byte, blockSize)
+	behind := func(n int) int64 { return f.r.offset + int64(n) }
 	held := 0 // bytes at its begin that wait for more
 	for {
 		n, err := answer.Body.Read(block[held:])
 		held += n
-		used, writeErr := f.out.part(f.r.attempt, f.r.offset, block[:held], err != nil)
+		used, writeErr := f.out.part(f.r.attempt, f.r.offset, block[:held], behind, err != nil)
 		f.r.offset += int64(used)
 		held = copy(block, block[used:held])
 		if writeErr != nil {
@@ -278,10 +285,13 @@ func (f *follower) begin() error {
 // plain writes streams as they are.
 type plain struct{ *patient }
 
-func (p plain) part(_ int, _ int64, b []byte, _ bool) (int, error) { return p.Write(b) }
-func (p plain) flush() error                                       { return p.Flush() }
-func (p plain) end(job.Status) error                               { return nil }
-func (p plain) close() error                                       { return p.Close() }
+func (p plain) part(_ int, _ int64, b []byte, _ func(int) int64, _ bool) (int, error) {
+	return p.Write(b)
+}
+
+func (p plain) flush() error         { return p.Flush() }
+func (p plain) end(job.Status) error { return nil }
+func (p plain) close() error         { return p.Close() }
 
 // sleep waits; false when ctx is done first.
 func sleep(ctx context.Context, d time.Duration) bool {

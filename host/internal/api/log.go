@@ -50,9 +50,13 @@ func (x *exchange) logRequest(s job.Stream) (r logRequest, err error) {
 			return r, badParameter("follow", "%.40q is neither true nor false", text)
 		}
 	}
-	if text := query.Get("attempt"); text != "" {
+	switch text := query.Get("attempt"); text {
+	case "":
+	case "latest":
+		r.only = true
+	default:
 		if r.attempt, err = strconv.Atoi(text); err != nil || r.attempt < 1 {
-			return r, badParameter("attempt", "%.40q is not the number of an attempt, from 1 on", text)
+			return r, badParameter("attempt", "%.40q is neither the number of an attempt, from 1 on, nor latest", text)
 		}
 		r.only = true
 	}
@@ -118,7 +122,7 @@ func (h *Handler) getLog(x *exchange, s job.Stream) error {
 	if err != nil {
 		return fmt.Errorf("size of %s of job %s: %w", s, r.id, err)
 	}
-	from := min(r.offset, size)
+	from := min(log.Place(r.offset), size)
 	if r.tail >= 0 {
 		if from, err = lastLines(log, size, r.tail); err != nil {
 			return fmt.Errorf("last lines of %s of job %s: %w", s, r.id, err)
@@ -127,7 +131,7 @@ func (h *Handler) getLog(x *exchange, s job.Stream) error {
 	if r.tail >= 0 || from > 0 {
 		x.r.Header.Del("Range") // what the path asks for goes first
 	}
-	beginText(x, log.Attempt(), from)
+	beginText(x, log.Attempt(), log.Written(from))
 	return serveContent(x, io.NewSectionReader(log, from, size-from), size-from)
 }
 

@@ -79,6 +79,7 @@ func (c *Config) checkSettings(found *faults) {
 		found.add("queue.lost_after", "%v is too small; it must be more than queue.lease, which is %v", c.Queue.LostAfter, c.Queue.Lease)
 	}
 	checkNotNegative(found, "queue.max_log_bytes", c.Queue.MaxLogBytes)
+	checkNotNegative(found, "queue.keep_log_bytes", c.Queue.KeepLogBytes)
 	checkNotNegative(found, "queue.max_result_bytes", c.Queue.MaxResultBytes)
 	checkNotNegative(found, "queue.max_running_per_user", c.Queue.MaxRunningPerUser)
 	checkNotNegative(found, "queue.max_waiting", c.Queue.MaxWaiting)

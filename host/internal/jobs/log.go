@@ -22,6 +22,10 @@ type Log interface {
 	// Attempt is the one that writes the stream, or wrote it last: an attempt that
 	// resumes the work of another one may go on with its streams.
 	Attempt() int
+	// Place returns where a byte of the stream stands that was written at an offset,
+	// and Written the other way round. They differ where the middle was not kept.
+	Place(written int64) int64
+	Written(place int64) int64
 	// Watch returns a channel that is closed once there is more to read, or nothing
 	// will be written any more, which over says is so by now.
 	Watch() (news <-chan struct{}, over bool)
@@ -73,11 +77,12 @@ func (s *Service) Log(ctx context.Context, id job.ID, stream job.Stream, attempt
 		}
 		return s.tails.open(tailKey{id, stream, attempt}, newest), nil
 	}
-	return s.ended(ctx, id, stream, attempt)
+	return s.ended(ctx, id, stream, attempt, j.Attempt)
 }
 
-// ended opens the stream of an attempt that has ended, or was never begun.
-func (s *Service) ended(ctx context.Context, id job.ID, stream job.Stream, attempt int) (Log, error) {
+// ended opens the stream of an attempt that has ended, or was never begun. Latest is
+// the latest one of the job.
+func (s *Service) ended(ctx context.Context, id job.ID, stream job.Stream, attempt, latest int) (Log, error) {
 	attempts, err := s.Store.Attempts(ctx, id)
 	if err != nil {
 		return nil, err
@@ -86,7 +91,11 @@ func (s *Service) ended(ctx context.Context, id job.ID, stream job.Stream, attem
 	if i < 0 {
 		return &endedLog{attempt: attempt}, nil
 	}
+	for i+1 < len(attempts) && attempts[i].Logs.GoesOn(stream) {
+		i++
+	}
 	a := attempts[i]
+	attempt = a.Attempt
 	here := a.HostID == s.Host
 	key := a.Logs.Key(stream)
 	switch {
@@ -96,6 +105,8 @@ func (s *Service) ended(ctx context.Context, id job.ID, stream job.Stream, attem
 			return &endedLog{attempt: attempt}, err
 		}
 		return newEndedLog(live, attempt)
+	case a.Logs.GoesOn(stream) && latest > attempt:
+		return s.Log(ctx, id, stream, attempt+1)
 	case key == "" && a.Error != nil && a.Error.Class == job.Lost:
 		return nil, &Elsewhere{Job: id, Host: a.HostID, Attempt: attempt}
 	case key == "":
@@ -108,7 +119,11 @@ func (s *Service) ended(ctx context.Context, id job.ID, stream job.Stream, attem
 	if err != nil {
 		return nil, fmt.Errorf("read %s of job %s: %w", stream, id, err)
 	}
-	return newEndedLog(kept, attempt)
+	l, err := newEndedLog(kept, attempt)
+	if err == nil && a.Logs.Cut(stream) {
+		l.kept, l.missing = (l.size-job.CutMarkBytes)/2, a.Logs.Bytes(stream)-(l.size-job.CutMarkBytes)
+	}
+	return l, err
 }
 
 // source is where the bytes of a stream are.
@@ -137,6 +152,32 @@ type endedLog struct {
 	source  source // nil: it is empty
 	size    int64
 	attempt int
+	kept    int64 // of its begin, when some of it is missing
+	missing int64
+}
+
+// Place returns where a byte stands that was written at an offset.
+func (l *endedLog) Place(written int64) int64 {
+	switch {
+	case l.missing == 0 || written <= l.kept:
+		return written
+	case written < l.kept+l.missing:
+		return l.kept // what is missing is said
+	default:
+		return written - l.missing + job.CutMarkBytes
+	}
+}
+
+// Written returns at which offset the byte at a place was written.
+func (l *endedLog) Written(place int64) int64 {
+	switch {
+	case l.missing == 0 || place <= l.kept:
+		return place
+	case place < l.kept+job.CutMarkBytes:
+		return l.kept
+	default:
+		return place + l.missing - job.CutMarkBytes
+	}
 }
 
 func newEndedLog(from source, attempt int) (*endedLog, error) {

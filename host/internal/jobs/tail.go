@@ -109,6 +109,12 @@ func (l *liveLog) Attempt() int {
 	return l.tail.at.attempt
 }
 
+// Place and Written change nothing: all of it is there.
+func (l *liveLog) Place(written int64) int64 { return written }
+
+// Written is like Place.
+func (l *liveLog) Written(place int64) int64 { return place }
+
 // Watch begins to look at the stream, and says what there is to wait for.
 func (l *liveLog) Watch() (news <-chan struct{}, over bool) {
 	t := l.tail
@@ -226,7 +232,7 @@ func (t *tail) open() error {
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), keptTime)
 		defer cancel()
-		kept, err := t.service.ended(ctx, t.at.id, t.at.stream, t.at.attempt)
+		kept, err := t.service.ended(ctx, t.at.id, t.at.stream, t.at.attempt, t.at.attempt)
 		if l, ok := kept.(*endedLog); ok && err == nil { // else who reads it asks again
 			t.source = l.source
 		}
