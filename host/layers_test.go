@@ -42,6 +42,7 @@ var layers = map[string]int{
 	"internal/runner":      2,
 	"internal/watch":       2,
 	"internal/bell":        2,
+	"internal/peer":        2,
 	"internal/presence":    2,
 	"internal/conformance": 2,
 

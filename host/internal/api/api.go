@@ -37,6 +37,7 @@ type Config struct {
 	Plugins  Plugins
 	Hosts    Hosts
 	Host     string                      // id of this one
+	Peers    Peers                       // the others; nil: there are none
 	Ready    func(context.Context) error // nil: always ready
 	// Report returns what is known of a job that has not ended: how far it is, and what
 	// is shown with it; nil: nobody knows.
@@ -77,6 +78,7 @@ type Handler struct {
 	builds   Plugins
 	hosts    Hosts
 	host     string
+	peers    Peers
 	ready    func(context.Context) error
 	report   func(context.Context, *job.Job) job.Report
 	limits   Limits
@@ -102,6 +104,7 @@ func New(c Config) *Handler {
 		builds:   c.Plugins,
 		hosts:    c.Hosts,
 		host:     c.Host,
+		peers:    c.Peers,
 		ready:    c.Ready,
 		report:   c.Report,
 		limits:   c.Limits,

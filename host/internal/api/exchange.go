@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"encoding/hex"
+	"errors"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
 )
 
 // requestID is the header that names a request, in both directions.
@@ -34,6 +36,7 @@ type exchange struct {
 	w http.ResponseWriter
 
 	user   string    // "" on public paths
+	peer   bool      // another host asks for that user
 	trace  job.Trace // that the request belongs to; "": none
 	name   string    // of the request, in logs
 	status int       // of the answer; 0 before it
@@ -106,11 +109,9 @@ func (h *Handler) serve(route string, m methods) http.Handler {
 // answer lets in who may, and calls what serves the method.
 func (h *Handler) answer(x *exchange, m methods) error {
 	if !public(x.r.URL.Path) {
-		user, err := h.auth.Authenticate(x.r)
-		if err != nil {
+		if err := h.authenticate(x); err != nil {
 			return err
 		}
-		x.user = user.Name
 	}
 	if m == nil {
 		return errs.Errorf(errs.NotFound, "there is nothing at %.200q", x.r.URL.Path)
@@ -126,7 +127,25 @@ func (h *Handler) answer(x *exchange, m methods) error {
 	if err := h.origins.Check(x.r); err != nil {
 		return errs.Errorf(errs.Denied, "a page of another site may not do this: %w", err)
 	}
-	return handle(h, x)
+	err := handle(h, x)
+	if e, ok := errors.AsType[*jobs.Elsewhere](err); ok && x.status == 0 {
+		return h.elsewhere(x, e)
+	}
+	return err
+}
+
+// authenticate finds out for whom a request is.
+func (h *Handler) authenticate(x *exchange) error {
+	if h.peers != nil {
+		name, asked, err := h.peers.Authenticate(x.r)
+		if asked || err != nil {
+			x.user, x.peer = name, true
+			return err
+		}
+	}
+	user, err := h.auth.Authenticate(x.r)
+	x.user = user.Name
+	return err
 }
 
 // allow lists the methods, for the header of that name.

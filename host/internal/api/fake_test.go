@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,8 @@ type fake struct {
 	sync      bool  // its command is sync
 	err       error // of Submit
 	hosts     []store.Host
-	boom      bool // List panics
+	boom      bool   // List panics
+	elsewhere string // the host that has all streams; "": this one
 	explained *jobs.Explained
 	page      job.Page
 	auto      func(*job.Job) // ends a job as soon as it is submitted
@@ -217,31 +219,71 @@ type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
-func (f *fake) Log(ctx context.Context, id job.ID, s job.Stream) (jobs.Log, error) {
-	if _, err := f.Get(ctx, id); err != nil {
+func (f *fake) Log(ctx context.Context, id job.ID, s job.Stream, attempt int) (jobs.Log, error) {
+	j, err := f.Get(ctx, id)
+	if err != nil {
 		return nil, err
+	}
+	if attempt == 0 {
+		attempt = max(1, j.Attempt)
+	}
+	if f.elsewhere != "" {
+		return nil, &jobs.Elsewhere{Job: id, Host: f.elsewhere, Attempt: attempt}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := string(id) + "/" + string(s)
-	if f.logs[key] == nil {
-		f.logs[key] = &fakeLog{done: make(chan struct{})}
+	if attempt > 1 {
+		key += "/" + strconv.Itoa(attempt)
 	}
+	if f.logs[key] == nil {
+		f.logs[key] = newFakeLog()
+	}
+	f.logs[key].attempt = attempt
 	return f.logs[key], nil
 }
 
 // fakeLog is a log that tests write to.
 type fakeLog struct {
+	attempt int
+
 	mu   sync.Mutex
 	text []byte
-	done chan struct{}
+	over bool
+	news chan struct{}
 }
+
+func newFakeLog() *fakeLog { return &fakeLog{news: make(chan struct{})} }
 
 func (l *fakeLog) write(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text = append(l.text, text...)
+	l.tell()
 }
+
+// end says that nothing more is written.
+func (l *fakeLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.tell()
+}
+
+func (l *fakeLog) tell() {
+	close(l.news)
+	l.news = make(chan struct{})
+}
+
+func (l *fakeLog) Watch() (<-chan struct{}, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.news, l.over
+}
+
+func (l *fakeLog) Place(written int64) int64 { return written }
+func (l *fakeLog) Written(place int64) int64 { return place }
+func (l *fakeLog) Attempt() int              { return l.attempt }
 
 func (l *fakeLog) ReadAt(p []byte, at int64) (int, error) {
 	l.mu.Lock()
@@ -255,8 +297,7 @@ func (l *fakeLog) Size() (int64, error) {
 	return int64(len(l.text)), nil
 }
 
-func (l *fakeLog) Done() <-chan struct{} { return l.done }
-func (l *fakeLog) Close() error          { return nil }
+func (l *fakeLog) Close() error { return nil }
 
 // believer takes the user from one header, and nobody else.
 type believer struct{}

@@ -49,11 +49,13 @@ type Jobs interface {
 	// a final one.
 	Cancel(ctx context.Context, user string, id job.ID, why jobs.CancelReason) (job.Status, error)
 
-	// Log opens a text stream of a job, at any time of its life.
-	Log(ctx context.Context, id job.ID, s job.Stream) (jobs.Log, error)
+	// Log opens a text stream of an attempt of a job, 0 of the latest, at any time of
+	// its life. One that the job has not had is errs.NotFound, and what only another
+	// host has a *jobs.Elsewhere.
+	Log(ctx context.Context, id job.ID, s job.Stream, attempt int) (jobs.Log, error)
 
 	// Result opens the content of a job's result: of a table, its JSON. Before
 	// the end it is errs.Conflict, with the status in the message; ended without
-	// one, errs.NotFound.
+	// one, errs.NotFound; a *jobs.Elsewhere when another host has it.
 	Result(ctx context.Context, id job.ID) (*job.Job, io.ReadSeekCloser, error)
 }

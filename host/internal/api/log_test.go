@@ -16,10 +16,19 @@ func logged(t *testing.T, text string) (*server, string, *fakeLog) {
 	f := newFake()
 	id := job.NewID()
 	f.add(&job.Job{ID: id, Status: job.Running})
-	log := &fakeLog{done: make(chan struct{})}
+	log := newFakeLog()
 	log.write(text)
 	f.logs[string(id)+"/stdout"] = log
 	return serve(t, f), "/api/v1/job/" + string(id) + "/stdout", log
+}
+
+// finish ends the log and the only job of the server.
+func (l *fakeLog) finish(t *testing.T, s *server) {
+	t.Helper()
+	for id := range s.jobs {
+		s.end(id, func(j *job.Job) { j.Status = job.Succeeded })
+	}
+	l.end()
 }
 
 func TestLogs(t *testing.T) {
@@ -110,7 +119,7 @@ func TestFollow(t *testing.T) {
 			log.write("three\n")
 		case "three":
 			log.write("last words")
-			close(log.done)
+			log.finish(t, s)
 		}
 	}
 	if !lines.Scan() || lines.Text() != "last words" {
@@ -129,7 +138,7 @@ func TestFollowBeginsBeforeAnythingWasWritten(t *testing.T) {
 	}
 	defer res.Body.Close()
 	log.write("one")
-	close(log.done)
+	log.finish(t, s)
 	if text, err := io.ReadAll(res.Body); string(text) != "one" || err != nil {
 		t.Errorf("read %q, %v, want one", text, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
+	"github.com/heimdall-run/heimdall/host/internal/jobs"
 )
 
 // maxInline is the size of the largest result that stands in the answer to a
@@ -36,7 +38,7 @@ func (h *Handler) writeEnded(x *exchange, status int, j *job.Job) error {
 		}
 		return h.writeWithResult(x, status, j, described(j, columnsOf(bytes.NewReader(j.Result.Inline))))
 	}
-	_, content, err := h.jobs.Result(x.r.Context(), j.ID)
+	content, err := h.content(x, j.ID)
 	if err != nil {
 		return about(j.ID, err)
 	}
@@ -45,6 +47,15 @@ func (h *Handler) writeEnded(x *exchange, status int, j *job.Job) error {
 		return h.writeWithResult(x, status, j, content)
 	}
 	return h.writeWithResult(x, status, j, described(j, columnsOf(content)))
+}
+
+// content opens the content of a result, wherever it is.
+func (h *Handler) content(x *exchange, id job.ID) (io.ReadCloser, error) {
+	_, content, err := h.jobs.Result(x.r.Context(), id)
+	if e, ok := errors.AsType[*jobs.Elsewhere](err); ok {
+		return h.resultElsewhere(x, e)
+	}
+	return content, err
 }
 
 // described returns what stands for a result that is not in the answer.

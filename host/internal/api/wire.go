@@ -41,6 +41,7 @@ type wireJob struct {
 	Deadline        *time.Time           `json:"deadline,omitempty"`
 	UniqueKey       string               `json:"unique_key,omitempty"`
 	Attempt         int                  `json:"attempt,omitempty"`
+	Logs            *wireLogs            `json:"logs,omitempty"`    // of its last attempt, once it has ended
 	HostID          string               `json:"host_id,omitempty"` // while a host has it
 	CanceledBy      string               `json:"canceled_by,omitempty"`
 	CreatedAt       int64                `json:"created_at,omitempty"` // unix seconds
@@ -54,6 +55,26 @@ type wireJob struct {
 	Waiting  *wireWaiting  `json:"waiting,omitempty"`
 	Progress *wireProgress `json:"progress,omitempty"`
 	Attempts []wireAttempt `json:"attempts,omitempty"`
+}
+
+// wireLogs says how much an attempt has written, and of what the middle was not kept.
+type wireLogs struct {
+	StdoutBytes int64        `json:"stdout_bytes"`
+	StderrBytes int64        `json:"stderr_bytes"`
+	Truncated   []job.Stream `json:"truncated,omitempty"`
+}
+
+func wireLogsOf(l job.Logs) *wireLogs {
+	if l == (job.Logs{}) {
+		return nil
+	}
+	w := &wireLogs{StdoutBytes: l.StdoutBytes, StderrBytes: l.StderrBytes}
+	for _, s := range []job.Stream{job.Stdout, job.Stderr} {
+		if l.Cut(s) {
+			w.Truncated = append(w.Truncated, s)
+		}
+	}
+	return w
 }
 
 // attribute is a named value shown with a job.
@@ -75,6 +96,7 @@ func wire(j *job.Job) *wireJob {
 		Status:          j.Status,
 		IsSync:          j.Sync,
 		CommandCriteria: j.CommandCriteria,
+		Logs:            wireLogsOf(j.Logs),
 		CommandID:       j.Pair.CommandID,
 		CommandName:     j.Pair.CommandName,
 		ClusterID:       j.Pair.ClusterID,

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/jobs"
 	"github.com/heimdall-run/heimdall/host/internal/live"
 	"github.com/heimdall-run/heimdall/host/internal/metrics"
+	"github.com/heimdall-run/heimdall/host/internal/peer"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 	"github.com/heimdall-run/heimdall/host/internal/presence"
 	"github.com/heimdall-run/heimdall/host/internal/queue"
@@ -92,6 +94,7 @@ type host struct {
 	cleaner   *cleanup.Cleaner
 	retention *retention.Retention
 	queue     *queue.Queue
+	peers     *peer.Peers
 	metrics   *metrics.Metrics
 	tracer    *trace.Tracer // nil: traces are off
 	server    *http.Server
@@ -162,12 +165,22 @@ func (h *host) open(ctx context.Context) (err error) {
 	}
 	registered := boottime()
 	epoch, err := h.store.RegisterHost(ctx, store.Host{
-		ID: h.dir.host, Name: hostname(), Address: h.listener.Addr().String(), Version: h.Version, Slots: c.Queue.Workers,
+		ID: h.dir.host, Name: hostname(), Address: h.advertised(), Version: h.Version, Slots: c.Queue.Workers,
 	}, c.Queue.Lease)
 	if err != nil {
 		return fmt.Errorf("register this host: %w", err)
 	}
+	key, err := h.store.PeerKey(ctx)
+	if err != nil {
+		return err
+	}
+	h.peers = peer.New(peer.Config{Store: h.store, Host: h.dir.host, Key: key})
 	return h.wire(ctx, authenticator, epoch, registered)
+}
+
+// advertised returns the address at which other hosts reach this one.
+func (h *host) advertised() string {
+	return cmp.Or(h.Config.Server.Advertise, peer.Advertised(h.listener.Addr()))
 }
 
 // wire connects the parts that run jobs and answer for them.
@@ -220,6 +233,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:   h.presence.Somewhere,
 		Artifacts: h.artifacts,
 		Folder:    folder,
+		Host:      h.dir.host,
 		Judge:     h.registry.Input,
 	})
 	h.runner = runner.New(runner.Config{
@@ -234,6 +248,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		CancelGrace:    c.Queue.CancelGrace,
 		OrphanTimeout:  c.Queue.OrphanTimeout(),
 		MaxLogBytes:    c.Queue.MaxLogBytes,
+		KeepLogBytes:   c.Queue.KeepLogBytes,
 		MaxResultBytes: c.Queue.MaxResultBytes,
 		Trace:          h.tracer.Plugin,
 		Refresh:        h.catalog.Refresh,
@@ -308,6 +323,7 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Plugins:  h.plugins,
 		Hosts:    h.store,
 		Host:     h.dir.host,
+		Peers:    h.peers,
 		Ready:    h.check,
 		Report:   h.report,
 		Metrics:  h.metrics.Handler(),
@@ -386,6 +402,9 @@ func (h *host) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTracesTime)
 	defer cancel()
 	err := h.tracer.Close(ctx)
+	if h.peers != nil {
+		h.peers.Close()
+	}
 	if h.store != nil {
 		err = errors.Join(err, h.store.Close())
 	}

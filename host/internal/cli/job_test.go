@@ -94,12 +94,12 @@ func TestSubmitEndsAsTheJobDoes(t *testing.T) {
 		for _, way := range []string{"--wait", "--wait=1m", "--follow", "--wait --follow"} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				h := script(t, map[string]http.HandlerFunc{
-					"POST /job":                     says(202, `{"id":"7","status":"NEW"}`),
-					"GET /job/7?wait=1m0s":          says(200, `{"id":"7",`+c.end+`}`),
-					"GET /job/7?wait=1s":            says(200, `{"id":"7",`+c.end+`}`),
-					"GET /job/7/stdout?follow=true": text("out\n"),
-					"GET /job/7/stderr?follow=true": text("err\n"),
-					"GET /job/7/result":             says(200, helloTable),
+					"POST /job":            says(202, `{"id":"7","status":"NEW"}`),
+					"GET /job/7?wait=1m0s": says(200, `{"id":"7",`+c.end+`}`),
+					"GET /job/7?wait=1s":   says(200, `{"id":"7",`+c.end+`}`),
+					"GET /job/7/stdout?attempt=latest&follow=true": text("out\n"),
+					"GET /job/7/stderr?attempt=latest&follow=true": text("err\n"),
+					"GET /job/7/result":                            says(200, helloTable),
 				})
 				got := run(t, h.URL, append([]string{"job", "submit", "--command-criteria", "a"}, strings.Fields(way)...)...)
 				if got.code != c.code || !strings.Contains(got.stderr, c.want) {
@@ -192,10 +192,10 @@ func TestList(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	h := script(t, map[string]http.HandlerFunc{
-		"GET /job/7/stdout?":                   text("out\x00\xff"),
-		"GET /job/7/stderr?":                   text("err"),
-		"GET /job/7/stderr?follow=true&tail=3": text("last"),
-		"GET /job/7?wait=1s":                   says(200, `{"id":"7","status":"SUCCEEDED"}`),
+		"GET /job/7/stdout?": text("out\x00\xff"),
+		"GET /job/7/stderr?": text("err"),
+		"GET /job/7/stderr?attempt=latest&follow=true&tail=3": text("last"),
+		"GET /job/7?wait=1s": says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	for args, want := range map[string]outcome{
 		"":                           {0, "out\x00\xff", "err"},
@@ -262,10 +262,10 @@ func TestLaterWaitsEndAsTheJobDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := script(t, map[string]http.HandlerFunc{
-				"GET /job/7?wait=1m0s":          says(200, `{"id":"7",`+c.end+`}`),
-				"GET /job/7?wait=1s":            says(200, `{"id":"7",`+c.end+`}`),
-				"GET /job/7/stdout?follow=true": text("out\n"),
-				"GET /job/7/stderr?follow=true": text(""),
+				"GET /job/7?wait=1m0s":                         says(200, `{"id":"7",`+c.end+`}`),
+				"GET /job/7?wait=1s":                           says(200, `{"id":"7",`+c.end+`}`),
+				"GET /job/7/stdout?attempt=latest&follow=true": text("out\n"),
+				"GET /job/7/stderr?attempt=latest&follow=true": text(""),
 			})
 			if got, want := run(t, h.URL, "job", "result", "7", "--wait"), (outcome{c.code, "", c.stderr}); got != want {
 				t.Errorf("result: got %+v, want %+v", got, want)

@@ -1,9 +1,9 @@
 package cli_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,17 +51,29 @@ func TestFollowBearsARestart(t *testing.T) {
 	var asked, looked atomic.Int32
 	h := script(t, map[string]http.HandlerFunc{
 		"POST /job": says(202, `{"id":"7","status":"NEW"}`),
-		"GET /job/7/stdout?follow=true": func(w http.ResponseWriter, r *http.Request) {
-			n := asked.Add(1)
-			for i := range 2 * n { // more each time
-				fmt.Fprintf(w, "line %d\n", i+1)
-			}
+		"GET /job/7/stdout?attempt=latest&follow=true": func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			w.Header().Set("X-Heimdall-Attempt", "1")
+			_, _ = io.WriteString(w, "line 1\nline 2\n")
 			w.(http.Flusher).Flush()
-			if n == 1 {
-				breaks(w, r)
+			breaks(w, r)
+		},
+		"GET /job/7/stdout?attempt=1&follow=true&offset=14": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Heimdall-Attempt", "1")
+			w.Header().Set("X-Heimdall-Offset", "14")
+			_, _ = io.WriteString(w, "line 3\n")
+			w.(http.Flusher).Flush()
+			if asked.Add(1) == 2 {
+				panic(http.ErrAbortHandler)
 			}
 		},
-		"GET /job/7/stderr?follow=true": text("err\n"),
+		"GET /job/7/stdout?attempt=1&follow=true&offset=21": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Heimdall-Attempt", "1")
+			w.Header().Set("X-Heimdall-Offset", "21")
+			_, _ = io.WriteString(w, "line 4\n")
+		},
+		"GET /job/7/stderr?attempt=latest&follow=true":     part(1, 0, "err\n"),
+		"GET /job/7/stderr?attempt=1&follow=true&offset=4": part(1, 4, ""),
 		"GET /job/7?wait=1s": func(w http.ResponseWriter, r *http.Request) {
 			switch looked.Add(1) {
 			case 1:
@@ -80,23 +92,48 @@ func TestFollowBearsARestart(t *testing.T) {
 	}
 }
 
-// The last lines of a log have no place in it, so after a restart they are
-// printed again, and that is said.
+// So it is where only the last lines are wanted.
 func TestFollowOfATailBearsARestart(t *testing.T) {
-	var asked atomic.Int32
 	h := script(t, map[string]http.HandlerFunc{
-		"GET /job/7/stdout?follow=true&tail=1": func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, "last\n")
+		"GET /job/7/stdout?attempt=latest&follow=true&tail=1": func(w http.ResponseWriter, r *http.Request) {
+			part(1, 10, "last\n")(w, r)
 			w.(http.Flusher).Flush()
-			if asked.Add(1) == 1 {
-				breaks(w, r)
-			}
+			breaks(w, r)
 		},
+		"GET /job/7/stdout?attempt=1&follow=true&offset=15": part(1, 15, "very last\n"),
 		"GET /job/7?wait=1s": says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	got := run(t, h.URL, "job", "logs", "7", "--stdout", "--tail", "1", "--follow")
-	if want := (outcome{0, "last\nlast\n", "the last lines are printed once more\n"}); got != want {
+	if want := (outcome{0, "last\nvery last\n", ""}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// part answers with a part of a stream of an attempt.
+func part(attempt, offset int, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Heimdall-Attempt", strconv.Itoa(attempt))
+		w.Header().Set("X-Heimdall-Offset", strconv.Itoa(offset))
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+// A job that is tried again is followed on, each attempt from its begin; one attempt
+// that is asked for is not.
+func TestFollowOverAttempts(t *testing.T) {
+	h := script(t, map[string]http.HandlerFunc{
+		"GET /job/7/stdout?attempt=latest&follow=true": part(1, 0, "first\n"),
+		"GET /job/7/stdout?attempt=1&follow=true":      part(1, 0, "first\n"),
+		"GET /job/7/stdout?attempt=2&follow=true":      part(2, 0, "second\n"),
+		"GET /job/7?wait=1s":                           says(200, `{"id":"7","status":"SUCCEEDED","attempt":2}`),
+	})
+	for args, want := range map[string]outcome{
+		"":            {0, "first\nsecond\n", "the job was tried again; this is attempt 2\n"},
+		"--attempt 1": {0, "first\n", ""},
+	} {
+		if got := run(t, h.URL, append([]string{"job", "logs", "7", "--stdout", "--follow"}, strings.Fields(args)...)...); got != want {
+			t.Errorf("%s: got %+v, want %+v", args, got, want)
+		}
 	}
 }
 
@@ -106,15 +143,15 @@ func TestFollowDoesNotStorm(t *testing.T) {
 	var asked atomic.Int32
 	h := script(t, map[string]http.HandlerFunc{
 		"POST /job": says(202, `{"id":"7","status":"NEW"}`),
-		"GET /job/7/stdout?follow=true": func(w http.ResponseWriter, r *http.Request) {
+		"GET /job/7/stdout?attempt=latest&follow=true": func(w http.ResponseWriter, r *http.Request) {
 			if asked.Add(1) < 3 {
 				says(503, `{"error":"the artifacts are away"}`)(w, r)
 				return
 			}
 			_, _ = io.WriteString(w, "out\n")
 		},
-		"GET /job/7/stderr?follow=true": text(""),
-		"GET /job/7?wait=1s":            says(200, `{"id":"7","status":"SUCCEEDED"}`),
+		"GET /job/7/stderr?attempt=latest&follow=true": text(""),
+		"GET /job/7?wait=1s":                           says(200, `{"id":"7","status":"SUCCEEDED"}`),
 	})
 	begun := time.Now()
 	got := run(t, h.URL, "job", "submit", "--command-criteria", "a", "--follow")

@@ -34,6 +34,12 @@ func (c *Config) checkSettings(found *faults) {
 	if c.DataDir == "" {
 		found.add("data_dir", "this is empty; name a folder")
 	}
+	if at := c.Server.Advertise; at != "" {
+		host, port, err := net.SplitHostPort(at)
+		if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || strings.ContainsAny(host, " /") || portErr != nil || n == 0 {
+			found.add("server.advertise", `%q is not host:port; write it like "10.0.0.7:9090"`, at)
+		}
+	}
 	if host, port, err := net.SplitHostPort(c.Server.Listen); err != nil || strings.ContainsAny(host, " /") {
 		found.add("server.listen", `%q is not host:port; write it like "127.0.0.1:9090"`, c.Server.Listen)
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
@@ -73,6 +79,7 @@ func (c *Config) checkSettings(found *faults) {
 		found.add("queue.lost_after", "%v is too small; it must be more than queue.lease, which is %v", c.Queue.LostAfter, c.Queue.Lease)
 	}
 	checkNotNegative(found, "queue.max_log_bytes", c.Queue.MaxLogBytes)
+	checkNotNegative(found, "queue.keep_log_bytes", c.Queue.KeepLogBytes)
 	checkNotNegative(found, "queue.max_result_bytes", c.Queue.MaxResultBytes)
 	checkNotNegative(found, "queue.max_running_per_user", c.Queue.MaxRunningPerUser)
 	checkNotNegative(found, "queue.max_waiting", c.Queue.MaxWaiting)

@@ -39,6 +39,10 @@ type Config struct {
 type Server struct {
 	// Listen is the address, host:port. Default: 127.0.0.1:9090.
 	Listen string `toml:"listen"`
+	// Advertise is the address, host:port, at which the other hosts of the store
+	// reach this one. Default: empty, that of Listen, or where that stands for all
+	// addresses of the machine, the first of them that is not only its own.
+	Advertise string `toml:"advertise"`
 	// MaxBodyBytes is the size of the largest request. Default: 1048576.
 	MaxBodyBytes int64 `toml:"max_body_bytes"`
 	// MaxContextBytes is the size of the largest context of a job. Default:
@@ -130,6 +134,10 @@ type Queue struct {
 	// MaxLogBytes is how much a job may write to each of stdout and stderr;
 	// what writes more is ended. 0 is no limit. Default: 2147483648.
 	MaxLogBytes int64 `toml:"max_log_bytes"`
+	// KeepLogBytes is how much of each is kept after the end: of a longer one, half
+	// of that from its begin and half from its end, with a line between them that
+	// says how much is missing. 0 is all. Default: 67108864.
+	KeepLogBytes int64 `toml:"keep_log_bytes"`
 	// MaxResultBytes is how large a result may be; a larger one fails its job.
 	// 0 is no limit. Default: 17179869184.
 	MaxResultBytes int64 `toml:"max_result_bytes"`
@@ -295,6 +303,7 @@ func Default() *Config {
 			LostAfter:     15 * time.Minute,
 
 			MaxLogBytes:    2 << 30,
+			KeepLogBytes:   64 << 20,
 			MaxResultBytes: 16 << 30,
 
 			MaxWaiting:        1_000_000,

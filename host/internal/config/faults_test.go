@@ -39,7 +39,7 @@ var bad = map[string]struct {
 	},
 	"an unknown key with dots, quoted": {
 		text: "[server]\n'my \"key\".x' = 1",
-		want: `@:2: server."my \"key\".x": unknown key (known here: listen, max_body_bytes, max_context_bytes, max_batch_bytes, debug_listen)`,
+		want: `@:2: server."my \"key\".x": unknown key (known here: listen, advertise, max_body_bytes, max_context_bytes, max_batch_bytes, debug_listen)`,
 	},
 	"an unknown key in an inline table": {
 		text: "clusters = [\n  { name = 'a' },\n  { name = 'b', tag = [] },\n]",

@@ -53,6 +53,7 @@ func TestLoadEverySetting(t *testing.T) {
 	got := load(t, `
 data_dir = "/srv/heimdall"
 [server]
+advertise = "10.0.0.7:9090"
 listen = "[::1]:0"
 max_body_bytes = 2_097_152
 max_context_bytes = 65536
@@ -81,6 +82,7 @@ cancel_grace = "500ms"
 lease = "3s"
 lost_after = "1m"
 max_log_bytes = 1_000
+keep_log_bytes = 500
 max_result_bytes = 0
 max_running_per_user = 5
 max_waiting = 0
@@ -105,12 +107,12 @@ path = "${env:P}"
 	}
 	want := &config.Config{
 		DataDir:   "/srv/heimdall",
-		Server:    config.Server{Listen: "[::1]:0", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10, MaxBatchBytes: 4096},
+		Server:    config.Server{Listen: "[::1]:0", Advertise: "10.0.0.7:9090", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10, MaxBatchBytes: 4096},
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
 		Artifacts: config.Artifacts{URL: "file"},
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},
 		Queue: config.Queue{
-			Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000,
+			Workers: 8, Timeout: time.Hour, CancelGrace: 500 * time.Millisecond, MaxLogBytes: 1000, KeepLogBytes: 500,
 			Lease: 3 * time.Second, LostAfter: time.Minute,
 			MaxRunningPerUser: 5, MaxWaitingPerUser: 7, Keep: 720 * time.Hour,
 		},

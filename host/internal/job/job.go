@@ -137,20 +137,3 @@ type Result struct {
 
 // Table reports whether the result is a typed table.
 func (r *Result) Table() bool { return r.ContentType == TableType }
-
-// Logs says where the text streams of an ended attempt are kept. The key of a
-// stream that was never written is empty. The streams of an attempt that resumes
-// begin with those of the one before.
-type Logs struct {
-	Stdout, Stderr           string // keys of artifacts
-	StdoutBytes, StderrBytes int64
-}
-
-// Stream names one of the two text streams of a job.
-type Stream string
-
-// The text streams of a job.
-const (
-	Stdout Stream = "stdout"
-	Stderr Stream = "stderr"
-)

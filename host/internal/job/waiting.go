@@ -40,4 +40,5 @@ type Attempt struct {
 	Error     *Error
 	StartedAt time.Time // zero when it never began
 	EndedAt   time.Time
+	Logs      Logs // where its streams are kept
 }

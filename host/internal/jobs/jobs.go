@@ -28,6 +28,9 @@ type Queue interface {
 	Cancel(ctx context.Context, id job.ID, by string, reason pluginhost.StopReason) (job.Status, error)
 	// Holds reports whether the job runs here, or its end waits here for the store.
 	Holds(id job.ID) bool
+	// Attempt returns the attempt of a job that runs here, or whose end waits here for
+	// the store; 0 when there is none.
+	Attempt(id job.ID) int
 }
 
 // Word asks other hosts.
@@ -71,6 +74,7 @@ type Config struct {
 	Plugins   selector.Plugins
 	Artifacts Artifacts
 	Folder    string // of all job folders, as the runner has it
+	Host      string // the id of this one
 	// Judge returns what is wrong with the input of a job of a command, with pointers
 	// into the request; nil: any will do.
 	Judge func(c *catalog.Command, input json.RawMessage) []errs.Field
@@ -80,6 +84,7 @@ type Config struct {
 type Service struct {
 	Config
 	ends    *ends
+	tails   *tails
 	stopped chan struct{} // closed when Serve has returned
 	soon    chan struct{} // others were asked of an end
 	heard   chan struct{} // others have said something
@@ -91,7 +96,9 @@ type Service struct {
 // New returns the service. Its method Ended is to be told of every end that this
 // host brings about.
 func New(c Config) *Service {
-	return &Service{Config: c, ends: newEnds(), stopped: make(chan struct{}), soon: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
+	s := &Service{Config: c, ends: newEnds(), stopped: make(chan struct{}), soon: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
+	s.tails = &tails{service: s, byKey: map[tailKey]*tail{}}
+	return s
 }
 
 // Use gives the service the queue that it submits to, and its word to other hosts;
@@ -252,7 +259,8 @@ func (s *Service) Cancel(ctx context.Context, user string, id job.ID, why Cancel
 }
 
 // Result opens the content of a job's result: of a table, its JSON. It is
-// errs.Conflict before the end, and errs.NotFound when there is none.
+// errs.Conflict before the end, errs.NotFound when there is none, and an *Elsewhere
+// when another host has it.
 func (s *Service) Result(ctx context.Context, id job.ID) (*job.Job, io.ReadSeekCloser, error) {
 	j, err := s.Store.Job(ctx, id)
 	if err != nil {
@@ -267,6 +275,9 @@ func (s *Service) Result(ctx context.Context, id job.ID) (*job.Job, io.ReadSeekC
 		return j, inline(j.Result.Inline), nil
 	}
 	content, err := s.Artifacts.Get(ctx, j.Result.Object)
+	if errs.Is(err, errs.NotFound) && j.HostID != s.Host {
+		return nil, nil, &Elsewhere{Job: id, Host: j.HostID}
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the result of job %s: %w", id, err)
 	}

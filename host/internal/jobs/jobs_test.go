@@ -41,6 +41,7 @@ type world struct {
 	bounds    catalog.Bounds // of command c
 	commands  []string       // beside c
 	kept      []string       // revisions
+	attempts  map[job.ID][]job.Attempt
 }
 
 type keyed struct {
@@ -77,8 +78,26 @@ func (w *world) Keyed(_ context.Context, _ string, k store.Key) (job.ID, error) 
 	return known.job, nil
 }
 
-func (w *world) Attempts(context.Context, job.ID) ([]job.Attempt, error) { return nil, nil }
-func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error)      { return nil, nil }
+func (w *world) Attempts(_ context.Context, id job.ID) ([]job.Attempt, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.attempts[id], nil
+}
+
+// Attempt says that what is leased to this host runs.
+func (w *world) Attempt(id job.ID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if j := w.jobs[id]; j != nil && !j.Status.Final() && j.HostID == here {
+		return j.Attempt
+	}
+	return 0
+}
+
+// here is the host of the service.
+const here = "here"
+
+func (w *world) Waiting(context.Context, job.ID) (*job.Wait, error) { return nil, nil }
 
 // Keep keeps nothing where revisions are told beforehand.
 func (w *world) Keep(_ context.Context, s *catalog.Snapshot) error {
@@ -581,11 +600,11 @@ func TestLog(t *testing.T) {
 	for name, openEarly := range map[string]bool{"opened while the file is there": true, "opened before": false} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{}
-			s := jobs.New(jobs.Config{Store: w, Catalog: w, Artifacts: kept, Folder: filepath.Join(data, "jobs")})
+			s := jobs.New(jobs.Config{Store: w, Catalog: w, Artifacts: kept, Folder: filepath.Join(data, "jobs"), Host: here})
 			s.Use(w, w)
-			j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
+			j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1, HostID: here}
 			w.put(j)
-			log, err := s.Log(t.Context(), j.ID, job.Stdout)
+			log, err := s.Log(t.Context(), j.ID, job.Stdout, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -612,9 +631,16 @@ func TestLog(t *testing.T) {
 			if err := errors.Join(err, f.Close(), os.RemoveAll(folder)); err != nil {
 				t.Fatal(err)
 			}
+			w.attempts = map[job.ID][]job.Attempt{j.ID: {{Attempt: 1, HostID: here, Logs: e.Logs}}}
 			w.put(e)
 			s.Ended(e)
-			<-log.Done()
+			for {
+				news, over := log.Watch()
+				if over {
+					break
+				}
+				<-news
+			}
 			size(t, log, 5)
 			got := make([]byte, 4)
 			if _, err := log.ReadAt(got, 1); err != nil || string(got) != "ello" {
@@ -639,15 +665,15 @@ func TestLogFollowsNoLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &world{}
-	s := jobs.New(jobs.Config{Store: w, Catalog: w, Folder: filepath.Join(data, "jobs")})
+	s := jobs.New(jobs.Config{Store: w, Catalog: w, Folder: filepath.Join(data, "jobs"), Host: here})
 	s.Use(w, w)
-	j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1}
+	j := &job.Job{ID: job.NewID(), Status: job.Running, Attempt: 1, HostID: here}
 	w.put(j)
 	folder := filepath.Join(data, "jobs", string(j.ID), "1", "logs")
 	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Symlink(secret, filepath.Join(folder, "stdout"))); err != nil {
 		t.Fatal(err)
 	}
-	log, err := s.Log(t.Context(), j.ID, job.Stdout)
+	log, err := s.Log(t.Context(), j.ID, job.Stdout, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

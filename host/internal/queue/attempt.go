@@ -67,6 +67,17 @@ func (q *Queue) Holds(id job.ID) bool {
 	return q.running[id] != nil
 }
 
+// Attempt returns the attempt of a job that runs here, or whose end is not recorded
+// yet; 0 when there is none.
+func (q *Queue) Attempt(id job.ID) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if a := q.running[id]; a != nil && a.leased {
+		return a.claim.Lease.Attempt
+	}
+	return 0
+}
+
 // performer runs an attempt to its end.
 type performer func(ctx context.Context, c job.Claimed, started func(time.Time)) (o job.Outcome, done func())
 

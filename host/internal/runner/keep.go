@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/heimdall-run/heimdall/host/internal/folder"
@@ -39,8 +40,8 @@ func (r *Runner) keep(ctx context.Context, path string, c job.Claimed, o *job.Ou
 
 	logs := &o.Logs
 	var stdoutErr, stderrErr error
-	logs.Stdout, logs.StdoutBytes, stdoutErr = r.keepFile(ctx, root, c, "logs/stdout", "stdout")
-	logs.Stderr, logs.StderrBytes, stderrErr = r.keepFile(ctx, root, c, "logs/stderr", "stderr")
+	logs.Stdout, logs.StdoutBytes, stdoutErr = r.keepFile(ctx, root, c, job.Stdout, o.Resumable)
+	logs.Stderr, logs.StderrBytes, stderrErr = r.keepFile(ctx, root, c, job.Stderr, o.Resumable)
 	if err := errors.Join(stdoutErr, stderrErr); err != nil {
 		r.Log.Error("the logs of a job could not be stored and stay in its folder", c.Fields("folder", path, "error", err)...)
 	}
@@ -67,10 +68,12 @@ func (r *Runner) keepResult(ctx context.Context, c job.Claimed, result *pluginho
 	o.Result = kept
 }
 
-// keepFile stores a regular file of the folder, up to the limit of logs; a
-// missing or empty one has no key, and neither has what a job has put in its
-// place.
-func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, file, name string) (key string, size int64, err error) {
+// keepFile stores a stream of the folder, or its begin and end where it is longer
+// than what is kept, and returns its key and how much was written. A missing or empty
+// one has no key, and neither has what a job has put in its place. GoesOn says that
+// the next attempt has the stream.
+func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, s job.Stream, goesOn bool) (key string, size int64, err error) {
+	file, name := "logs/"+string(s), string(s)
 	// The plugin can still write here: a link must not lead out, which root sees
 	// to, and a pipe must not block.
 	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -95,7 +98,17 @@ func (r *Runner) keepFile(ctx context.Context, root *os.Root, c job.Claimed, fil
 	if r.MaxLogBytes > 0 {
 		size = min(size, r.MaxLogBytes)
 	}
-	return r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, name, io.NewSectionReader(f, 0, size))
+	var content io.Reader = io.NewSectionReader(f, 0, size)
+	if half := r.KeepLogBytes / 2; half > 0 && size > 2*half+job.CutMarkBytes { // else the mark is no shorter
+		name += job.CutEnd
+		content = io.MultiReader(
+			io.NewSectionReader(f, 0, half), strings.NewReader(job.CutMark(size-2*half)), io.NewSectionReader(f, size-half, half))
+	}
+	if goesOn {
+		name += job.OnEnd
+	}
+	key, _, err = r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, name, content)
+	return key, size, err
 }
 
 // remove deletes the folder of an attempt, and that of its job when it is the

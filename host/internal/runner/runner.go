@@ -60,6 +60,7 @@ type Config struct {
 	CancelGrace    time.Duration // for an orderly stop
 	OrphanTimeout  time.Duration // how long a job goes on that no host follows any more; 0: for ever
 	MaxLogBytes    int64         // of each of stdout and stderr; 0: any
+	KeepLogBytes   int64         // of each, after the end: half of it from the begin and half from the end; 0: all
 	MaxResultBytes int64         // 0: any
 	// Trace returns the trace context for the plugin of an attempt; nil: that of its
 	// job.

@@ -34,7 +34,8 @@ func (db *DB) attemptsOf(ctx context.Context, ids []job.ID) (map[job.ID][]job.At
 }
 
 const selectAttempts = `
-	SELECT job_id, attempt, host_id, command_id, cluster_id, build, status, error, started_at, ended_at
+	SELECT job_id, attempt, host_id, command_id, cluster_id, build, status, error, started_at, ended_at,
+		stdout, stderr, stdout_bytes, stderr_bytes
 	FROM attempt
 	WHERE `
 
@@ -51,7 +52,8 @@ func attemptsByJob(rows *sql.Rows, err error) (map[job.ID][]job.Attempt, error) 
 			a  job.Attempt
 		)
 		err := rows.Scan((*string)(&id), &a.Attempt, &a.HostID, &a.CommandID, &a.ClusterID, &a.Build, (*string)(&a.Status),
-			fromJSON(&a.Error), fromTime(&a.StartedAt), fromTime(&a.EndedAt))
+			fromJSON(&a.Error), fromTime(&a.StartedAt), fromTime(&a.EndedAt),
+			&a.Logs.Stdout, &a.Logs.Stderr, &a.Logs.StdoutBytes, &a.Logs.StderrBytes)
 		if err != nil {
 			return nil, err
 		}

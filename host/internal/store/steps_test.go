@@ -115,7 +115,7 @@ func TestMigrationNamesTheUsersOfJobsThatAreNotDue(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for _, table := range []string{"catalog_object", "catalog_declaration", "catalog_change", "catalog_version", "host_lacks_cluster"} {
+			for _, table := range []string{"catalog_object", "catalog_declaration", "catalog_change", "catalog_version", "host_lacks_cluster", "host_key"} {
 				execute(t, c, "DROP TABLE "+table)
 			}
 			execute(t, c, "ALTER TABLE job DROP COLUMN trace")

@@ -46,6 +46,7 @@ func New() (*Description, error) {
 		return nil, err
 	}
 	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.RegisteredBodyDecoder("application/json"))
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.RegisteredBodyDecoder("text/plain"))
 	router, err := gorillamux.NewRouter(doc)
 	return &Description{doc, router}, err
 }

@@ -109,7 +109,7 @@ func (s *Store) Attempts(ctx context.Context, id job.ID) (attempts []job.Attempt
 		for _, a := range r.attempts {
 			attempts = append(attempts, job.Attempt{
 				Attempt: a.lease.Attempt, HostID: a.lease.HostID, CommandID: r.Pair.CommandID, ClusterID: r.Pair.ClusterID,
-				Build: a.build, Status: a.status, Error: written(a.err), StartedAt: a.startedAt, EndedAt: a.endedAt,
+				Build: a.build, Status: a.status, Error: written(a.err), StartedAt: a.startedAt, EndedAt: a.endedAt, Logs: a.logs,
 			})
 		}
 		return nil
