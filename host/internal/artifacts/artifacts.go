@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -20,9 +19,7 @@ import (
 type objects interface {
 	Put(ctx context.Context, key string, r io.Reader) (objectstore.Stored, error)
 	Get(ctx context.Context, key string) (objectstore.Object, error)
-	List(ctx context.Context, folder string) iter.Seq2[objectstore.Info, error]
 	Delete(ctx context.Context, key string) error
-	DeleteBelow(ctx context.Context, folder string) error
 	Sweep(ctx context.Context, since time.Time) error
 	Close() error
 }
@@ -30,7 +27,6 @@ type objects interface {
 // Store keeps artifacts.
 type Store struct {
 	objects objects
-	shared  bool
 }
 
 // Open returns the store at an address: "file" is the folder "artifacts" of the
@@ -56,23 +52,15 @@ func Open(ctx context.Context, url, dataDir string) (*Store, error) {
 		_ = bucket.Close() // nothing is open
 		return nil, fmt.Errorf("artifacts cannot be kept where artifacts.url says: %w", err)
 	}
-	return &Store{objects: bucket, shared: true}, nil
+	return &Store{objects: bucket}, nil
 }
-
-// Shared reports whether all hosts of a store have the same artifacts.
-func (s *Store) Shared() bool { return s.shared }
 
 // Close gives the store's resources free.
 func (s *Store) Close() error { return s.objects.Close() }
 
-// folder is the folder of all that jobs have left.
-const folder = "jobs"
-
-func folderOf(id job.ID) string { return folder + "/" + string(id) }
-
 // Keep stores one file of an attempt and returns its key and size in bytes.
 func (s *Store) Keep(ctx context.Context, id job.ID, attempt int, name string, r io.Reader) (key string, size int64, err error) {
-	key = folderOf(id) + "/" + strconv.Itoa(attempt) + "/" + name
+	key = "jobs/" + string(id) + "/" + strconv.Itoa(attempt) + "/" + name
 	stored, err := s.objects.Put(ctx, key, r)
 	return key, stored.Bytes, err
 }
@@ -85,4 +73,9 @@ func (s *Store) Get(ctx context.Context, key string) (objectstore.Object, error)
 // Delete removes an artifact; that there is none is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	return s.objects.Delete(ctx, key)
+}
+
+// Sweep removes what hosts that were killed had begun to store before a time.
+func (s *Store) Sweep(ctx context.Context, since time.Time) error {
+	return s.objects.Sweep(ctx, since)
 }

@@ -55,6 +55,12 @@ func TestFile(t *testing.T) {
 	})
 }
 
+func TestFoldersOfFile(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	objectstoretest.TestFolders(t, s)
+}
+
 // files lists all files below a folder.
 func files(t *testing.T, folder string) (names []string) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 
 	"github.com/minio/minio-go/v7"
@@ -149,14 +150,19 @@ func (o *remote) ask(offset, wanted int64) error {
 		return err
 	}
 	ctx, stop := context.WithTimeout(o.ctx, requestTime+duration(n))
-	body, _, _, err := o.store.core.GetObject(ctx, o.store.bucket, o.store.key(o.key), options)
+	body, found, _, err := o.store.core.GetObject(ctx, o.store.bucket, o.store.key(o.key), options)
 	if err != nil {
 		stop()
 		var answer minio.ErrorResponse
-		if errors.As(err, &answer) && (answer.Code == "PreconditionFailed" || answer.StatusCode == 412) {
+		if errors.As(err, &answer) && (answer.Code == "PreconditionFailed" || answer.StatusCode == http.StatusPreconditionFailed) {
 			return fmt.Errorf("it was replaced meanwhile: %w", err)
 		}
 		return err
+	}
+	if found.ETag != o.etag {
+		_ = body.Close() // it is another object's
+		stop()
+		return minio.ErrorResponse{Code: "PreconditionFailed", StatusCode: http.StatusPreconditionFailed, Message: "it was replaced meanwhile"}
 	}
 	o.body, o.stop, o.at, o.left = body, stop, offset, n
 	return nil

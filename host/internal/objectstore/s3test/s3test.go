@@ -42,14 +42,13 @@ func Start(t testing.TB) *Server {
 	if err := os.WriteFile(s.keys, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"objects", "about"} {
-		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
+	objects := filepath.Join(folder, "objects")
+	if err := os.Mkdir(objects, 0o700); err != nil {
+		t.Fatal(err)
 	}
 	s.Address = free(t)
 	server := exec.Command(binary, "--port", s.Address, "--access", accessKey, "--secret", secretKey, "--quiet", "--keep-alive",
-		"posix", "--sidecar", filepath.Join(folder, "about"), filepath.Join(folder, "objects"))
+		"posix", objects)
 	server.Stdout, server.Stderr = s.output, s.output
 	if err := server.Start(); err != nil {
 		t.Fatalf("start the S3 server: %v", err)
