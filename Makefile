@@ -44,8 +44,9 @@ run: build ## build, then run the host in the foreground on configs/heimdall.tom
 demo: build ## build, then run a ping and a shell job on a host of its own
 	@go run -trimpath ./host/internal/demo -bin '$(BIN)'
 
-test: build ## run every test, on SQLite and on a throw-away PostgreSQL
+test: build ## run every test, on throw-away servers of PostgreSQL and S3 too
 	@scripts/python.sh
+	@scripts/s3.sh >/dev/null
 	@scripts/with-postgres.sh --fast scripts/test.sh $(MODULES)
 
 bench: build $(BIN)/faulty/heimdall-plugin-faulty ## measure against limits and peers: a table, and bench/out.json (BENCH=name selects)

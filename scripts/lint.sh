@@ -51,7 +51,9 @@ for module in "$@"; do
   check "$module: staticcheck" in_module "$module" staticcheck ./...
   check "$module: go.mod" in_module "$module" env GOWORK=off go mod tidy -diff
 done
-check "scripts/tools: go.mod" in_module scripts/tools env GOWORK=off go mod tidy -diff
+for module in scripts/tools scripts/versitygw; do
+  check "$module: go.mod" in_module "$module" env GOWORK=off go mod tidy -diff
+done
 
 [ $failed = 0 ] && echo "ok  lint in ${SECONDS} s"
 exit $failed

@@ -8,16 +8,19 @@ import (
 	"io"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/objectstore"
+	"github.com/heimdall-run/heimdall/host/internal/objectstore/location"
 )
 
 // objects is what the store needs of the place where bytes lie.
 type objects interface {
-	Put(ctx context.Context, key string, r io.Reader) (size int64, err error)
+	Put(ctx context.Context, key string, r io.Reader) (objectstore.Stored, error)
 	Get(ctx context.Context, key string) (objectstore.Object, error)
 	Delete(ctx context.Context, key string) error
+	Sweep(ctx context.Context, since time.Time) error
 	Close() error
 }
 
@@ -27,16 +30,29 @@ type Store struct {
 }
 
 // Open returns the store at an address: "file" is the folder "artifacts" of the
-// data folder.
-func Open(url, dataDir string) (*Store, error) {
-	if url != "file" {
-		return nil, fmt.Errorf("artifacts.url %q is not supported; it is \"file\"", url)
+// data folder, "s3://bucket/prefix?endpoint=…" a bucket, which must be there and
+// must be writable.
+func Open(ctx context.Context, url, dataDir string) (*Store, error) {
+	l, err := location.Parse(url)
+	if err != nil {
+		return nil, fmt.Errorf("artifacts.url: %w", err)
 	}
-	files, err := objectstore.OpenFile(filepath.Join(dataDir, "artifacts"))
+	if !l.S3 {
+		files, err := objectstore.OpenFile(filepath.Join(dataDir, "artifacts"))
+		if err != nil {
+			return nil, err
+		}
+		return &Store{objects: files}, nil
+	}
+	bucket, err := objectstore.OpenS3(objectstore.S3Config{Location: l})
 	if err != nil {
 		return nil, err
 	}
-	return &Store{objects: files}, nil
+	if err := bucket.Check(ctx); err != nil {
+		_ = bucket.Close() // nothing is open
+		return nil, fmt.Errorf("artifacts cannot be kept where artifacts.url says: %w", err)
+	}
+	return &Store{objects: bucket}, nil
 }
 
 // Close gives the store's resources free.
@@ -45,8 +61,8 @@ func (s *Store) Close() error { return s.objects.Close() }
 // Keep stores one file of an attempt and returns its key and size in bytes.
 func (s *Store) Keep(ctx context.Context, id job.ID, attempt int, name string, r io.Reader) (key string, size int64, err error) {
 	key = "jobs/" + string(id) + "/" + strconv.Itoa(attempt) + "/" + name
-	size, err = s.objects.Put(ctx, key, r)
-	return key, size, err
+	stored, err := s.objects.Put(ctx, key, r)
+	return key, stored.Bytes, err
 }
 
 // Get opens an artifact; errs.NotFound when there is none.
@@ -57,4 +73,9 @@ func (s *Store) Get(ctx context.Context, key string) (objectstore.Object, error)
 // Delete removes an artifact; that there is none is no error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	return s.objects.Delete(ctx, key)
+}
+
+// Sweep removes what hosts that were killed had begun to store before a time.
+func (s *Store) Sweep(ctx context.Context, since time.Time) error {
+	return s.objects.Sweep(ctx, since)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/objectstore/location"
 	"github.com/heimdall-run/heimdall/sdk/pluginname"
 )
 
@@ -55,8 +56,8 @@ func (c *Config) checkSettings(found *faults) {
 	if c.Store.URL != "sqlite" && !hasScheme(c.Store.URL, "postgres", "postgresql") {
 		found.add("store.url", `want "sqlite" or "postgres://user:password@host:5432/database"`)
 	}
-	if c.Artifacts.URL != "file" {
-		found.add("artifacts.url", `want "file"; object stores are not supported yet`)
+	if _, err := location.Parse(c.Artifacts.URL); err != nil {
+		found.add("artifacts.url", "%v", err)
 	}
 	if c.Plugins.Directory == "" {
 		found.add("plugins.directory", "this is empty; name a folder")

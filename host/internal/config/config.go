@@ -81,7 +81,8 @@ type Store struct {
 
 // Artifacts says where results and logs of ended jobs are kept.
 type Artifacts struct {
-	// URL is file, for data_dir/artifacts. Default: file.
+	// URL is file, for data_dir/artifacts, or
+	// s3://bucket/prefix?endpoint=https://host&region=name. Default: file.
 	URL string `toml:"url"`
 }
 

@@ -117,7 +117,7 @@ var bad = map[string]struct {
 @:4: server.max_body_bytes: 0 is too small; it must be more than 0
 @:5: server.max_context_bytes: -1 is too small; it must be more than 0
 @:7: store.url: want "sqlite" or "postgres://user:password@host:5432/database"
-@:9: artifacts.url: want "file"; object stores are not supported yet
+@:9: artifacts.url: want "file" or "s3://bucket/prefix?endpoint=https://host&region=name"
 @:11: plugins.directory: this is empty; name a folder
 @:12: plugins.start_timeout: 0s is too small; it must be more than 0
 @:13: plugins.environment[0]: "A=B" is not the name of a variable

@@ -1,9 +1,7 @@
 package objectstore_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -12,10 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/iotest"
 
-	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/objectstore"
+	"github.com/heimdall-run/heimdall/host/internal/objectstore/objectstoretest"
 )
 
 func open(t *testing.T) (*objectstore.File, string) {
@@ -43,49 +40,25 @@ func read(t *testing.T, s *objectstore.File, key string) string {
 	return string(content)
 }
 
-func TestPutGetReplaceDelete(t *testing.T) {
-	s, _ := open(t)
-	for _, content := range []string{"first", "the second one", ""} {
-		size, err := s.Put(t.Context(), "jobs/a/1/stdout", strings.NewReader(content))
-		if err != nil || size != int64(len(content)) {
-			t.Fatalf("Put = %d, %v, want %d", size, err, len(content))
-		}
-		if got := read(t, s, "jobs/a/1/stdout"); got != content {
-			t.Errorf("content = %q, want %q", got, content)
-		}
-	}
-	for range 2 {
-		if err := s.Delete(t.Context(), "jobs/a/1/stdout"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Get(t.Context(), "jobs/a/1/stdout"); !errs.Is(err, errs.NotFound) {
-		t.Errorf("Get after Delete = %v, want not found", err)
-	}
+func TestFile(t *testing.T) {
+	t.Parallel()
+	objectstoretest.Test(t, func(t *testing.T) objectstoretest.Store {
+		s, folder := open(t)
+		t.Cleanup(func() {
+			for _, name := range files(t, folder) {
+				if strings.HasPrefix(name, ".drafts") {
+					t.Errorf("%s is left, want no drafts", name)
+				}
+			}
+		})
+		return s
+	})
 }
 
-// What could not be read to its end leaves nothing behind, and what was there
-// before stays.
-func TestPutIsWholeOrNothing(t *testing.T) {
-	s, folder := open(t)
-	if _, err := s.Put(t.Context(), "k/o", strings.NewReader("old")); err != nil {
-		t.Fatal(err)
-	}
-	broken := io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(errors.New("the line broke")))
-	if _, err := s.Put(t.Context(), "k/o", broken); err == nil || !strings.Contains(err.Error(), "the line broke") {
-		t.Fatalf("Put = %v, want the reader's error", err)
-	}
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.Put(canceled, "k/o", strings.NewReader("new")); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Put = %v, want canceled", err)
-	}
-	if got := read(t, s, "k/o"); got != "old" {
-		t.Errorf("content = %q, want the old one", got)
-	}
-	if got := files(t, folder); !slices.Equal(got, []string{"k/o"}) {
-		t.Errorf("files left = %v, want only the object", got)
-	}
+func TestFoldersOfFile(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	objectstoretest.TestFolders(t, s)
 }
 
 // files lists all files below a folder.

@@ -35,6 +35,11 @@ func (k *keys) ForgetRevisions(_ context.Context, inForce string) (int64, error)
 	return 0, nil
 }
 
+// nothing is a place where no artifacts are.
+type nothing struct{ retention.Artifacts }
+
+func (nothing) Sweep(context.Context, time.Time) error { return nil }
+
 func (k *keys) Remove(context.Context, []job.ID) (int, error) { return 0, nil }
 
 func TestAllKeysAreForgottenAtOnce(t *testing.T) {
@@ -44,7 +49,7 @@ func TestAllKeysAreForgottenAtOnce(t *testing.T) {
 		k := &keys{left: 10*store.KeyStep + 1}
 		go func() {
 			served <- retention.New(retention.Config{
-				Store: k, Catalog: newKept(t), Keep: time.Hour, Host: "here", Log: hclog.NewNullLogger(),
+				Store: k, Artifacts: nothing{}, Catalog: newKept(t), Keep: time.Hour, Host: "here", Log: hclog.NewNullLogger(),
 			}).Serve(ctx)
 		}()
 		time.Sleep(time.Second)
@@ -63,7 +68,7 @@ func TestRevisionsInForce(t *testing.T) {
 		k, catalog := &keys{}, newKept(t)
 		go func() {
 			served <- retention.New(retention.Config{
-				Store: k, Revisions: k, Catalog: catalog, Host: "here", Log: hclog.NewNullLogger(),
+				Store: k, Revisions: k, Artifacts: nothing{}, Catalog: catalog, Host: "here", Log: hclog.NewNullLogger(),
 			}).Serve(ctx)
 		}()
 		time.Sleep(2*time.Hour + time.Minute)

@@ -33,6 +33,8 @@ type Revisions interface {
 // Artifacts removes what attempts have left.
 type Artifacts interface {
 	Delete(ctx context.Context, key string) error
+	// Sweep removes what was begun before a time and never ended.
+	Sweep(ctx context.Context, since time.Time) error
 }
 
 // Catalog gives the current snapshot.
@@ -67,6 +69,9 @@ const (
 	// anew is the time after which all is looked at once more: a job may have had
 	// something to clean up, or a host that runs no more.
 	anew = 6 * time.Hour
+	// unfinished is how long what was begun to be stored may take.
+	unfinished = 24 * time.Hour
+
 	step = 200 // jobs that are looked at, and removed, at once
 	// share is how much of the time removing may take: the rest is for others.
 	share = 5
@@ -109,6 +114,9 @@ func (r *Retention) sweep(ctx context.Context) error {
 	}
 	if r.places == nil || snapshot.Revision != r.revision || time.Since(r.begun) > anew {
 		r.revision, r.begun, r.places = snapshot.Revision, time.Now(), map[time.Duration]job.Cursor{}
+		if err := r.Artifacts.Sweep(ctx, time.Now().Add(-unfinished)); err != nil && ctx.Err() == nil {
+			r.Log.Warn("what was not stored to its end could not be removed yet", "error", err)
+		}
 	}
 	removed := 0
 	for keep := range r.lengths(snapshot) {
