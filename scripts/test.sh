@@ -31,7 +31,7 @@ failed=()
 for module in "$@"; do
   cd "$root/$module"
   echo "=== $module: tests"
-  go test "${race[@]}" -shuffle=on -timeout 5m ./... || failed+=("$module: tests")
+  go test "${race[@]}" -shuffle=on -timeout 10m ./... || failed+=("$module: tests")
   echo "=== $module: without go.work"
   CGO_ENABLED=0 GOWORK=off go vet -trimpath ./... || failed+=("$module: without go.work")
 done
