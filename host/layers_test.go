@@ -68,6 +68,7 @@ var layers = map[string]int{
 	"internal/catalog":     0,
 	"internal/selector":    0,
 	"internal/checkreport": 0,
+	"internal/table":       0,
 }
 
 // sameLayer lists the imports that are allowed although they do not go down.

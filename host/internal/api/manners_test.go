@@ -100,7 +100,7 @@ func TestPackedAnswers(t *testing.T) {
 			if err != nil || !bytes.HasPrefix(text, []byte("{")) || c.path == result && string(text) != long {
 				t.Errorf("unpacked %d bytes with error %v: %.60s", len(text), err, text)
 			}
-			if !strings.HasPrefix(a.Header.Get("ETag"), "W/") || a.Header.Get("Vary") != "Accept-Encoding" || a.Header.Get("Accept-Ranges") != "" {
+			if !strings.HasPrefix(a.Header.Get("ETag"), "W/") || !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Accept-Encoding") || a.Header.Get("Accept-Ranges") != "" {
 				t.Errorf("headers = %v, want a weak ETag, Vary and no ranges", a.Header)
 			}
 			if again := s.do(t, "GET", c.path, "", append(c.headers, "If-None-Match: "+a.Header.Get("ETag"))...); again.StatusCode != http.StatusNotModified {

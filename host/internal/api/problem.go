@@ -41,6 +41,7 @@ var statuses = map[errs.Kind]int{
 	errs.Unauthenticated: http.StatusUnauthorized,
 	errs.Denied:          http.StatusForbidden,
 	errs.NotFound:        http.StatusNotFound,
+	errs.Unacceptable:    http.StatusNotAcceptable,
 	errs.Conflict:        http.StatusConflict,
 	errs.TooLarge:        http.StatusRequestEntityTooLarge,
 	errs.Unsupported:     http.StatusUnsupportedMediaType,

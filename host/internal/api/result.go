@@ -127,8 +127,8 @@ func (h *Handler) writeWithResult(x *exchange, status int, j *job.Job, result io
 	return err
 }
 
-// getResult serves GET /job/{id}/result: a table as JSON, a document as what it
-// is.
+// getResult serves GET /job/{id}/result: a table in the format asked for, a
+// document as what it is.
 func (h *Handler) getResult(x *exchange) error {
 	id, err := x.jobID()
 	if err != nil {
@@ -145,8 +145,20 @@ func (h *Handler) getResult(x *exchange) error {
 	header := x.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	if j.Result.Table() {
+		options, stored, err := tableOptions(x.r)
+		if err != nil {
+			return err
+		}
+		header.Set("Vary", "Accept")
+		if !stored {
+			return h.serveTable(x, j, content, options)
+		}
 		header.Set("Content-Type", "application/json")
 	} else {
+		if format := x.r.URL.Query().Get("format"); format != "" {
+			e := errs.Errorf(errs.Unacceptable, "the result is not a table but a document, %.100q; leave out format=%.40s", j.Result.ContentType, format)
+			return about(id, e)
+		}
 		setDocumentHeaders(header, j)
 	}
 	header.Set("ETag", `"`+string(id)+`"`) // a result never changes

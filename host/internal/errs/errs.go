@@ -17,6 +17,7 @@ const (
 	Unauthenticated Kind = "unauthenticated" // 401: no user
 	Denied          Kind = "denied"          // 403: this user may not
 	NotFound        Kind = "not_found"       // 404
+	Unacceptable    Kind = "not_acceptable"  // 406: it is not served like that
 	Conflict        Kind = "conflict"        // 409: the state forbids it
 	TooLarge        Kind = "too_large"       // 413
 	Unsupported     Kind = "unsupported"     // 415: this media type is not read
