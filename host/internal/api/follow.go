@@ -253,8 +253,10 @@ func (f *follower) remote(ctx context.Context, e *jobs.Elsewhere) error {
 			break
 		}
 		if err != nil {
-			return &errs.Error{Kind: errs.Unavailable, ID: string(f.r.id), Retry: retryElsewhere, Err: err,
-				Message: fmt.Sprintf("host %s, which has this, has stopped answering", e.Host)}
+			return &errs.Error{
+				Kind: errs.Unavailable, ID: string(f.r.id), Retry: retryElsewhere, Err: err,
+				Message: fmt.Sprintf("host %s, which has this, has stopped answering", e.Host),
+			}
 		}
 	}
 	if n, err := strconv.Atoi(answer.Trailer.Get(lastAttempt)); err == nil {

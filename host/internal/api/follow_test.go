@@ -1,13 +1,12 @@
 package api_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"context"
 
 	"github.com/heimdall-run/heimdall/host/internal/api"
 	"github.com/heimdall-run/heimdall/host/internal/errs"
