@@ -38,15 +38,27 @@ func TestFormats(t *testing.T) {
 		o    table.Options
 		want string
 	}{
-		"CSV": {mixed, table.Options{Format: table.CSV, Limit: -1},
-			"a,a,\"n,x\",j\r\n\"x,\"\"y\"\"\n\",1,\"[1,2]\",\"\"\"t\"\"\"\r\n\"\",9007199254740993,,\r\né\\\t,-1.5e3,[],\"{\"\"k\"\":[true]}\"\r\n"},
-		"CSV with options": {mixed, table.Options{Format: table.CSV, Offset: 1, Limit: 1, NoHeader: true, Delimiter: ';', Null: "NULL"},
-			"\"\";9007199254740993;NULL;NULL\r\n"},
+		"CSV": {
+			mixed,
+			table.Options{Format: table.CSV, Limit: -1},
+			"a,a,\"n,x\",j\r\n\"x,\"\"y\"\"\n\",1,\"[1,2]\",\"\"\"t\"\"\"\r\n\"\",9007199254740993,,\r\né\\\t,-1.5e3,[],\"{\"\"k\"\":[true]}\"\r\n",
+		},
+		"CSV with options": {
+			mixed,
+			table.Options{Format: table.CSV, Offset: 1, Limit: 1, NoHeader: true, Delimiter: ';', Null: "NULL"},
+			"\"\";9007199254740993;NULL;NULL\r\n",
+		},
 		"CSV of one column": {one, table.Options{Format: table.CSV, Limit: -1}, "m\r\n\"\"\r\nb\r\n"},
-		"TSV": {mixed, table.Options{Format: table.TSV, Offset: 2, Limit: -1, Null: `\N`},
-			"a\ta\tn,x\tj\né\\\\\\t\t-1.5e3\t[]\t{\"k\":[true]}\n"},
-		"NDJSON": {mixed, table.Options{Format: table.NDJSON, Limit: 2},
-			`{"a":"x,\"y\"\n","a_2":1,"n,x":[1,2],"j":"t"}` + "\n" + `{"a":"","a_2":"9007199254740993","n,x":null,"j":null}` + "\n"},
+		"TSV": {
+			mixed,
+			table.Options{Format: table.TSV, Offset: 2, Limit: -1, Null: `\N`},
+			"a\ta\tn,x\tj\né\\\\\\t\t-1.5e3\t[]\t{\"k\":[true]}\n",
+		},
+		"NDJSON": {
+			mixed,
+			table.Options{Format: table.NDJSON, Limit: 2},
+			`{"a":"x,\"y\"\n","a_2":1,"n,x":[1,2],"j":"t"}` + "\n" + `{"a":"","a_2":"9007199254740993","n,x":null,"j":null}` + "\n",
+		},
 		"JSON":               {mixed, table.Options{Format: table.JSON, Offset: 1, Limit: 1}, head + `["","9007199254740993",null,null]]}`},
 		"JSON, no row":       {mixed, table.Options{Format: table.JSON, Limit: 0}, head + `]}`},
 		"JSON, past the end": {mixed, table.Options{Format: table.JSON, Offset: 7, Limit: -1}, head + `]}`},
