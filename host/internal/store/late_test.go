@@ -2,8 +2,6 @@ package store_test
 
 import (
 	"net"
-	"net/url"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,45 +16,18 @@ import (
 // at a step, cuts the connection of the store, and passes the step on when it is
 // released.
 type detour struct {
-	server   string
 	left     atomic.Int64  // steps that pass before one is held; negative: all pass
 	released chan struct{} // closed: the step that is held goes on
 	passed   chan struct{} // closed: the server has done with the connection of the step
-	conns    sync.WaitGroup
 }
 
 func newDetour(t *testing.T, server string) (*detour, string) {
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &detour{server: u.Host, released: make(chan struct{}), passed: make(chan struct{})}
+	d := &detour{released: make(chan struct{}), passed: make(chan struct{})}
 	d.left.Store(-1)
-	d.conns.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			d.conns.Go(func() { d.pass(client) })
-		}
-	})
-	t.Cleanup(func() { listener.Close(); d.conns.Wait() })
-	u.Host = listener.Addr().String()
-	return d, u.String()
+	return d, between(t, server, d.pass)
 }
 
-func (d *detour) pass(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", d.server)
-	if err != nil {
-		return
-	}
-	defer server.Close()
+func (d *detour) pass(client, server net.Conn) {
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)

@@ -16,16 +16,10 @@ import (
 	"github.com/heimdall-run/heimdall/host/internal/store"
 )
 
-// cutter stands between a store and its server. Once it is armed, it breaks a
-// connection instead of passing on the next answer.
-type cutter struct {
-	server string
-	armed  atomic.Bool
-	conns  sync.WaitGroup
-}
-
-// newCutter returns a cutter and the URL through it.
-func newCutter(t *testing.T, server string) (*cutter, string) {
+// between has connections to a server pass through a function, which gets both ends,
+// and returns the server's URL by that way. Both ends are closed when it returns, and
+// it is waited for when the test ends.
+func between(t *testing.T, server string, pass func(client, server net.Conn)) string {
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
@@ -34,28 +28,41 @@ func newCutter(t *testing.T, server string) (*cutter, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{server: u.Host}
-	c.conns.Go(func() {
+	address := u.Host
+	u.Host = listener.Addr().String()
+	var conns sync.WaitGroup
+	conns.Go(func() {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			c.conns.Go(func() { c.pass(client) })
+			conns.Go(func() {
+				defer client.Close()
+				upstream, err := net.Dial("tcp", address)
+				if err != nil {
+					return
+				}
+				defer upstream.Close()
+				pass(client, upstream)
+			})
 		}
 	})
-	t.Cleanup(func() { listener.Close(); c.conns.Wait() })
-	u.Host = listener.Addr().String()
-	return c, u.String()
+	t.Cleanup(func() { listener.Close(); conns.Wait() })
+	return u.String()
 }
 
-func (c *cutter) pass(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", c.server)
-	if err != nil {
-		return
-	}
-	defer server.Close()
+// cutter stands between a store and its server. Once it is armed, it breaks a
+// connection instead of passing on the next answer.
+type cutter struct{ armed atomic.Bool }
+
+// newCutter returns a cutter and the URL through it.
+func newCutter(t *testing.T, server string) (*cutter, string) {
+	c := &cutter{}
+	return c, between(t, server, c.pass)
+}
+
+func (c *cutter) pass(client, server net.Conn) {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
