@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Of many caps, only those are written that change: each cluster that declares its
-// capacity sets them all again, on every host.
-func TestSetCapsWritesWhatDiffers(t *testing.T) {
+// openEmbedded opens a new embedded store for the time of a test.
+func openEmbedded(t *testing.T) *DB {
+	t.Helper()
 	db, err := Open(t.Context(), Config{URL: "sqlite", Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -18,6 +18,13 @@ func TestSetCapsWritesWhatDiffers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return db
+}
+
+// Of many caps, only those are written that change: each cluster that declares its
+// capacity sets them all again, on every host.
+func TestSetCapsWritesWhatDiffers(t *testing.T) {
+	db := openEmbedded(t)
 	exec := func(statement string) {
 		t.Helper()
 		err := db.write(t.Context(), func(ctx context.Context, tx transaction) error {
@@ -56,44 +63,6 @@ func TestSetCapsWritesWhatDiffers(t *testing.T) {
 		err := db.read.QueryRowContext(t.Context(), "SELECT (SELECT COUNT(*) FROM touched), (SELECT COUNT(*) FROM cap)").Scan(&touched, &rows)
 		if err != nil || touched != c.want || rows != len(caps.rows()) {
 			t.Errorf("%s: %d rows were written and %d are there, %v, want %d and %d", c.name, touched, rows, err, c.want, len(caps.rows()))
-		}
-	}
-}
-
-// A revision takes little room, and those that were saved when it took more are read
-// as they are.
-func TestRevisionsArePacked(t *testing.T) {
-	db, err := Open(t.Context(), Config{URL: "sqlite", Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	var content []byte
-	for n := range 2000 {
-		content = fmt.Appendf(content, `{"id":"command-%d","status":"ACTIVE","plugin":"ping"},`, n)
-	}
-	if err := db.SaveRevision(t.Context(), "new", content); err != nil {
-		t.Fatal(err)
-	}
-	var size int
-	err = db.read.QueryRowContext(t.Context(), "SELECT LENGTH(content) FROM catalog_revision WHERE revision = 'new'").Scan(&size)
-	if err != nil || size > len(content)/4 {
-		t.Errorf("%d bytes take %d, %v, want a quarter at most", len(content), size, err)
-	}
-	err = db.write(t.Context(), func(ctx context.Context, tx transaction) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO catalog_revision (revision, content, saved_at) VALUES ('old', $1, 0)", content)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, revision := range []string{"new", "old"} {
-		if got, err := db.Revision(t.Context(), revision); err != nil || string(got) != string(content) {
-			t.Errorf("%s: %d bytes, %v, want the %d that were saved", revision, len(got), err, len(content))
 		}
 	}
 }
