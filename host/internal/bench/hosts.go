@@ -22,16 +22,18 @@ var ways = []way{
 	{"async pings", (*site).wave},
 }
 
-// twoHosts compares two hosts on one database with one, of the same configuration;
+// twoHosts compares two hosts on one database with one, of the same configuration,
+// with as many clients as the main figure and with twice as many: each host has its
+// batches, and what these cost is shared by more jobs where more clients wait;
 // and, with no goal, two that have only half of its slots each, so that each request
 // beyond half of the clients waits for a slot of the other.
 func (b *bench) twoHosts() (err error) {
-	alone, err := b.site("alone", catalogFile+workers(callers), b.plugins(), 1)
+	alone, err := b.site("alone", catalogFile+workers(2*callers), b.plugins(), 1)
 	if err != nil {
 		return err
 	}
 	defer alone.end(&err)
-	two, err := b.site("two", catalogFile+workers(callers), b.plugins(), 2)
+	two, err := b.site("two", catalogFile+workers(2*callers), b.plugins(), 2)
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,8 @@ func (b *bench) twoHosts() (err error) {
 	}
 	defer halves.end(&err)
 	byTurns := way{"sync pings, clients by turns", (*site).pingByTurns}
-	for _, m := range append(ways, byTurns) {
+	many := way{fmt.Sprintf("sync pings, %d clients", 2*callers), (*site).pingOfMany}
+	for _, m := range append(ways, many, byTurns) {
 		if err := b.besideOne(m, alone, two, "the same of two hosts", "at least 0.9"); err != nil {
 			return err
 		}

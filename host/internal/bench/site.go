@@ -66,12 +66,17 @@ func (s *site) end(err *error) {
 
 // ping measures what a sync ping takes of the site's processes. Each client keeps
 // to one host.
-func (s *site) ping(b *bench) (cost, error) {
-	seats := make(chan *server, callers)
-	for i := range callers {
+func (s *site) ping(b *bench) (cost, error) { return s.pingOf(b, callers) }
+
+// pingOfMany does so with twice as many clients.
+func (s *site) pingOfMany(b *bench) (cost, error) { return s.pingOf(b, 2*callers) }
+
+func (s *site) pingOf(b *bench, clients int) (cost, error) {
+	seats := make(chan *server, clients)
+	for i := range clients {
 		seats <- s.hosts[i%len(s.hosts)]
 	}
-	return s.pingFrom(b, func(post func(*server) error) error {
+	return s.pingFrom(b, clients, func(post func(*server) error) error {
 		host := <-seats
 		defer func() { seats <- host }()
 		return post(host)
@@ -82,15 +87,15 @@ func (s *site) ping(b *bench) (cost, error) {
 // more of them than slots, so that another runs what it was asked for.
 func (s *site) pingByTurns(b *bench) (cost, error) {
 	var turn atomic.Int64
-	return s.pingFrom(b, func(post func(*server) error) error {
+	return s.pingFrom(b, callers, func(post func(*server) error) error {
 		return post(s.hosts[int(turn.Add(1))%len(s.hosts)])
 	})
 }
 
-func (s *site) pingFrom(b *bench, choose func(post func(*server) error) error) (cost, error) {
-	client := keepAlive(callers)
+func (s *site) pingFrom(b *bench, clients int, choose func(post func(*server) error) error) (cost, error) {
+	client := keepAlive(clients)
 	defer client.CloseIdleConnections()
-	return costOf(b.ctx, callers, b.length/3, s.processes, func(ctx context.Context) error {
+	return costOf(b.ctx, clients, b.length/3, s.processes, func(ctx context.Context) error {
 		return choose(func(host *server) error {
 			return post(ctx, client, host.address+"/api/v1/job", `"SUCCEEDED"`)
 		})
