@@ -18,6 +18,7 @@ import (
 const faultyCatalog = `
 [queue]
 workers = 1024
+keep_log_bytes = 0 # all of it
 [plugins.policy.faulty]
 isolation = %q
 [[commands]]
