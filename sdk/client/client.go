@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// api is where a host's API is below its address.
+const api = "/api/v1"
+
 // Client is a user's access to a host. Its methods may be called at the same
 // time; they are not repeated when they fail.
 type Client struct {
@@ -26,15 +29,15 @@ type Client struct {
 	user string
 }
 
-// New returns a client of the host at a URL such as http://127.0.0.1:9090, for a
-// user. The host must trust this machine to name its users; with an empty user
+// New returns a client of the host at a URL such as http://127.0.0.1:9090, with or
+// without /api/v1, for a user. The host must trust this machine to name its users; with an empty user
 // no name is sent, for hosts behind a proxy that adds it.
 func New(server, user string) (*Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("server %q is not a URL such as http://127.0.0.1:9090", server)
 	}
-	return &Client{base: strings.TrimRight(u.String(), "/") + "/api/v1", user: user}, nil
+	return &Client{base: strings.TrimSuffix(strings.TrimRight(u.String(), "/"), api) + api, user: user}, nil
 }
 
 // do sends a request and returns the answer, whose body the caller closes. An

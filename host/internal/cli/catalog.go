@@ -78,7 +78,7 @@ escapes. The statuses are ACTIVE, INACTIVE and DELETED.`,
 		flags.StringVar(&f.Plugin, "plugin", "", "plugin")
 		a.completesList(c, "plugin", pluginNames)
 	}
-	flags.IntVar(&f.Limit, "limit", 0, "how many, at most 100 (default 50)")
+	flags.Var((*pageSize)(&f.Limit), "limit", "how many, at most 100 (default 50)")
 	flags.StringVar(&f.Cursor, "cursor", "", "go on where a list ended")
 	flags.StringVar(&f.OrderBy, "order-by", "", "id, created_at or updated_at")
 	flags.StringVar(&f.Direction, "direction", "", "asc or desc")

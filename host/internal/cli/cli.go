@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/heimdall-run/heimdall/sdk/client"
 )
@@ -53,14 +54,35 @@ func Run(ctx context.Context, p Program) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
+	root.InitDefaultCompletionCmd() // writes to what is the output by now
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.RunE = sayWhat // cobra's own shows its help to whoever misspells a shell, as if all was well
+		}
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
 	if _, ok := errors.AsType[*codeError](err); !ok && !a.ran {
-		err = usagef("%w", err) // cobra refused the arguments
+		err = usagef("%w", inWords(err)) // cobra refused the arguments
 	}
 	return a.fail(cmd, err)
+}
+
+// inWords says of a flag's value what the flag wants, where pflag tells what Go's
+// parser said of it.
+func inWords(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	wants := map[string]string{"int": "a whole number", "int64": "a whole number", "duration": "a duration such as 90s or 5m", "bool": "true or false"}
+	flag := invalid.GetFlag()
+	if want, ok := wants[flag.Value.Type()]; ok {
+		return fmt.Errorf("--%s %s: want %s", flag.Name, invalid.GetValue(), want)
+	}
+	return fmt.Errorf("--%s %s: %w", flag.Name, invalid.GetValue(), invalid.Unwrap())
 }
 
 // app is one run of the program.
@@ -97,12 +119,15 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 		Use:   use,
 		Short: short,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("say what to do: %s", strings.Join(names(cmd), ", "))
-		},
+		RunE:  sayWhat,
 	}
 	c.AddCommand(commands...)
 	return c
+}
+
+// sayWhat is the run of a command that only holds others.
+func sayWhat(cmd *cobra.Command, _ []string) error {
+	return usagef("say what to do: %s", strings.Join(names(cmd), ", "))
 }
 
 func names(cmd *cobra.Command) []string {

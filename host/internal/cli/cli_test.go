@@ -99,6 +99,10 @@ func TestUsage(t *testing.T) {
 	}{
 		"an unknown command":         {[]string{"bogus"}, 2, `unknown command "bogus"`},
 		"an unknown flag":            {[]string{"job", "list", "--bogus"}, 2, "--bogus"},
+		"an unknown shell":           {[]string{"completion", "foo"}, 2, `unknown command "foo" for "heimdall completion"`},
+		"no number":                  {[]string{"job", "submit", "--retry", "x"}, 2, "error: --retry x: want a whole number\n"},
+		"no duration":                {[]string{"plugin", "run", "a", "--timeout", "x"}, 2, "want a duration such as 90s or 5m\n"},
+		"a page of nothing":          {[]string{"job", "list", "--limit", "0"}, 2, "error: --limit 0: want a whole number, 1 or more\n"},
 		"a missing argument":         {[]string{"job", "get"}, 2, "name the job: heimdall job get ID\n"},
 		"a missing file":             {[]string{"config", "check"}, 2, "name the file: heimdall config check FILE\n"},
 		"a missing plugin":           {[]string{"plugin", "new"}, 2, "name the plugin: heimdall plugin new NAME\n"},

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,3 +83,28 @@ func (f *timeFlag) String() string {
 
 // Type names what the flag takes.
 func (f *timeFlag) Type() string { return "time" }
+
+// pageSize is --limit: how many a page of a list holds. 0 is the host's default, and
+// what nobody asks for.
+type pageSize int
+
+// Set reads the number.
+func (p *pageSize) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return errors.New("want a whole number, 1 or more")
+	}
+	*p = pageSize(n)
+	return nil
+}
+
+// String returns it.
+func (p *pageSize) String() string {
+	if *p == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*p))
+}
+
+// Type returns what its value is called in a help.
+func (p *pageSize) Type() string { return "number" }

@@ -40,7 +40,7 @@ func (a *app) historyCommand(s side) *cobra.Command {
 		}),
 	}
 	flags := c.Flags()
-	flags.IntVar(&limit, "limit", 0, "how many, at most 100 (default 50)")
+	flags.Var((*pageSize)(&limit), "limit", "how many, at most 100 (default 50)")
 	flags.StringVar(&cursor, "cursor", "", "go on where a list ended")
 	flags.BoolVar(&all, "all", false, "all of them, however many pages that takes")
 	return c

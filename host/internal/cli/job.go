@@ -183,7 +183,7 @@ and \ escapes. The statuses are ` + statuses() + `.`,
 	flags.StringVar(&f.Cluster, "cluster", "", "cluster")
 	flags.StringSliceVar(&wanted, "status", nil, "status, any of these")
 	flags.StringSliceVar(&f.Tags, "tags", nil, "tags, all of these")
-	flags.IntVar(&f.Limit, "limit", 0, "how many, at most 100 (default 50)")
+	flags.Var((*pageSize)(&f.Limit), "limit", "how many, at most 100 (default 50)")
 	flags.StringVar(&f.Cursor, "cursor", "", "go on where a list ended")
 	flags.StringVar(&f.OrderBy, "order-by", "", "id, created_at or updated_at (default id)")
 	flags.BoolVar(&f.Ascending, "ascending", false, "oldest first")
