@@ -18,6 +18,9 @@ import (
 // them are tags.
 const maxNameBytes = 200
 
+// maxDescriptionBytes bounds descriptions, which are in every list: as those of jobs.
+const maxDescriptionBytes = 4096
+
 const wantPluginName = `the name of a plugin is ` + pluginname.Rule + `; want what follows "` + pluginname.Prefix + `" in the name of its file`
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`)
@@ -123,6 +126,7 @@ func (c *Config) checkCatalog(found *faults) {
 				found.add(element(key+".cluster_tags", j), "%v", err)
 			}
 		}
+		checkDescription(found, key, command.Description)
 		checkAttributes(found, key+".attributes", command.Attributes)
 		checkNotNegative(found, key+".timeout", command.Timeout)
 		checkLimits(found, key+".limits", command.Limits)
@@ -136,6 +140,7 @@ func (c *Config) checkCatalog(found *faults) {
 	for i, cluster := range c.Clusters {
 		key := element("clusters", i)
 		checkObject(found, key, cluster.ID, cluster.Name, cluster.Version, cluster.Tags, taken)
+		checkDescription(found, key, cluster.Description)
 		checkAttributes(found, key+".attributes", cluster.Attributes)
 		checkNotNegative(found, key+".max_running", cluster.MaxRunning)
 	}
@@ -161,6 +166,8 @@ func checkObject(found *faults, key, id, name, version string, tags tag.Set, tak
 		found.add(idKey, "%s", fault)
 	} else if strings.Contains(id, "/") || id == "." || id == ".." {
 		found.add(idKey, "%q cannot be an id, which is a part of URLs; leave out the slashes and dots, or set id", id)
+	} else if id == "statuses" {
+		found.add(idKey, "%q cannot be an id: its URL is that of the list of statuses; set another", id)
 	}
 	if first, ok := taken[id]; !ok {
 		taken[id] = idKey
@@ -183,15 +190,28 @@ func checkObject(found *faults, key, id, name, version string, tags tag.Set, tak
 	}
 }
 
+func checkDescription(found *faults, key, description string) {
+	switch {
+	case len(description) > maxDescriptionBytes:
+		found.add(key+".description", "this is longer than %d bytes", maxDescriptionBytes)
+	case !utf8.ValidString(description):
+		found.add(key+".description", "this is not UTF-8")
+	}
+}
+
 // badName says why a text cannot be an id, name or version; empty when it can.
 func badName(s string) string {
 	switch {
 	case len(s) > maxNameBytes:
 		return fmt.Sprintf("this is longer than %d bytes", maxNameBytes)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, isUnseen):
 		return fmt.Sprintf("%q has characters that no name may have", s)
 	case s != strings.TrimSpace(s):
 		return fmt.Sprintf("%q begins or ends with space; leave it out", s)
 	}
 	return ""
 }
+
+// isUnseen is true of what a reader does not see, but what changes what he does see:
+// control characters, and those that turn the direction of a text.
+func isUnseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }

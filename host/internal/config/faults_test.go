@@ -103,6 +103,12 @@ var bad = map[string]struct {
 @:6: commands[0].version: "\x00" has characters that no name may have
 @:7: commands[0].id: "a/b" cannot be an id, which is a part of URLs; leave out the slashes and dots, or set id`,
 	},
+	"an id that is a URL of another thing, a name that turns what follows, a long description": {
+		text: "[[commands]]\nname = \"x\\u202Ey\"\nid = 'statuses'\nplugin = 'p'\n[[clusters]]\nname = 'a'\ndescription = '" + strings.Repeat("x", 4097) + "'\n",
+		want: `@:2: commands[0].name: "x\u202ey" has characters that no name may have
+@:3: commands[0].id: "statuses" cannot be an id: its URL is that of the list of statuses; set another
+@:7: clusters[0].description: this is longer than 4096 bytes`,
+	},
 	"bad tags": {
 		text: "[[clusters]]\nname = 'a'\ntags = [\"x\\ny\"]\n[[clusters]]\nname = 'b'\ntags = ['_id:a']\n",
 		want: `@:3: clusters[0].tags: tag "x\ny" has characters that no tag may have
