@@ -19,7 +19,7 @@ import (
 type objects interface {
 	Put(ctx context.Context, key string, r io.Reader) (objectstore.Stored, error)
 	Get(ctx context.Context, key string) (objectstore.Object, error)
-	Delete(ctx context.Context, key string) error
+	DeleteBelow(ctx context.Context, folder string) error
 	Sweep(ctx context.Context, since time.Time) error
 	Close() error
 }
@@ -60,7 +60,7 @@ func (s *Store) Close() error { return s.objects.Close() }
 
 // Keep stores one file of an attempt and returns its key and size in bytes.
 func (s *Store) Keep(ctx context.Context, id job.ID, attempt int, name string, r io.Reader) (key string, size int64, err error) {
-	key = "jobs/" + string(id) + "/" + strconv.Itoa(attempt) + "/" + name
+	key = folder(id) + "/" + strconv.Itoa(attempt) + "/" + name
 	stored, err := s.objects.Put(ctx, key, r)
 	return key, stored.Bytes, err
 }
@@ -70,10 +70,14 @@ func (s *Store) Get(ctx context.Context, key string) (objectstore.Object, error)
 	return s.objects.Get(ctx, key)
 }
 
-// Delete removes an artifact; that there is none is no error.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	return s.objects.Delete(ctx, key)
+// Remove removes all that the attempts of a job have left, also those whose end was
+// never recorded; that there is nothing is no error.
+func (s *Store) Remove(ctx context.Context, id job.ID) error {
+	return s.objects.DeleteBelow(ctx, folder(id))
 }
+
+// folder returns what the keys of a job's artifacts lie below.
+func folder(id job.ID) string { return "jobs/" + string(id) }
 
 // Sweep removes what hosts that were killed had begun to store before a time.
 func (s *Store) Sweep(ctx context.Context, since time.Time) error {

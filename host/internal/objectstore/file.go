@@ -201,10 +201,13 @@ func (s *File) DeleteBelow(_ context.Context, folder string) error {
 	if err := check(folder); err != nil {
 		return err
 	}
-	if info, err := s.root.Lstat(folder); err != nil || !info.IsDir() {
+	info, err := s.root.Lstat(folder)
+	switch {
+	case gone(err), err == nil && !info.IsDir():
 		return nil // no folder: nothing is below it
+	case err != nil:
+		return fmt.Errorf("delete what is below %s: %w", folder, err)
 	}
-	var err error
 	for range 100 { // who writes beside it may put something new there
 		if err = s.root.RemoveAll(folder); !errors.Is(err, syscall.ENOTEMPTY) {
 			break

@@ -32,7 +32,7 @@ type Revisions interface {
 
 // Artifacts removes what attempts have left.
 type Artifacts interface {
-	Delete(ctx context.Context, key string) error
+	Remove(ctx context.Context, id job.ID) error
 	// Sweep removes what was begun before a time and never ended.
 	Sweep(ctx context.Context, since time.Time) error
 }
@@ -188,8 +188,8 @@ func (r *Retention) step(ctx context.Context, s *catalog.Snapshot, keep time.Dur
 	}
 	var ids []job.ID
 	for _, a := range mine {
-		for _, key := range a.Objects {
-			if err := r.Artifacts.Delete(ctx, key); err != nil {
+		if a.Left {
+			if err := r.Artifacts.Remove(ctx, a.ID); err != nil {
 				return 0, fmt.Errorf("remove what job %s has left: %w", a.ID, err)
 			}
 		}

@@ -79,6 +79,9 @@ func (f *fixture) job(host, command string, ago time.Duration) job.ID {
 	if o.Logs.Stdout, o.Logs.StdoutBytes, err = f.artifacts.Keep(f.Context(), j.ID, 1, "stdout", strings.NewReader("hello")); err != nil {
 		f.Fatal(err)
 	}
+	if _, _, err := f.artifacts.Keep(f.Context(), j.ID, 2, "stdout", strings.NewReader("of a host that was killed")); err != nil {
+		f.Fatal(err)
+	}
 	key, size, err := f.artifacts.Keep(f.Context(), j.ID, 1, "result", strings.NewReader("[1]"))
 	if err != nil {
 		f.Fatal(err)

@@ -14,7 +14,9 @@ type Aged struct {
 	Command string // its id
 	EndedAt time.Time
 	Hosts   []string // that ran its attempts
-	Objects []string // keys of its artifacts
+	// Left says that there may be artifacts of it: its row or those of its attempts
+	// name some, or an attempt may have stored them whose end was never recorded.
+	Left bool
 }
 
 // Aged returns up to n jobs that ended after the place of one that was seen before
@@ -37,7 +39,7 @@ func (db *DB) aged(ctx context.Context, after job.Cursor, until time.Time, n int
 		after.ID = leastID
 	}
 	rows, err := db.read.QueryContext(ctx, `
-		SELECT e.job_id, e.ended_at, e.result_object, j.command_id
+		SELECT e.job_id, e.ended_at, e.result_object, e.status, j.command_id
 		FROM job_end e
 		CROSS JOIN job j
 		WHERE j.id = e.job_id AND (e.ended_at, e.job_id) > ($1, $2) AND e.ended_at <= $3
@@ -49,13 +51,11 @@ func (db *DB) aged(ctx context.Context, after job.Cursor, until time.Time, n int
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var a Aged
-		var object string
-		if err := rows.Scan((*string)(&a.ID), fromTime(&a.EndedAt), &object, &a.Command); err != nil {
+		var object, status string
+		if err := rows.Scan((*string)(&a.ID), fromTime(&a.EndedAt), &object, &status, &a.Command); err != nil {
 			return nil, err
 		}
-		if object != "" {
-			a.Objects = append(a.Objects, object)
-		}
+		a.Left = object != "" || job.Status(status) != job.Succeeded
 		aged = append(aged, a)
 	}
 	return aged, rows.Err()
@@ -89,11 +89,7 @@ func (db *DB) leftBy(ctx context.Context, aged []Aged) error {
 		}
 		a := of[id]
 		a.Hosts = append(a.Hosts, host)
-		for _, key := range []string{stdout, stderr} {
-			if key != "" {
-				a.Objects = append(a.Objects, key)
-			}
-		}
+		a.Left = a.Left || stdout != "" || stderr != "" || len(a.Hosts) > 1
 	}
 	return rows.Err()
 }

@@ -36,16 +36,10 @@ func byEnd(a, b job.Cursor) int {
 
 func (r *record) aged() store.Aged {
 	a := store.Aged{ID: r.ID, Command: r.Pair.CommandID, EndedAt: r.end.at}
-	if r.end.result != nil && r.end.result.Object != "" {
-		a.Objects = append(a.Objects, r.end.result.Object)
-	}
+	a.Left = r.end.result != nil && r.end.result.Object != "" || r.end.status != job.Succeeded || len(r.attempts) > 1
 	for _, n := range slices.Sorted(maps.Keys(r.attempts)) {
 		a.Hosts = append(a.Hosts, r.attempts[n].lease.HostID)
-		for _, key := range []string{r.attempts[n].logs.Stdout, r.attempts[n].logs.Stderr} {
-			if key != "" {
-				a.Objects = append(a.Objects, key)
-			}
-		}
+		a.Left = a.Left || r.attempts[n].logs.Stdout != "" || r.attempts[n].logs.Stderr != ""
 	}
 	return a
 }
