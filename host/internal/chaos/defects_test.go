@@ -328,12 +328,15 @@ func endLate(ctx context.Context, r *rig) error {
 // whileFrozen does something while a host is frozen that runs a job of a command,
 // which ends when a file is there.
 func (r *rig) whileFrozen(ctx context.Context, command string, do func(ids []string, gate string) error) error {
-	h := r.hosts[0]
-	ids, err := r.jobs(ctx, h, 1, work{command: command, input: map[string]any{"until": r.gate()}})
+	ids, err := r.jobs(ctx, r.hosts[0], 1, work{command: command, input: map[string]any{"until": r.gate()}})
 	if err != nil {
 		return err
 	}
 	if err := r.wrote(ctx, "start", ids); err != nil {
+		return err
+	}
+	h, err := r.runner(ids[0])
+	if err != nil {
 		return err
 	}
 	r.fault("host %s is frozen", h.name)
@@ -343,6 +346,29 @@ func (r *rig) whileFrozen(ctx context.Context, command string, do func(ids []str
 	err = do(ids, r.gate())
 	r.fault("host %s is thawed", h.name)
 	return errors.Join(err, h.thaw())
+}
+
+// runner is the host that runs a job: another may have claimed it than was given it.
+func (r *rig) runner(id string) (*host, error) {
+	content, err := os.ReadFile(r.ledger)
+	if err != nil {
+		return nil, err
+	}
+	_, entry, _ := strings.Cut(string(content), "start "+id+" ")
+	var attempt, pid int
+	if _, err := fmt.Sscan(entry, &attempt, &pid); err != nil {
+		return nil, fmt.Errorf("read the ledger's entry of job %s: %w", id, err)
+	}
+	for _, h := range r.hosts {
+		pids, err := pluginsOf(h.folder)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(pids, pid) {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("job %s runs in process %d, which no host has", id, pid)
 }
 
 // ran waits until an attempt of a job has started.
