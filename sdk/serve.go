@@ -66,6 +66,9 @@ func (s *Server) serve() {
 	// the process; unlike ignoring the signal, children do not inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
+	terms := make(chan os.Signal, 2)
+	signal.Notify(terms, syscall.SIGTERM)
+
 	s.folder = os.Getenv(plugin.EnvUnixSocketDir)
 	var server *grpc.Server
 	ready := make(chan struct{})
@@ -75,7 +78,7 @@ func (s *Server) serve() {
 	group.Go(func() {
 		select {
 		case <-ready:
-			s.untilStopped(ctx, server)
+			s.untilStopped(ctx, server, terms)
 		case <-ctx.Done():
 		}
 	})
@@ -115,9 +118,7 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 }
 
 // untilStopped ends the gRPC server after SIGTERM or when no host comes any more.
-func (s *Server) untilStopped(ctx context.Context, server *grpc.Server) {
-	terms := make(chan os.Signal, 2)
-	signal.Notify(terms, syscall.SIGTERM)
+func (s *Server) untilStopped(ctx context.Context, server *grpc.Server, terms <-chan os.Signal) {
 	lonely, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup
