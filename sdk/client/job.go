@@ -53,6 +53,7 @@ type Job struct {
 	StartAfter      time.Time            `json:"start_after"` // zero: at once
 	Deadline        time.Time            `json:"deadline"`    // zero: none
 	UniqueKey       string               `json:"unique_key"`
+	Attachments     []Attachment         `json:"attachments"` // files that came with it
 	Attempt         int                  `json:"attempt"`
 	CanceledBy      string               `json:"canceled_by"`
 	CreatedAt       int64                `json:"created_at"` // unix seconds

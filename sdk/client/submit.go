@@ -26,6 +26,11 @@ type Submission struct {
 	Deadline        time.Time       `json:"deadline,omitzero"`    // when it must have ended
 	UniqueKey       string          `json:"unique_key,omitempty"` // no two jobs of yours with the same one wait or run at once
 
+	// Attachments are files that were sent before, by Upload; Files are sent with the
+	// job. It finds both in the folder inputs of its own.
+	Attachments []Attachment `json:"attachments,omitempty"`
+	Files       []File       `json:"-"`
+
 	// IdempotencyKey makes the repeat of a submission known: for a day it stands for
 	// the job that came of the first.
 	IdempotencyKey string `json:"-"`
@@ -49,7 +54,13 @@ func (c *Client) Submit(ctx context.Context, s Submission) (*Job, error) {
 	case s.Wait == 0:
 		header.Set("Prefer", "respond-async")
 	}
-	j, err := c.job(ctx, http.MethodPost, "/job", header, s)
+	var j *Job
+	var err error
+	if len(s.Files) > 0 {
+		j, err = c.submitForm(ctx, header, s)
+	} else {
+		j, err = c.job(ctx, http.MethodPost, "/job", header, s)
+	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		// A sync job that did not succeed is answered with a status that says
 		// whose fault it was, and the job.

@@ -68,6 +68,7 @@ func (unobserved) Request(_ *http.Request, _ string, caller job.Trace) (job.Trac
 type Limits struct {
 	Body    int64 // of a request; 0: 1 MiB. More is answered with 413
 	Context int64 // of a job's context; 0: 128 KiB. More is answered with 413
+	Upload  int64 // of the files that come with a job, together; 0: 1 GiB. More is answered with 413
 	Batch   int64 // of a request that submits many jobs; 0: 64 MiB. More is answered with 413
 }
 
@@ -124,6 +125,9 @@ func New(c Config) *Handler {
 	if h.limits.Context <= 0 {
 		h.limits.Context = 128 << 10
 	}
+	if h.limits.Upload <= 0 {
+		h.limits.Upload = 1 << 30
+	}
 	if h.limits.Batch <= 0 {
 		h.limits.Batch = 64 << 20
 	}
@@ -176,6 +180,9 @@ func endpoints() []endpoint {
 		{"GET", base + "/job/{id}/stderr", (*Handler).getStderr},
 		{"GET", base + "/job/{id}/result", (*Handler).getResult},
 		{"GET", base + "/job/{id}/explain", (*Handler).explainJob},
+		{"GET", base + "/job/{id}/attachments/{name}", (*Handler).getJobAttachment},
+		{"GET", base + "/attachment/{sha256}", (*Handler).getAttachment},
+		{"PUT", base + "/attachment/{sha256}", (*Handler).putAttachment},
 		{"POST", base + "/job/{id}/cancel", (*Handler).cancelJob},
 		{"POST", base + "/resolve", (*Handler).resolve},
 		{"GET", base + "/jobs", (*Handler).listJobs},

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/gorilla/mux"
 
 	"github.com/heimdall-run/heimdall/host/internal/auth"
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
@@ -183,14 +180,7 @@ func (h *Handler) setStatus(x *exchange, kind catalog.Kind, status catalog.Statu
 func (h *Handler) operate(x *exchange) error { return h.auth.MayOperate(auth.User{Name: x.user}) }
 
 // objectID returns the id in the path. What no object can be called is the id of none.
-func objectID(x *exchange) string {
-	written := mux.Vars(x.r)["id"]
-	id, err := url.PathUnescape(written)
-	if err != nil {
-		return written
-	}
-	return id
-}
+func objectID(x *exchange) string { return x.named("id") }
 
 // condition reads the headers that make a change depend on what is there.
 func condition(x *exchange) (when registry.Condition, err error) {

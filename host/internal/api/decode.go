@@ -30,10 +30,15 @@ func (h *Handler) readObject(x *exchange, v any) error {
 	if err != nil {
 		return err
 	}
-	if body = bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark)); len(body) == 0 {
-		return errs.Errorf(errs.Malformed, "the body is empty; send a JSON object")
+	return parseText(body, v, "body")
+}
+
+// parseText reads text that must be one JSON object, and calls it what it is.
+func parseText(text []byte, v any, what string) error {
+	if text = bytes.TrimSpace(bytes.TrimPrefix(text, byteOrderMark)); len(text) == 0 {
+		return errs.Errorf(errs.Malformed, "the %s is empty; send a JSON object", what)
 	}
-	return parseObject(body, v, "body")
+	return parseObject(text, v, what)
 }
 
 // parseObject reads text that must be one JSON object, without space around it,
@@ -110,15 +115,21 @@ const (
 	drainTime = 5 * time.Second
 )
 
-// tooLarge refuses the body. Many clients read no answer before they have sent
-// all, so the rest is taken and thrown away if it is not much.
+// tooLarge refuses the body.
 func (h *Handler) tooLarge(x *exchange, limit int64) error {
+	return h.unread(x, errs.Errorf(errs.TooLarge, "the body is larger than %d bytes", limit))
+}
+
+// unread refuses a request whose body was not read to its end. Many clients read no
+// answer before they have sent all, so the rest is taken and thrown away if it is not
+// much.
+func (h *Handler) unread(x *exchange, err error) error {
 	x.Header().Set("Connection", "close")
 	if x.r.ContentLength <= maxDrain && x.r.Header.Get("Expect") == "" {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(drainTime))
 		_, _ = io.CopyN(io.Discard, x.r.Body, maxDrain)
 	}
-	return errs.Errorf(errs.TooLarge, "the body is larger than %d bytes", limit)
+	return err
 }
 
 // checkMediaType lets through what is read as JSON: JSON itself, nothing said,

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -84,6 +85,16 @@ func (x *exchange) jobID() (job.ID, error) {
 		return "", errs.Errorf(errs.NotFound, "no such job: %w", err)
 	}
 	return id, nil
+}
+
+// named returns a part of the path, as it was meant.
+func (x *exchange) named(part string) string {
+	written := mux.Vars(x.r)[part]
+	text, err := url.PathUnescape(written)
+	if err != nil {
+		return written
+	}
+	return text
 }
 
 // serve wraps everything that is answered: it names the request, asks who it is

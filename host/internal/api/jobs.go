@@ -20,6 +20,17 @@ type Jobs interface {
 	// which may have ended.
 	Submit(ctx context.Context, user string, r job.Request, w jobs.Waiting, key string) (*job.Job, error)
 
+	// Upload stores a file of a user for jobs to come. When sum is not "" and not the
+	// SHA-256 of the content, it is errs.Invalid.
+	Upload(ctx context.Context, user, sum string, r io.Reader) (job.Attachment, error)
+
+	// Uploaded returns what is known of such a file; errs.NotFound when it is not there.
+	Uploaded(ctx context.Context, user, sum string) (job.Attachment, error)
+
+	// Attachment opens a file that came with a job. Unknown: errs.NotFound; one that only
+	// another host has: an *jobs.Elsewhere.
+	Attachment(ctx context.Context, id job.ID, name string) (job.Attachment, io.ReadSeekCloser, error)
+
 	// Wait blocks until the job has ended or ctx is done, and returns the job as
 	// it then is, with its result when it has ended. That ctx is done is no
 	// error.

@@ -32,10 +32,7 @@ type submission struct {
 	Deadline        json.RawMessage `json:"deadline"`
 	UniqueKey       json.RawMessage `json:"unique_key"`
 	IdempotencyKey  json.RawMessage `json:"idempotency_key"` // where there is no header for it
-
-	// Not supported yet: refused, because a job that lacks what was asked for
-	// is not the job that was asked for.
-	Attachments json.RawMessage `json:"attachments"`
+	Attachments     json.RawMessage `json:"attachments"`
 }
 
 // Lengths of texts, in bytes.
@@ -92,6 +89,7 @@ func (s *submission) read(contextLimit int64) (asked, error) {
 		StartAfter:      c.time("start_after", s.StartAfter),
 		Deadline:        c.time("deadline", s.Deadline),
 		UniqueKey:       c.text("unique_key", s.UniqueKey, job.MaxUniqueKey),
+		Attachments:     c.attachments("attachments", s.Attachments),
 	}
 	if !r.Deadline.IsZero() && !r.Deadline.After(r.StartAfter) {
 		c.fault(errs.Invalid, "deadline", "is not after start_after")
@@ -103,7 +101,6 @@ func (s *submission) read(contextLimit int64) (asked, error) {
 	if len(r.CommandCriteria) == 0 && !c.has("command_criteria") {
 		c.fault(errs.Invalid, "command_criteria", "is empty; a job needs at least one criterion for its command, such as \"type:ping\"")
 	}
-	c.unsupported("attachments", s.Attachments)
 	key := c.key("idempotency_key", s.IdempotencyKey)
 	return asked{r, key, onDisconnect}, c.err()
 }
@@ -294,13 +291,4 @@ func (c *checker) list(field string, raw json.RawMessage, want string) []json.Ra
 		return nil
 	}
 	return items
-}
-
-// unsupported refuses a field that is set to something.
-func (c *checker) unsupported(field string, raw json.RawMessage) {
-	switch string(raw) {
-	case "", "null", `""`, "0", "false", "{}", "[]":
-	default:
-		c.fault(errs.Invalid, field, "is not supported yet; leave it out")
-	}
 }

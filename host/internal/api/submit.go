@@ -17,12 +17,7 @@ func (h *Handler) submitJob(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	var s submission
-	if err := h.readObject(x, &s); err != nil {
-		return err
-	}
-	s.override(x.r.URL.Query())
-	ask, err := s.read(h.limits.Context)
+	ask, err := h.readAsked(x)
 	if err != nil {
 		return err
 	}
@@ -68,6 +63,25 @@ func (h *Handler) submitJob(x *exchange) error {
 		status = statusOfEnd(j)
 	}
 	return h.writeEnded(x, status, j)
+}
+
+// readAsked reads a submission: a JSON object, or a form that has it and files.
+func (h *Handler) readAsked(x *exchange) (asked, error) {
+	var s submission
+	form, err := h.readForm(x, &s)
+	if err != nil {
+		return asked{}, err
+	}
+	s.override(x.r.URL.Query())
+	ask, err := s.read(h.limits.Context)
+	switch {
+	case form == nil:
+		return ask, err
+	case err != nil:
+		return asked{}, h.unread(x, err)
+	}
+	ask.request.Attachments, err = h.readFiles(x, form, ask.request.Attachments)
+	return ask, err
 }
 
 // await waits for the end of a job that was just submitted, as long as the

@@ -40,6 +40,7 @@ type wireJob struct {
 	StartAfter      *time.Time           `json:"start_after,omitempty"`
 	Deadline        *time.Time           `json:"deadline,omitempty"`
 	UniqueKey       string               `json:"unique_key,omitempty"`
+	Attachments     []wireAttachment     `json:"attachments,omitempty"`
 	Attempt         int                  `json:"attempt,omitempty"`
 	Logs            *wireLogs            `json:"logs,omitempty"`    // of its last attempt, once it has ended
 	HostID          string               `json:"host_id,omitempty"` // while a host has it
@@ -106,6 +107,7 @@ func wire(j *job.Job) *wireJob {
 		StartAfter:      moment(j.StartAfter),
 		Deadline:        moment(j.Deadline),
 		UniqueKey:       j.UniqueKey,
+		Attachments:     wireAttachments(j.Attachments),
 		Attempt:         j.Attempt,
 		CanceledBy:      j.CanceledBy,
 		CreatedAt:       seconds(j.CreatedAt),

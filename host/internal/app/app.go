@@ -235,11 +235,14 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Folder:    folder,
 		Host:      h.dir.host,
 		Judge:     h.registry.Input,
+
+		MaxAttached: c.Server.MaxAttachmentBytes,
 	})
 	h.runner = runner.New(runner.Config{
 		Plugins:        h.plugins,
 		Catalog:        h.catalog,
 		Artifacts:      h.artifacts,
+		Inputs:         inputs{h.artifacts, h.peers, h.dir.host},
 		Public:         h.registry,
 		Checkpoints:    h.store,
 		Reports:        &h.reports,
@@ -328,9 +331,11 @@ func (h *host) wire(ctx context.Context, authenticator *auth.Auth, epoch int64, 
 		Report:   h.report,
 		Metrics:  h.metrics.Handler(),
 		Observer: requests{h.metrics.HTTP, h.tracer},
-		Limits:   api.Limits{Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Batch: c.Server.MaxBatchBytes},
-		Log:      h.log.Named("api"),
-		Version:  h.Version,
+		Limits: api.Limits{
+			Body: c.Server.MaxBodyBytes, Context: c.Server.MaxContextBytes, Upload: c.Server.MaxAttachmentBytes, Batch: c.Server.MaxBatchBytes,
+		},
+		Log:     h.log.Named("api"),
+		Version: h.Version,
 	}))
 	h.server.ErrorLog = h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	return nil

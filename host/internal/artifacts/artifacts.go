@@ -1,11 +1,13 @@
-// Package artifacts keeps what ended attempts have left: their text streams and
-// their large results.
+// Package artifacts keeps what jobs bring and leave: the files that came with them, and
+// the text streams and large results of their attempts.
 package artifacts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -19,6 +21,10 @@ import (
 type objects interface {
 	Put(ctx context.Context, key string, r io.Reader) (objectstore.Stored, error)
 	Get(ctx context.Context, key string) (objectstore.Object, error)
+	Stat(ctx context.Context, key string) (objectstore.Info, error)
+	List(ctx context.Context, folder string) iter.Seq2[objectstore.Info, error]
+	Copy(ctx context.Context, from, to string) error
+	Delete(ctx context.Context, key string) error
 	DeleteBelow(ctx context.Context, folder string) error
 	Sweep(ctx context.Context, since time.Time) error
 	Close() error
@@ -79,7 +85,8 @@ func (s *Store) Remove(ctx context.Context, id job.ID) error {
 // folder returns what the keys of a job's artifacts lie below.
 func folder(id job.ID) string { return "jobs/" + string(id) }
 
-// Sweep removes what hosts that were killed had begun to store before a time.
+// Sweep removes what hosts that were killed had begun to store before a time, and the
+// uploads of before it.
 func (s *Store) Sweep(ctx context.Context, since time.Time) error {
-	return s.objects.Sweep(ctx, since)
+	return errors.Join(s.objects.Sweep(ctx, since), s.sweepUploads(ctx, since))
 }

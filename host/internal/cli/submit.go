@@ -17,6 +17,7 @@ type submitFlags struct {
 	submissionFlags
 	wait   waitFlag
 	follow bool
+	attach []string
 	batch  string
 }
 
@@ -30,6 +31,8 @@ func (a *app) submitCommand() *cobra.Command {
 
 With --wait, wait for its end and print its result instead. With --follow, print
 what it writes to stdout and stderr while it runs, until its end. Ctrl-C leaves the job alone.
+
+With --attach, send files with it, which it finds in the folder inputs of its own.
 
 With --batch, submit a job for each line of a file, a JSON object as the API
 takes it, and print for each line in turn its number, the status of its
@@ -47,6 +50,7 @@ Exit codes:
   143  the job was canceled`,
 		Example: `  heimdall job submit --name ping-test --command-criteria type:ping --cluster-criteria type:localhost --wait
   heimdall job submit --command-criteria type:shell --set arguments='["hello"]' --follow
+  heimdall job submit --command-criteria type:shell --set arguments='["sort inputs/words"]' --attach words.txt=words --follow
   heimdall job submit --batch jobs.ndjson`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -61,6 +65,12 @@ Exit codes:
 			case f.follow && f.wait.limit > 0:
 				return usagef("--follow waits as long as it takes; leave out =%v of --wait", f.wait.limit)
 			case f.batch == "":
+				files, err := openFiles(f.attach)
+				if err != nil {
+					return err
+				}
+				defer files.close()
+				s.Files = files.list
 				return a.submit(ctx, c, s, f)
 			}
 			return a.submitBatch(ctx, c, f.batch)
@@ -69,6 +79,7 @@ Exit codes:
 	f.add(a, cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.follow, "follow", false, "print its stdout and stderr while it runs")
+	flags.StringArrayVar(&f.attach, "attach", nil, "file to send with it, FILE or FILE=NAME, by which the job knows it (repeatable)")
 	flags.StringVar(&f.batch, "batch", "", "file with a job a line, or - for stdin; not with the other flags of a job")
 	f.wait.add(cmd)
 	return cmd

@@ -48,6 +48,9 @@ type Server struct {
 	// MaxContextBytes is the size of the largest context of a job. Default:
 	// 131072.
 	MaxContextBytes int64 `toml:"max_context_bytes"`
+	// MaxAttachmentBytes is how large the files that come with a job may be together,
+	// at most 5 GiB. Default: 1073741824.
+	MaxAttachmentBytes int64 `toml:"max_attachment_bytes"`
 	// MaxBatchBytes is the size of the largest request that submits many jobs,
 	// each of them no larger than MaxBodyBytes. Default: 67108864.
 	MaxBatchBytes int64 `toml:"max_batch_bytes"`
@@ -285,10 +288,11 @@ func Default() *Config {
 	return &Config{
 		DataDir: "data",
 		Server: Server{
-			Listen:          "127.0.0.1:9090",
-			MaxBodyBytes:    1 << 20,
-			MaxContextBytes: 128 << 10,
-			MaxBatchBytes:   64 << 20,
+			Listen:             "127.0.0.1:9090",
+			MaxBodyBytes:       1 << 20,
+			MaxContextBytes:    128 << 10,
+			MaxBatchBytes:      64 << 20,
+			MaxAttachmentBytes: 1 << 30,
 		},
 		Store:     Store{URL: "sqlite"},
 		Artifacts: Artifacts{URL: "file"},

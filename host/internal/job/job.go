@@ -27,6 +27,8 @@ type Request struct {
 	Deadline   time.Time // when it must have ended; zero: none
 	UniqueKey  string    // no two jobs of a user with the same one wait or run at once; "": any number
 
+	Attachments []Attachment `json:",omitempty"` // files that come with the job
+
 	Trace Trace `json:"-"` // that the request belongs to; a repeat of it belongs to another
 }
 

@@ -60,9 +60,15 @@ type Catalog interface {
 	Keep(ctx context.Context, s *catalog.Snapshot) error
 }
 
-// Artifacts opens what ended attempts have left.
+// Artifacts opens what ended attempts have left, and keeps the files that come with
+// jobs.
 type Artifacts interface {
 	Get(ctx context.Context, key string) (objectstore.Object, error)
+	Upload(ctx context.Context, user, sum string, r io.Reader) (objectstore.Stored, error)
+	Uploaded(ctx context.Context, user, sum string) (objectstore.Info, error)
+	Attach(ctx context.Context, user, sum string, id job.ID, index int) error
+	Attachment(ctx context.Context, id job.ID, index int) (objectstore.Object, error)
+	Remove(ctx context.Context, id job.ID) error
 }
 
 // Config is what the service needs.
@@ -75,6 +81,9 @@ type Config struct {
 	Artifacts Artifacts
 	Folder    string // of all job folders, as the runner has it
 	Host      string // the id of this one
+	// MaxAttached is how large the files that come with a job may be together, bytes;
+	// 0: any.
+	MaxAttached int64
 	// Judge returns what is wrong with the input of a job of a command, with pointers
 	// into the request; nil: any will do.
 	Judge func(c *catalog.Command, input json.RawMessage) []errs.Field
@@ -122,7 +131,7 @@ func (w Waiting) For(j *job.Job) bool { return w == WaitAlways || w == WaitIfSyn
 // and sizes of the request have been checked. A caller that says it will wait
 // must call Wait once Submit has returned a job. When key, an idempotency key of
 // the user, stands for a job already, that one is returned.
-func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting, key string) (*job.Job, error) {
+func (s *Service) Submit(ctx context.Context, user string, r job.Request, waiting Waiting, key string) (_ *job.Job, err error) {
 	known := store.Key{Text: key}
 	if key != "" {
 		known.Digest = digest(r) // of what was asked for, before the command adds to it
@@ -152,6 +161,17 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if err != nil {
 		return nil, fmt.Errorf("keep the record of the choice: %w", err)
 	}
+	recorded := id
+	if len(r.Attachments) > 0 {
+		defer func() {
+			if err != nil || recorded != id {
+				s.detach(ctx, id, err)
+			}
+		}()
+		if err := s.attach(ctx, user, id, &r); err != nil {
+			return nil, err
+		}
+	}
 	j := &job.Job{
 		ID:         id,
 		User:       user,
@@ -170,7 +190,6 @@ func (s *Service) Submit(ctx context.Context, user string, r job.Request, waitin
 	if waiting.For(j) {
 		s.ends.expect(j.ID)
 	}
-	recorded := j.ID
 	if key == "" && j.UniqueKey == "" {
 		err = s.Queue.Submit(ctx, j)
 	} else {

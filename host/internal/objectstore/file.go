@@ -75,6 +75,41 @@ func (s *File) Put(ctx context.Context, key string, r io.Reader) (stored Stored,
 	return from.stored(), s.syncFolders(path.Dir(key))
 }
 
+// Copy gives what one key has to another as well, replacing what that had;
+// errs.NotFound when the first has nothing. Both become as new as if they were just
+// written. It takes no space where the file system has links.
+func (s *File) Copy(ctx context.Context, from, to string) (err error) {
+	if err := errors.Join(check(from), check(to)); err != nil {
+		return err
+	}
+	if _, err := s.Stat(ctx, from); err != nil {
+		return err
+	}
+	draft := path.Join(drafts, rand.Text())
+	switch err := s.root.Link(from, draft); {
+	case errors.Is(err, fs.ErrNotExist):
+		return missing(from, err)
+	case err != nil: // not every file system has links, or as many
+		return s.copyContent(ctx, from, to)
+	}
+	now := time.Now()
+	if err := errors.Join(s.root.Chtimes(draft, now, now), s.publish(draft, to)); err != nil {
+		return errors.Join(fmt.Errorf("copy %s to %s: %w", from, to, err), s.discard(draft))
+	}
+	// A rename to a link of the same file leaves the draft.
+	return errors.Join(s.discard(draft), s.syncFolders(path.Dir(to)))
+}
+
+func (s *File) copyContent(ctx context.Context, from, to string) error {
+	content, err := s.Get(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	_, err = s.Put(ctx, to, content)
+	return err
+}
+
 // discard removes a draft, if it is still one.
 func (s *File) discard(draft string) error {
 	if err := s.root.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -90,6 +90,22 @@ func digest(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Copy gives what one key has to another as well, replacing what that had;
+// errs.NotFound when the first has nothing. The service copies by itself, up to 5 GiB.
+func (s *S3) Copy(ctx context.Context, from, to string) error {
+	if err := errors.Join(check(from), check(to)); err != nil {
+		return err
+	}
+	found, err := s.stat(ctx, from)
+	if err != nil {
+		return err
+	}
+	return s.retry(ctx, "copy", from, found.Size, func(ctx context.Context) error {
+		_, err := s.core.CopyObject(ctx, s.bucket, s.key(from), s.bucket, s.key(to), nil, minio.CopySrcOptions{}, minio.PutObjectOptions{})
+		return err
+	})
+}
+
 // putParts stores a large object, of which part is what was read of it. What was
 // stored of one that fails is removed.
 func (s *S3) putParts(ctx context.Context, key string, from io.Reader, part []byte) error {

@@ -31,6 +31,7 @@ type Request struct {
 	User     string
 	Groups   []string // of the user, sorted
 
+	Inputs        []Input // files that came with the job
 	Folders       Folders
 	Limits        Limits
 	Timeout       time.Duration // from when the attempt begins, not counting what it waits for its turn; 0: none
@@ -49,6 +50,15 @@ type JobInfo struct {
 	Description string
 	Tags        []string // sorted
 	Created     time.Time
+}
+
+// Input is a file that came with the job.
+type Input struct {
+	Name        string // without folders
+	Path        string // where it lies, absolute
+	Bytes       int64
+	SHA256      []byte
+	ContentType string
 }
 
 // Object is a command or a cluster as plugins see it.
@@ -90,6 +100,9 @@ func (r *Request) message() *pluginpb.StartRequest {
 		Limits:      r.Limits.message(),
 		Traceparent: r.TraceParent,
 		Retryable:   r.Retryable,
+	}
+	for _, f := range r.Inputs {
+		m.Inputs = append(m.Inputs, &pluginpb.InputFile{Name: f.Name, Path: f.Path, Size: f.Bytes, Sha256: f.SHA256, ContentType: f.ContentType})
 	}
 	m.Secrets = secretMessages(r.Secrets)
 	if r.Checkpoint != nil {

@@ -53,6 +53,7 @@ type Config struct {
 	Catalog        Catalog
 	Public         Public // nil: jobs show only what their plugins report
 	Artifacts      Artifacts
+	Inputs         Inputs
 	Checkpoints    Checkpoints
 	Reports        Reports       // nil: they are nobody's business
 	Folder         string        // of all job folders: Folder/<job>/<attempt>
@@ -114,6 +115,9 @@ func (r *Runner) Run(ctx context.Context, c job.Claimed, started func(time.Time)
 	sink := r.sink(c, started)
 	defer r.Reports.Forget(c.Lease)
 	request, err := r.request(c)
+	if err == nil {
+		err = r.place(ctx, c, &request)
+	}
 	if err != nil && ctx.Err() == nil { // who was stopped by now is told that
 		ended := &pluginhost.Ended{Error: err, Remains: c.Resume}
 		if c.Resume {

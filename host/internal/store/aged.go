@@ -14,8 +14,8 @@ type Aged struct {
 	Command string // its id
 	EndedAt time.Time
 	Hosts   []string // that ran its attempts
-	// Left says that there may be artifacts of it: its row or those of its attempts
-	// name some, or an attempt may have stored them whose end was never recorded.
+	// Left says that there may be artifacts of it: it came with files, its row or those
+	// of its attempts name some, or an attempt may have stored them whose end was never recorded.
 	Left bool
 }
 
@@ -39,7 +39,7 @@ func (db *DB) aged(ctx context.Context, after job.Cursor, until time.Time, n int
 		after.ID = leastID
 	}
 	rows, err := db.read.QueryContext(ctx, `
-		SELECT e.job_id, e.ended_at, e.result_object, e.status, j.command_id
+		SELECT e.job_id, e.ended_at, e.result_object, e.status, j.command_id, j.attachments IS NOT NULL
 		FROM job_end e
 		CROSS JOIN job j
 		WHERE j.id = e.job_id AND (e.ended_at, e.job_id) > ($1, $2) AND e.ended_at <= $3
@@ -52,10 +52,10 @@ func (db *DB) aged(ctx context.Context, after job.Cursor, until time.Time, n int
 	for rows.Next() {
 		var a Aged
 		var object, status string
-		if err := rows.Scan((*string)(&a.ID), fromTime(&a.EndedAt), &object, &status, &a.Command); err != nil {
+		if err := rows.Scan((*string)(&a.ID), fromTime(&a.EndedAt), &object, &status, &a.Command, &a.Left); err != nil {
 			return nil, err
 		}
-		a.Left = object != "" || job.Status(status) != job.Succeeded
+		a.Left = a.Left || object != "" || job.Status(status) != job.Succeeded
 		aged = append(aged, a)
 	}
 	return aged, rows.Err()

@@ -24,14 +24,14 @@ const (
 	memberTypes = `
 			$1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
 			$10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::text[], $17::timestamptz[],
-			$18::boolean[], $19::text[], $20::bigint[], $21::smallint[], $22::text[], $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[]`
+			$18::boolean[], $19::text[], $20::bigint[], $21::smallint[], $22::text[], $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[], $27::text[]`
 	memberNames = `
 			id, username, name, version, description, context, command_criteria, cluster_criteria, tags,
 			timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
-			claim, host_id, epoch, priority, retry, start_after, deadline, unique_key, trace`
+			claim, host_id, epoch, priority, retry, start_after, deadline, unique_key, trace, attachments`
 	// Of those that may be leased, the how many-th of its command, its cluster, its
 	// user each is.
-	placeTypes = `, $27::integer[], $28::integer[], $29::integer[]`
+	placeTypes = `, $28::integer[], $29::integer[], $30::integer[]`
 	placeNames = `, of_command, of_cluster, of_user`
 )
 
@@ -92,10 +92,10 @@ const recordJobs = `
 	recorded AS (
 		INSERT INTO job (id, username, name, version, description, context, command_criteria, cluster_criteria,
 			tags, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution, created_at,
-			priority, retry, start_after, deadline, unique_key, trace)
+			priority, retry, start_after, deadline, unique_key, trace, attachments)
 		SELECT id, username, name, version, description, context::json, command_criteria::json, cluster_criteria::json,
 			tags::jsonb, timeout, command_id, command_name, cluster_id, cluster_name, is_sync, resolution::json, created_at,
-			priority, retry::json, start_after, deadline, unique_key, trace
+			priority, retry::json, start_after, deadline, unique_key, trace, attachments::json
 		FROM input
 	),
 	leased AS (
@@ -176,6 +176,7 @@ func insertJobs(batch []*call[Submission, bool], work *pgx.Batch) {
 		list(batch, func(s Submission) *time.Time { return toTime(s.Job.Deadline) }),
 		null(func(j *job.Job) *string { return orNull(j.UniqueKey) }),
 		null(func(j *job.Job) *string { return orNull(string(j.Trace)) }),
+		null(func(j *job.Job) *string { return encode(j.Attachments, len(j.Attachments) == 0) }),
 	}
 	if lanes {
 		args = append(args,

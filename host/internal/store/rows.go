@@ -32,7 +32,8 @@ const jobRequest = `j.id,
 	j.start_after,
 	j.deadline,
 	j.unique_key,
-	j.trace`
+	j.trace,
+	j.attachments`
 
 // jobState lists the columns that state reads, behind those of jobRequest.
 const jobState = `r.attempt,
@@ -101,6 +102,7 @@ func requestFields(j *job.Job) []any {
 		fromTime(&j.Deadline),
 		orZero(&j.UniqueKey),
 		orZero((*string)(&j.Trace)),
+		fromJSON(&j.Attachments),
 	}
 }
 

@@ -26,6 +26,7 @@ type Store interface {
 	Get(ctx context.Context, key string) (objectstore.Object, error)
 	Stat(ctx context.Context, key string) (objectstore.Info, error)
 	List(ctx context.Context, folder string) iter.Seq2[objectstore.Info, error]
+	Copy(ctx context.Context, from, to string) error
 	Delete(ctx context.Context, key string) error
 	DeleteBelow(ctx context.Context, folder string) error
 	Sweep(ctx context.Context, since time.Time) error
@@ -43,6 +44,7 @@ func Test(t *testing.T, open func(t *testing.T) Store) {
 		"many readers":        testReaders,
 		"writers of one key":  testWriters,
 		"readers meanwhile":   testReplaced,
+		"copy":                testCopy,
 		"list":                testList,
 		"delete below":        testDeleteBelow,
 		"sweep":               testSweep,

@@ -36,7 +36,7 @@ func byEnd(a, b job.Cursor) int {
 
 func (r *record) aged() store.Aged {
 	a := store.Aged{ID: r.ID, Command: r.Pair.CommandID, EndedAt: r.end.at}
-	a.Left = r.end.result != nil && r.end.result.Object != "" || r.end.status != job.Succeeded || len(r.attempts) > 1
+	a.Left = len(r.Attachments) > 0 || r.end.result != nil && r.end.result.Object != "" || r.end.status != job.Succeeded || len(r.attempts) > 1
 	for _, n := range slices.Sorted(maps.Keys(r.attempts)) {
 		a.Hosts = append(a.Hosts, r.attempts[n].lease.HostID)
 		a.Left = a.Left || r.attempts[n].logs.Stdout != "" || r.attempts[n].logs.Stderr != ""
