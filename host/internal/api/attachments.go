@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +108,7 @@ func mediaType(text string) string {
 
 // readForm reads a submission that comes with files, if the request is a form: the
 // part job first, the files behind it.
-func (h *Handler) readForm(x *exchange, s *submission) (*multipart.Reader, error) {
+func (h *Handler) readForm(x *exchange, s *submission) (*form, error) {
 	t, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || t != formType {
 		return nil, h.readObject(x, s)
@@ -117,8 +119,11 @@ func (h *Handler) readForm(x *exchange, s *submission) (*multipart.Reader, error
 	if x.r.ContentLength > h.limits.Upload+h.limits.Body {
 		return nil, h.tooLarge(x, h.limits.Upload)
 	}
-	form := multipart.NewReader(&arriving{x: x, until: time.Now().Add(uploadTime)}, params["boundary"])
-	part, err := form.NextPart()
+	f := newForm(x, params["boundary"])
+	part, err := f.next()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // it has no parts at all
+	}
 	if err != nil {
 		return nil, h.badForm(x, err)
 	}
@@ -135,14 +140,14 @@ func (h *Handler) readForm(x *exchange, s *submission) (*multipart.Reader, error
 	if err := parseText(text, s, fmt.Sprintf("part %q", jobPart)); err != nil {
 		return nil, h.unread(x, err)
 	}
-	return form, nil
+	return f, nil
 }
 
 // readFiles stores the files of a form, behind those that it names.
-func (h *Handler) readFiles(x *exchange, form *multipart.Reader, files []job.Attachment) ([]job.Attachment, error) {
+func (h *Handler) readFiles(x *exchange, form *form, files []job.Attachment) ([]job.Attachment, error) {
 	left := h.limits.Upload
 	for {
-		part, err := form.NextPart()
+		part, err := form.next()
 		if err == io.EOF {
 			_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{}) // the job may take its time
 			return files, nil
@@ -241,7 +246,7 @@ func (h *Handler) badForm(x *exchange, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errs.Errorf(errs.Malformed, "the form did not come in time: nothing came for %v, or it took longer than %v", bodyTime, uploadTime)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errs.Errorf(errs.Malformed, "the form ended early, or has no boundary")
 	}
 	return h.unread(x, errs.Errorf(errs.Malformed, "the form cannot be read: %w", err))
@@ -278,10 +283,36 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// form reads the parts of a form.
+type form struct {
+	parts *multipart.Reader
+	body  *arriving
+	end   []byte // what a whole form has behind its parts
+}
+
+func newForm(x *exchange, boundary string) *form {
+	body := &arriving{x: x, until: time.Now().Add(uploadTime)}
+	return &form{multipart.NewReader(body, boundary), body, []byte("--" + boundary + "--")}
+}
+
+// next returns the next part, io.EOF behind the last one, and io.ErrUnexpectedEOF when
+// the form breaks off: to its reader that may look like an end.
+func (f *form) next() (*multipart.Part, error) {
+	part, err := f.parts.NextPart()
+	if errors.Is(err, io.EOF) && (err != io.EOF || !bytes.Contains(f.body.last, f.end)) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return part, err
+}
+
+// lastBytes is how much is remembered of a body: more than is read ahead of it.
+const lastBytes = 16 << 10
+
 // arriving is the body of a request that may take long, as long as something comes.
 type arriving struct {
 	x     *exchange
 	until time.Time
+	last  []byte // bytes of it
 }
 
 func (a *arriving) Read(p []byte) (int, error) {
@@ -292,5 +323,9 @@ func (a *arriving) Read(p []byte) (int, error) {
 	ctl := http.NewResponseController(a.x.w)
 	_ = ctl.SetReadDeadline(next)
 	_ = ctl.SetWriteDeadline(next.Add(patience))
-	return a.x.r.Body.Read(p)
+	n, err := a.x.r.Body.Read(p[:min(len(p), lastBytes)])
+	if a.last = append(a.last, p[:n]...); len(a.last) > lastBytes {
+		a.last = slices.Delete(a.last, 0, len(a.last)-lastBytes)
+	}
+	return n, err
 }

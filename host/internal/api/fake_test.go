@@ -43,6 +43,7 @@ type fake struct {
 	ended     map[job.ID]chan struct{}
 	content   map[job.ID]string // of results that are objects
 	logs      map[string]*fakeLog
+	files     map[string]string // by user and SHA-256
 	submitted []jobs.Waiting
 	keys      []string // of submits
 	filter    job.Filter
@@ -58,6 +59,7 @@ func newFake() *fake {
 		ended:     map[job.ID]chan struct{}{},
 		content:   map[job.ID]string{},
 		logs:      map[string]*fakeLog{},
+		files:     map[string]string{},
 		explained: twoPairs(),
 		waiting:   make(chan job.ID, 100),
 		canceled:  make(chan jobs.CancelReason, 100),

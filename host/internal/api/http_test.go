@@ -93,14 +93,19 @@ func TestNobodyIsServedWithoutUser(t *testing.T) {
 func TestEveryGetIsAHead(t *testing.T) {
 	f := newFake()
 	id := job.NewID()
-	f.add(&job.Job{ID: id, Status: job.Succeeded, Result: table(hello)})
+	sum := digest("")
+	f.files["test_user "+sum] = ""
+	f.add(&job.Job{
+		ID: id, User: "test_user", Status: job.Succeeded, Result: table(hello),
+		Request: job.Request{Attachments: []job.Attachment{{Name: "ping", SHA256: sum}}},
+	})
 	s := serve(t, f)
 	for _, e := range api.Endpoints() {
 		method, path, _ := strings.Cut(e, " ")
 		if method != "GET" {
 			continue
 		}
-		path = strings.NewReplacer("{id}", string(id), "{name}", "ping").Replace(path)
+		path = strings.NewReplacer("{id}", string(id), "{name}", "ping", "{sha256}", sum).Replace(path)
 		const whole = "Accept-Encoding: identity" // a client adds another one to a GET only
 		get, head := s.do(t, "GET", path, "", whole), s.do(t, "HEAD", path, "", whole)
 		if get.StatusCode != 200 || head.StatusCode != 200 || head.text != "" {

@@ -52,6 +52,10 @@ func (c *Config) checkSettings(found *faults) {
 	checkPositive(found, "server.max_body_bytes", c.Server.MaxBodyBytes)
 	checkPositive(found, "server.max_context_bytes", c.Server.MaxContextBytes)
 	checkPositive(found, "server.max_batch_bytes", c.Server.MaxBatchBytes)
+	checkPositive(found, "server.max_attachment_bytes", c.Server.MaxAttachmentBytes)
+	if c.Server.MaxAttachmentBytes > maxAttachmentBytes {
+		found.add("server.max_attachment_bytes", "%d is too large; it may be %d", c.Server.MaxAttachmentBytes, int64(maxAttachmentBytes))
+	}
 	// The value is not shown: it may hold a password.
 	if c.Store.URL != "sqlite" && !hasScheme(c.Store.URL, "postgres", "postgresql") {
 		found.add("store.url", `want "sqlite" or "postgres://user:password@host:5432/database"`)
@@ -125,6 +129,9 @@ func (c *Config) checkAuth(found *faults) {
 		}
 	}
 }
+
+// maxAttachmentBytes is the largest object that an S3 service copies at once.
+const maxAttachmentBytes = 5 << 30
 
 func checkPositive[N int | int64 | time.Duration](found *faults, key string, n N) {
 	if n <= 0 {

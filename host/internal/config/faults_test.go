@@ -39,7 +39,7 @@ var bad = map[string]struct {
 	},
 	"an unknown key with dots, quoted": {
 		text: "[server]\n'my \"key\".x' = 1",
-		want: `@:2: server."my \"key\".x": unknown key (known here: listen, advertise, max_body_bytes, max_context_bytes, max_batch_bytes, debug_listen)`,
+		want: `@:2: server."my \"key\".x": unknown key (known here: listen, advertise, max_body_bytes, max_context_bytes, max_attachment_bytes, max_batch_bytes, debug_listen)`,
 	},
 	"an unknown key in an inline table": {
 		text: "clusters = [\n  { name = 'a' },\n  { name = 'b', tag = [] },\n]",
@@ -160,20 +160,21 @@ var bad = map[string]struct {
 @:25: commands[2].limits: this is a string; want a table`,
 	},
 	"bad bounds of the queue": {
-		text: "[server]\nmax_batch_bytes = 0\n[queue]\nmax_running_per_user = -1\nmax_waiting = -1\nmax_waiting_per_user = '9'\nkeep = '-1h'\n" +
+		text: "[server]\nmax_batch_bytes = 0\nmax_attachment_bytes = 6000000000\n[queue]\nmax_running_per_user = -1\nmax_waiting = -1\nmax_waiting_per_user = '9'\nkeep = '-1h'\n" +
 			"[[clusters]]\nname = 'a'\nmax_running = -2\n" +
 			"[[commands]]\nname = 'a'\nplugin = 'p'\nmax_running = -1\nmax_timeout = '-1s'\nmax_attempts = 101\nmax_priority = 1000\nkeep = '-1s'\n",
 		want: `@:2: server.max_batch_bytes: 0 is too small; it must be more than 0
-@:4: queue.max_running_per_user: -1 is too small; it must be 0 or more
-@:5: queue.max_waiting: -1 is too small; it must be 0 or more
-@:6: queue.max_waiting_per_user: this is a string; want a whole number
-@:7: queue.keep: -1h0m0s is too small; it must be 0s or more
-@:10: clusters[0].max_running: -2 is too small; it must be 0 or more
-@:14: commands[0].max_running: -1 is too small; it must be 0 or more
-@:15: commands[0].max_timeout: -1s is too small; it must be 0s or more
-@:16: commands[0].max_attempts: 101 is no bound; it must be between 1 and 100, or 0 for none
-@:17: commands[0].max_priority: 1000 is no priority; it must be between -100 and 100
-@:18: commands[0].keep: -1s is too small; it must be 0s or more`,
+@:3: server.max_attachment_bytes: 6000000000 is too large; it may be 5368709120
+@:5: queue.max_running_per_user: -1 is too small; it must be 0 or more
+@:6: queue.max_waiting: -1 is too small; it must be 0 or more
+@:7: queue.max_waiting_per_user: this is a string; want a whole number
+@:8: queue.keep: -1h0m0s is too small; it must be 0s or more
+@:11: clusters[0].max_running: -2 is too small; it must be 0 or more
+@:15: commands[0].max_running: -1 is too small; it must be 0 or more
+@:16: commands[0].max_timeout: -1s is too small; it must be 0s or more
+@:17: commands[0].max_attempts: 101 is no bound; it must be between 1 and 100, or 0 for none
+@:18: commands[0].max_priority: 1000 is no priority; it must be between -100 and 100
+@:19: commands[0].keep: -1s is too small; it must be 0s or more`,
 	},
 	"a command that says more than it lets callers ask for": {
 		text: "[[commands]]\nname = 'a'\nplugin = 'p'\ntimeout = '2h'\nmax_timeout = '1h'\nmax_attempts = 2\n[commands.retry]\nattempts = 3\n" +

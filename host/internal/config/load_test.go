@@ -58,6 +58,7 @@ listen = "[::1]:0"
 max_body_bytes = 2_097_152
 max_context_bytes = 65536
 max_batch_bytes = 4096
+max_attachment_bytes = 8192
 [store]
 url = "postgres://h:${PASSWORD}@db:5432/h$$x"
 [artifacts]
@@ -107,7 +108,7 @@ path = "${env:P}"
 	}
 	want := &config.Config{
 		DataDir:   "/srv/heimdall",
-		Server:    config.Server{Listen: "[::1]:0", Advertise: "10.0.0.7:9090", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10, MaxBatchBytes: 4096},
+		Server:    config.Server{Listen: "[::1]:0", Advertise: "10.0.0.7:9090", MaxBodyBytes: 2 << 20, MaxContextBytes: 64 << 10, MaxBatchBytes: 4096, MaxAttachmentBytes: 8192},
 		Store:     config.Store{URL: "postgres://h:$$é{}@db:5432/h$x"},
 		Artifacts: config.Artifacts{URL: "file"},
 		Plugins:   config.Plugins{Directory: "/opt/plugins", StartTimeout: 90 * time.Second, Environment: []string{"HTTPS_PROXY"}, Policy: policy},

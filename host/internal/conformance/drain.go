@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
@@ -149,13 +150,18 @@ func endsBySIGTERM(ctx context.Context, k *check) error {
 	return k.terminates(ctx, p)
 }
 
+// termTime is how long a process may take after SIGTERM, however patient the check is:
+// one that no host calls any more ends by itself some time later.
+const termTime = 30 * time.Second
+
 // terminates sends SIGTERM to a process and waits for its end and that of all
 // that came from it.
 func (k *check) terminates(ctx context.Context, p *process) error {
 	p.doomed = true
 	p.signal(unix.SIGTERM)
-	if !p.ends(ctx, k.Patience) {
-		return saw("the process still ran %s after SIGTERM", k.Patience).want("that it ends in a few seconds")
+	limit := min(k.Patience, termTime)
+	if !p.ends(ctx, limit) {
+		return saw("the process still ran %s after SIGTERM", limit).want("that it ends in a few seconds")
 	}
 	if err := until(ctx, k.Patience, func() bool { return len(p.family()) == 0 }); err != nil {
 		return saw("after its end there were still the processes %s", tell(p.family())).want("none")

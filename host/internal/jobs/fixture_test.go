@@ -24,8 +24,9 @@ type world struct {
 	away      error
 	holds     job.ID
 	onSubmit  func(*job.Job)
-	company   bool     // there are other hosts
-	awaited   []job.ID // what they were asked of
+	refuse    func(*job.Job) error // what a submit is answered; nil: it is taken
+	company   bool                 // there are other hosts
+	awaited   []job.ID             // what they were asked of
 	keyed     map[string]keyed
 	selected  int // how often a pair was chosen
 	revisions map[string][]byte
@@ -43,6 +44,9 @@ type keyed struct {
 func (w *world) Submit(_ context.Context, j *job.Job) error {
 	if w.away != nil {
 		return w.away
+	}
+	if w.refuse != nil {
+		return w.refuse(j)
 	}
 	w.put(j)
 	if w.onSubmit != nil {

@@ -55,7 +55,8 @@ type fixture struct {
 	kept     *artifacts.Store
 	job      *job.Job
 	saved    []*job.Checkpoint
-	refuse   []error // what the next checkpoints are answered
+	inputs   map[string]string // files that came with the job, by name
+	refuse   []error           // what the next checkpoints are answered
 }
 
 // Checkpoint keeps a checkpoint in memory.
@@ -102,7 +103,7 @@ func (f *fixture) Snapshot() *catalog.Snapshot {
 
 func (f *fixture) runner(p runner.Plugins) *runner.Runner {
 	return runner.New(runner.Config{
-		Plugins: p, Catalog: f, Artifacts: f.kept, Checkpoints: f, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
+		Plugins: p, Catalog: f, Artifacts: f.kept, Inputs: f, Checkpoints: f, Folder: f.folder, CancelGrace: time.Second, Log: hclog.NewNullLogger(),
 	})
 }
 

@@ -174,6 +174,7 @@ func newJob(minute int) *job.Job {
 			Version:         "1.2.3",
 			Context:         json.RawMessage(`{"query": "SELECT 1"}`),
 			CommandCriteria: tag.New("type:ping"),
+			Attachments:     []job.Attachment{{Name: "a b", ContentType: "text/csv", Bytes: 7, SHA256: "ba78", Host: "h"}, {Name: "c", SHA256: "16bf"}},
 			Trace:           "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 		},
 		Pair:      job.Pair{CommandID: "ping-1", CommandName: "ping", ClusterID: "local-1", ClusterName: "local"},
