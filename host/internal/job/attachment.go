@@ -24,7 +24,9 @@ const (
 // CheckAttachmentName returns what keeps a text from being the name of an
 // attachment, as the end of a sentence; "" when nothing does.
 func CheckAttachmentName(name string) string {
-	odd := func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError }
+	odd := func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError
+	}
 	switch {
 	case name == "":
 		return "is empty"
