@@ -1,8 +1,11 @@
 package main_test
 
 import (
+	"fmt"
 	"io"
+	"mime"
 	"net/http"
+	"net/textproto"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,6 +131,10 @@ func curl(t *testing.T, command, address, id string) (status int, answer []byte)
 			if header.Get("Content-Type") == "" {
 				header.Set("Content-Type", "application/x-www-form-urlencoded")
 			}
+		case "-F":
+			var kind string
+			body, kind = formField(t, body, next())
+			header.Set("Content-Type", kind)
 		case "-r":
 			header.Set("Range", "bytes="+next())
 		case "-N":
@@ -181,4 +188,36 @@ func split(command string) (words []string) {
 		words = append(words, word.String())
 	}
 	return words
+}
+
+// boundary parts the fields of a form.
+const boundary = "the-boundary"
+
+// formField adds to a form what curl's -F says: a name and a text, which may be those
+// of a file.
+func formField(t *testing.T, form, field string) (longer, contentType string) {
+	t.Helper()
+	name, text, _ := strings.Cut(field, "=")
+	header := textproto.MIMEHeader{}
+	disposition := map[string]string{"name": name}
+	words := strings.Split(text, ";")
+	for _, word := range words[1:] {
+		switch key, value, _ := strings.Cut(word, "="); key {
+		case "filename":
+			disposition[key] = value
+		case "type":
+			header.Set("Content-Type", value)
+		default:
+			t.Fatalf("what does %s mean in -F %s", word, field)
+		}
+	}
+	header.Set("Content-Disposition", mime.FormatMediaType("form-data", disposition))
+	var b strings.Builder
+	b.WriteString(strings.TrimSuffix(form, "--"+boundary+"--\r\n"))
+	fmt.Fprintf(&b, "--%s\r\n", boundary)
+	for key, values := range header {
+		fmt.Fprintf(&b, "%s: %s\r\n", key, values[0])
+	}
+	fmt.Fprintf(&b, "\r\n%s\r\n--%s--\r\n", words[0], boundary)
+	return b.String(), "multipart/form-data; boundary=" + boundary
 }
