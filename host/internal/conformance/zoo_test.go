@@ -131,6 +131,7 @@ var besides = map[string][]string{
 	"lax-settings": {"garbage-starts"},
 	"numb":         {"slow-reader"},
 	"snippy":       {"orphan-renewed", "renew-extended", "renew-nothing"},
+	"undying":      {"sigterm-running"},
 	"unmoved":      {"leaks-processes", "secrets-output", "slow-reader"},
 }
 
