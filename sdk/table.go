@@ -58,31 +58,53 @@ func (t *Table) Append(values ...any) error {
 		return t.err
 	}
 	if len(values) != len(t.types) {
-		t.err = Errorf(Internal, "row %d has %d values, want %d", t.sink.rows+1, len(values), len(t.types))
-		return t.err
+		return t.wrongCount(len(values))
 	}
-
-	row := t.row[:0]
-	if t.sink.rows > 0 {
-		row = append(row, ',')
-	}
-	row = append(row, '[')
+	row := t.begin()
 	for i, value := range values {
 		if i > 0 {
 			row = append(row, ',')
 		}
 		var err error
 		if row, err = t.types[i].append(row, value); err != nil {
-			t.err = Errorf(Internal, "row %d, column %q: %w", t.sink.rows+1, t.names[i], err)
-			return t.err
+			return t.wrongValue(i, err)
 		}
 	}
+	return t.end(row)
+}
+
+// begin begins a row.
+func (t *Table) begin() []byte {
+	row := t.row[:0]
+	if t.sink.rows > 0 {
+		row = append(row, ',')
+	}
+	return append(row, '[')
+}
+
+// end adds a row.
+func (t *Table) end(row []byte) error {
 	row = append(row, ']')
 	t.row = row
-
+	if cap(row) > keptRow {
+		t.row = nil // one long row is no reason to hold so much
+	}
 	if _, t.err = t.sink.Write(row); t.err == nil {
 		t.sink.rows++
 	}
+	return t.err
+}
+
+// keptRow is how much memory for a row is used again, bytes.
+const keptRow = 4 << 20
+
+func (t *Table) wrongCount(n int) error {
+	t.err = Errorf(Internal, "row %d has %d values, want %d", t.sink.rows+1, n, len(t.types))
+	return t.err
+}
+
+func (t *Table) wrongValue(i int, err error) error {
+	t.err = Errorf(Internal, "row %d, column %q: %w", t.sink.rows+1, t.names[i], err)
 	return t.err
 }
 
