@@ -5,6 +5,7 @@ package sdktest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -41,6 +42,18 @@ func User(name string, groups ...string) Option {
 func Secret(pointer, value string) Option {
 	return func(s *setup) {
 		s.request.Secrets = append(s.request.Secrets, &pluginpb.Secret{Pointer: pointer, Value: []byte(value)})
+	}
+}
+
+// File adds a file that came with the job, which lies at a path.
+func File(name, path string) Option {
+	return func(s *setup) {
+		file := &pluginpb.InputFile{Name: name, Path: path, ContentType: "application/octet-stream"}
+		if content, err := os.ReadFile(path); err == nil { // else the plugin sees what it makes of it
+			sum := sha256.Sum256(content)
+			file.Size, file.Sha256 = int64(len(content)), sum[:]
+		}
+		s.request.Inputs = append(s.request.Inputs, file)
 	}
 }
 
