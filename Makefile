@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/bin/tools
 
 # Every module of go.work, and the plugins that are shipped: faulty only
 # misbehaves on request, for tests.
-MODULES := sdk host $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
+MODULES := sdk sdk/sql host $(patsubst %/go.mod,%,$(wildcard plugins/*/go.mod))
 PLUGINS := $(filter-out faulty,$(patsubst plugins/%/go.mod,%,$(wildcard plugins/*/go.mod)))
 
 # Static binaries need no C compiler, and a tree without history, or that belongs

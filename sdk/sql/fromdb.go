@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/heimdall-run/heimdall/sdk"
 )
@@ -118,11 +119,35 @@ func (d fromDB) result(rows *sql.Rows, out *Output) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
+		for i, c := range columns {
+			row[i] = fit(c.Type, row[i])
+		}
 		if err := out.Row(row...); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// fit makes a value one of its column: of a column whose type is not known better, a
+// text; of one that is true or false, that, where the driver gives numbers.
+func fit(kind string, value any) any {
+	switch v := value.(type) {
+	case nil, string, []byte:
+		return v
+	case int64:
+		if kind == "bool" {
+			return v != 0
+		}
+	case time.Time:
+		if kind == "string" {
+			return v.Format(time.RFC3339Nano)
+		}
+	}
+	if kind == "string" {
+		return fmt.Sprint(value)
+	}
+	return value
 }
 
 func (d fromDB) fault(err error, q Query) error {
