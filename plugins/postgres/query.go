@@ -76,7 +76,7 @@ const idle = 'I'
 
 // begin makes a connection known as that of a job, on the server.
 func begin(ctx context.Context, conn *pgconn.PgConn, q sql.Query) error {
-	text := "SET application_name = '" + clip(q.Tag.String(), maxName) + "'"
+	text := "SET application_name = '" + clip("heimdall "+q.Tag.JobID+" "+q.Tag.SafeUser(), maxName) + "'"
 	if q.Limits.ReadOnly {
 		// Behind the first statement of a transaction it can no longer become one that writes.
 		text += "; BEGIN TRANSACTION READ ONLY; SELECT 1"

@@ -80,15 +80,19 @@ type Tag struct {
 }
 
 // String returns the tag as one line of printable ASCII that no SQL can be broken
-// with: "heimdall job=… attempt=1 user=…", what is odd in the user's name as ?.
+// with: "heimdall job=… attempt=1 user=…", the user as SafeUser has it.
 func (t Tag) String() string {
-	user := strings.Map(func(r rune) rune {
+	return "heimdall job=" + t.JobID + " attempt=" + number(t.Attempt) + " user=" + t.SafeUser()
+}
+
+// SafeUser returns the name of the user with ? for all but letters, digits and -_.@.
+func (t Tag) SafeUser() string {
+	return strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r == '.' || r == '@' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
 			return r
 		}
 		return '?'
 	}, t.User)
-	return "heimdall job=" + t.JobID + " attempt=" + number(t.Attempt) + " user=" + user
 }
 
 // Database runs queries.

@@ -67,6 +67,7 @@ func run(t *testing.T, store, folder string, tell func(error)) {
 			e.Setenv("BIN", bin)
 			e.Setenv("FAULTY", faulty)
 			e.Setenv("HEIMDALL_USER", "test_user")
+			e.Setenv("POSTGRES", os.Getenv(pgtest.Variable))
 			// A short path: sockets lie below it, and theirs are bounded.
 			scratch, err := os.MkdirTemp("", "h")
 			if err != nil {
