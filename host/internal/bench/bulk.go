@@ -45,7 +45,7 @@ func (b *bench) bulk() (err error) {
 	if err != nil {
 		return err
 	}
-	peak := watchMemory(r.server)
+	peak := watchMemory(r.server.anonymous)
 	defer peak.stop()
 
 	ledger := filepath.Join(b.scratch, "ledger-bulk")

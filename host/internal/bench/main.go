@@ -116,6 +116,7 @@ func run(ctx context.Context, bin, out, only string, length time.Duration) (err 
 		{"host lost", b.hostLost},
 		{"catalog on sqlite", func() error { return b.catalog("sqlite") }},
 		{"catalog on postgres", func() error { return b.catalog("postgres") }},
+		{"rows of a database", b.sql},
 		{"lists on sqlite", func() error { return b.lists("sqlite") }},
 		{"lists on postgres", func() error { return b.lists("postgres") }},
 	}

@@ -10,8 +10,11 @@ import (
 )
 
 // anonymous returns the anonymous memory of the host's process, bytes.
-func (s *server) anonymous() (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
+func (s *server) anonymous() (float64, error) { return anonymous(s.command.Process.Pid) }
+
+// anonymous returns the anonymous memory of a process, bytes.
+func anonymous(pid int) (float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -24,7 +27,7 @@ func (s *server) anonymous() (float64, error) {
 	return 0, errors.New("the kernel does not say RssAnon")
 }
 
-// peak watches how much anonymous memory a host takes at most.
+// peak watches how much anonymous memory a process takes at most.
 type peak struct {
 	once sync.Once
 	over chan struct{}
@@ -33,14 +36,14 @@ type peak struct {
 	err  error
 }
 
-// watchMemory looks at a host's memory until stop.
-func watchMemory(s *server) *peak {
+// watchMemory looks at how much memory there is in use until stop.
+func watchMemory(anonymous func() (float64, error)) *peak {
 	p := &peak{over: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		for p.err == nil {
 			var now float64
-			now, p.err = s.anonymous()
+			now, p.err = anonymous()
 			p.most = max(p.most, now)
 			select {
 			case <-p.over:

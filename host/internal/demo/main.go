@@ -1,7 +1,8 @@
 // Command demo shows the main job of Heimdall end to end: it starts a host with
 // a scratch data folder on a free port, submits a sync job by plain HTTP and an
 // async one with the command line, prints what came back, and leaves nothing
-// behind.
+// behind. When HEIMDALL_DEMO_POSTGRES is the address of a PostgreSQL, postgres://…,
+// it runs a query there, too.
 package main
 
 import (
@@ -49,6 +50,10 @@ func demo(ctx context.Context, bin, config string) (err error) {
 	defer os.RemoveAll(scratch)
 	heimdall := filepath.Join(bin, "heimdall")
 
+	config, err = withDatabase(config, scratch)
+	if err != nil {
+		return err
+	}
 	say("starting a host in %s", scratch)
 	log, err := os.Create(filepath.Join(scratch, "host.log"))
 	if err != nil {
@@ -98,18 +103,55 @@ func demo(ctx context.Context, bin, config string) (err error) {
 	}
 	id = strings.TrimSpace(string(content))
 	fmt.Println(id)
-	for _, arguments := range [][]string{
+	shows := [][]string{
 		{"job", "logs", id, "--follow"}, // as it is written
 		{"job", "get", id, "-o", "table"},
 		{"job", "result", id, "-o", "table"},
-		{"job", "list", "-o", "table"},
-	} {
+	}
+	if os.Getenv(database) != "" {
+		shows = append(shows, []string{
+			"job", "submit", "--name", "sql-test", "--command-criteria", "type:sql", "--wait", "-o", "table",
+			"--set", "query=select version(), current_user, $1::numeric(10,2) as price, now()", "--set", "parameters=[1.5]",
+		})
+	}
+	for _, arguments := range append(shows, []string{"job", "list", "-o", "table"}) {
 		say("heimdall %s", strings.Join(arguments, " "))
 		if err := client(ctx, heimdall, address, arguments...); err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(arguments, " "), err)
 		}
 	}
 	return nil
+}
+
+// database names the variable with the address of a PostgreSQL.
+const database = "HEIMDALL_DEMO_POSTGRES"
+
+// withDatabase returns a configuration that has a command for SQL too, if there is a
+// database. The address stays where it is: the file refers to it.
+func withDatabase(config, scratch string) (string, error) {
+	if os.Getenv(database) == "" {
+		return config, nil
+	}
+	content, err := os.ReadFile(config)
+	if err != nil {
+		return "", err
+	}
+	content = append(content, `
+[[commands]]
+name = "sql"
+plugin = "postgres"
+tags = ["type:sql"]
+cluster_tags = ["type:postgres"]
+[commands.context]
+read_only = true
+[[clusters]]
+name = "database"
+tags = ["type:postgres"]
+[clusters.context]
+connection_string = "${env:`+database+`}"
+`...)
+	file := filepath.Join(scratch, "heimdall.toml")
+	return file, os.WriteFile(file, content, 0o600)
 }
 
 // syncJob submits the ping job, prints the answer and returns the job's id.
