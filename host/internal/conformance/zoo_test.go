@@ -124,6 +124,7 @@ var broken = map[string][]string{
 var besides = map[string][]string{
 	"cleans-once":  {"cleanup-checkpoint"},
 	"cleans-own":   {"cleanup-checkpoint"},
+	"forgetful":    {"slow-reader"},
 	"foldered":     {"cleanup-checkpoint"},
 	"hasty":        {"renew-nothing"},
 	"keeper":       {"checkpoint-ack", "leaks-processes", "secrets-output", "slow-reader"},
