@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
+	"strconv"
 )
 
 // Result is the result of a job: a table as JSON, or a document. The caller
@@ -17,10 +19,37 @@ type Result struct {
 	ContentType string
 }
 
-// Result returns the result of a job that has ended. Before the end the error
-// is an IsConflict, without a result an IsNotFound.
+// Result returns the result of a job that has ended: a table as JSON. Before the end
+// the error is an IsConflict, without a result an IsNotFound.
 func (c *Client) Result(ctx context.Context, id string) (*Result, error) {
-	answer, err := c.do(ctx, http.MethodGet, pathOf(id, "/result"), nil, nil)
+	return c.ResultAs(ctx, id, ResultOptions{})
+}
+
+// ResultOptions say what of a table is read, and how.
+type ResultOptions struct {
+	Format string // json, ndjson, csv or tsv; empty: JSON, or the document that it is
+	Offset int64  // rows that are left out
+	Limit  *int64 // rows at most; nil: all
+}
+
+// ResultAs is Result in a form that is asked for. A document has no form but its own:
+// with a format it is an *Error of status 406.
+func (c *Client) ResultAs(ctx context.Context, id string, o ResultOptions) (*Result, error) {
+	query := url.Values{}
+	if o.Format != "" {
+		query.Set("format", o.Format)
+	}
+	if o.Offset > 0 {
+		query.Set("offset", strconv.FormatInt(o.Offset, 10))
+	}
+	if o.Limit != nil {
+		query.Set("limit", strconv.FormatInt(*o.Limit, 10))
+	}
+	path := pathOf(id, "/result")
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	answer, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return nil, err
 	}

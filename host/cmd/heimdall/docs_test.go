@@ -75,7 +75,7 @@ func TestReadmeCommands(t *testing.T) {
 // that stand behind them: <!-- status 200 --> behind a curl command, <!-- exit 0 -->
 // behind lines of the shell. $ID is the id that was answered last.
 func TestSubmittersExamples(t *testing.T) {
-	for _, page := range []string{"docs/submitters.md", "docs/api.md"} {
+	for _, page := range []string{"docs/submitters.md", "docs/results.md", "docs/api.md"} {
 		t.Run(page, func(t *testing.T) { runExamples(t, page) })
 	}
 }

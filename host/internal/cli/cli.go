@@ -248,7 +248,7 @@ func (a *app) judge(cmd *cobra.Command, err error) (code int, hint string) {
 	case http.StatusPreconditionFailed:
 		return ExitFailed, ""
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		if cmd.Name() == "submit" && strings.HasPrefix(e.Message, "no command and cluster fit") {
 			hint = "heimdall resolve, with the same flags, says of each why not"
 		}

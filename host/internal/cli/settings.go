@@ -24,6 +24,7 @@ type settings struct {
 	server  string
 	user    string
 	output  string
+	formats []string // that output may be; nil: formats
 	profile string
 }
 
@@ -68,8 +69,11 @@ func (a *app) settle() error {
 			a.output = formatTable
 		}
 	}
-	if !slices.Contains(formats, a.output) {
-		return usagef("-o %s: it is one of %s", a.output, strings.Join(formats, ", "))
+	if a.formats == nil {
+		a.formats = formats
+	}
+	if !a.knows(a.output) {
+		return usagef("-o %s: it is one of %s", a.output, strings.Join(a.formats, ", "))
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (a *app) submit(ctx context.Context, c *client.Client, s client.Submission,
 	if f.follow {
 		return endOf(j)
 	}
-	if err := a.finish(ctx, c, j); !client.IsNotFound(err) {
+	if err := a.finish(ctx, c, j, nil); !client.IsNotFound(err) {
 		return err
 	}
 	_, err = fmt.Fprintln(a.Stderr, "SUCCEEDED, no result")
