@@ -125,7 +125,7 @@ func (h *host) open(ctx context.Context) (err error) {
 	if err := h.observe(ctx); err != nil {
 		return err
 	}
-	if h.artifacts, err = artifacts.Open(ctx, c.Artifacts.URL, h.dir.path); err != nil {
+	if err := h.openArtifacts(ctx); err != nil {
 		return err
 	}
 	if h.spool, err = spool.Open(spool.Config{Folder: filepath.Join(h.dir.path, "spool"), Log: h.log.Named("spool")}); err != nil {

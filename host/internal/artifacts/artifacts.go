@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/objectstore"
 	"github.com/heimdall-run/heimdall/host/internal/objectstore/location"
@@ -36,9 +37,9 @@ type Store struct {
 }
 
 // Open returns the store at an address: "file" is the folder "artifacts" of the
-// data folder, "s3://bucket/prefix?endpoint=…" a bucket, which must be there and
-// must be writable.
-func Open(ctx context.Context, url, dataDir string) (*Store, error) {
+// data folder, "s3://bucket/prefix?endpoint=…" a bucket, which is asked for nothing
+// before Check.
+func Open(url, dataDir string) (*Store, error) {
 	l, err := location.Parse(url)
 	if err != nil {
 		return nil, fmt.Errorf("artifacts.url: %w", err)
@@ -54,11 +55,21 @@ func Open(ctx context.Context, url, dataDir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := bucket.Check(ctx); err != nil {
-		_ = bucket.Close() // nothing is open
-		return nil, fmt.Errorf("artifacts cannot be kept where artifacts.url says: %w", err)
-	}
 	return &Store{objects: bucket}, nil
+}
+
+// Check returns why artifacts cannot be kept: errs.Unavailable when they may be a
+// little later.
+func (s *Store) Check(ctx context.Context) error {
+	bucket, ok := s.objects.(interface{ Check(ctx context.Context) error })
+	if !ok {
+		return nil // a folder that was opened is there
+	}
+	err := bucket.Check(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errs.Errorf(errs.Unavailable, "the service of artifacts.url takes its time: %w", err)
+	}
+	return err
 }
 
 // Close gives the store's resources free.

@@ -19,7 +19,7 @@ const (
 
 func open(t *testing.T) *artifacts.Store {
 	t.Helper()
-	s, err := artifacts.Open(t.Context(), "file", t.TempDir())
+	s, err := artifacts.Open("file", t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // job.
 func attaching(t *testing.T, w *world) *jobs.Service {
 	t.Helper()
-	kept, err := artifacts.Open(t.Context(), "file", t.TempDir())
+	kept, err := artifacts.Open("file", t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

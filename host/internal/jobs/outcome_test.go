@@ -45,7 +45,7 @@ func TestResult(t *testing.T) {
 // when its file moves to the artifacts in between.
 func TestLog(t *testing.T) {
 	data := t.TempDir()
-	kept, err := artifacts.Open(t.Context(), "file", data)
+	kept, err := artifacts.Open("file", data)
 	if err != nil {
 		t.Fatal(err)
 	}

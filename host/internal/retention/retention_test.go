@@ -100,7 +100,7 @@ func testRetention(t *testing.T, c store.Config) {
 	}
 	defer func() { _ = db.Close() }()
 	dir := t.TempDir()
-	kept, err := artifacts.Open(t.Context(), "file", dir)
+	kept, err := artifacts.Open("file", dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (f *fixture) Checkpoint(_ context.Context, _ job.Lease, c *job.Checkpoint) 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	data := t.TempDir()
-	kept, err := artifacts.Open(t.Context(), "file", data)
+	kept, err := artifacts.Open("file", data)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/folder"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
@@ -61,7 +62,7 @@ func (r *Runner) keepResult(ctx context.Context, c job.Claimed, result *pluginho
 		kept.Object, kept.Bytes, err = r.Artifacts.Keep(ctx, c.Job.ID, c.Lease.Attempt, "result", result.Content)
 		if err != nil {
 			o.Status = job.Failed
-			o.Error = &job.Error{Class: job.Internal, Message: fmt.Sprintf("the result could not be stored: %v", err)}
+			o.Error = &job.Error{Class: storeClass(err), Message: fmt.Sprintf("the result could not be stored: %v", err)}
 			return
 		}
 	}
@@ -133,4 +134,14 @@ func (r *Runner) unlessOdd(c job.Claimed, root *os.Root, file string, err error)
 		return nil
 	}
 	return err
+}
+
+// storeClass returns the class of why something could not be stored: that there is no
+// place for it now, or that it was not what it should be.
+func storeClass(err error) job.Class {
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
+	if full || errs.Is(err, errs.Unavailable) {
+		return job.Unavailable
+	}
+	return job.Internal
 }

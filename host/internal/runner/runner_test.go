@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heimdall-run/heimdall/host/internal/catalog"
+	"github.com/heimdall-run/heimdall/host/internal/errs"
 	"github.com/heimdall-run/heimdall/host/internal/job"
 	"github.com/heimdall-run/heimdall/host/internal/pluginhost"
 )
@@ -127,17 +128,24 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 }
 
 // A result is there whole or not at all.
-func TestAResultThatIsNotWhatItWasSaidToBeFailsTheJob(t *testing.T) {
-	f := newFixture(t)
-	o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
-		broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errors.New("its file is another one")))
-		return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: "text/plain", Bytes: 8, Content: broken}}
-	})
-	if o.Result != nil || o.Status != job.Failed || o.Error.Class != job.Internal || !strings.Contains(o.Error.Message, "its file is another one") {
-		t.Errorf("outcome = %+v, error %v, want a failed job that says why", o, o.Error)
-	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(f.folder), "artifacts", "jobs", "*", "*", "*")); err != nil || len(left) > 0 {
-		t.Errorf("artifacts = %v, %v, want none", left, err)
+func TestAResultThatCannotBeStoredFailsTheJob(t *testing.T) {
+	for fault, want := range map[error]job.Class{
+		errors.New("its file is another one"):                   job.Internal,
+		errs.Errorf(errs.Unavailable, "the service fails"):      job.Unavailable,
+		fmt.Errorf("write: %w", syscall.ENOSPC):                 job.Unavailable,
+		&os.PathError{Op: "write", Path: "x", Err: syscall.EIO}: job.Unavailable,
+	} {
+		f := newFixture(t)
+		o := f.run(t, func(context.Context, pluginhost.Request, pluginhost.Sink) *pluginhost.Ended {
+			broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(fault))
+			return &pluginhost.Ended{Result: &pluginhost.Result{ContentType: "text/plain", Bytes: 8, Content: broken}}
+		})
+		if o.Result != nil || o.Status != job.Failed || o.Error.Class != want || !strings.Contains(o.Error.Message, fault.Error()) {
+			t.Errorf("outcome = %+v, error %v, want a failed job of class %s that says why", o, o.Error, want)
+		}
+		if left, err := filepath.Glob(filepath.Join(filepath.Dir(f.folder), "artifacts", "jobs", "*", "*", "*")); err != nil || len(left) > 0 {
+			t.Errorf("artifacts = %v, %v, want none", left, err)
+		}
 	}
 }
 
