@@ -119,6 +119,7 @@ func TestMigrationNamesTheUsersOfJobsThatAreNotDue(t *testing.T) {
 				execute(t, c, "DROP TABLE "+table)
 			}
 			execute(t, c, "ALTER TABLE job DROP COLUMN trace")
+			execute(t, c, "ALTER TABLE job DROP COLUMN attachments")
 			execute(t, c, "ALTER TABLE job_lease DROP COLUMN report")
 			execute(t, c, "ALTER TABLE job_later DROP COLUMN username")
 			execute(t, c, "DELETE FROM schema_version WHERE version_id >= 5")
