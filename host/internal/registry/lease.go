@@ -30,9 +30,15 @@ const (
 // Lease makes a cluster that declares itself, or renews it. It does not touch what a
 // file or the API has declared. A status that the API has set stays.
 func (r *Registry) Lease(ctx context.Context, user, id string, l Lease) (*catalog.Entry, error) {
+	var faults []errs.Field
 	if l.TTL < leastTTL || l.TTL > mostTTL {
-		detail := fmt.Sprintf("this is %v; want %v to %v", l.TTL, leastTTL, mostTTL)
-		return nil, &errs.Error{Kind: errs.Invalid, ID: id, Message: "ttl: " + detail, Fields: []errs.Field{{Pointer: "/ttl", Detail: detail}}}
+		faults = append(faults, errs.Field{Pointer: "/ttl", Detail: fmt.Sprintf("this is %v; want %v to %v", l.TTL, leastTTL, mostTTL)})
+	}
+	if l.Capacity < 0 {
+		faults = append(faults, errs.Field{Pointer: "/capacity", Detail: fmt.Sprintf("this is %d; want 0, for any number of jobs, or more", l.Capacity)})
+	}
+	if len(faults) > 0 {
+		return nil, &errs.Error{Kind: errs.Invalid, ID: id, Message: faults[0].Pointer[1:] + ": " + faults[0].Detail, Fields: faults}
 	}
 	wanted, err := r.leased(id, l)
 	if err != nil {

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -121,7 +122,7 @@ func (c Condition) check(is *catalog.Entry) error {
 }
 
 // Put makes an object of the API what a definition says, which may be a new one or one
-// that was deleted.
+// that was deleted. What is so already stays as it is, with its revision.
 func (r *Registry) Put(ctx context.Context, user string, kind catalog.Kind, id string, d Definition, when Condition) (*catalog.Entry, error) {
 	wanted, err := r.read(kind, id, d)
 	if err != nil {
@@ -143,8 +144,25 @@ func (r *Registry) Put(ctx context.Context, user string, kind catalog.Kind, id s
 		if d.Status || is.Status() == catalog.Deleted {
 			next.Override = "" // the definition says it
 		}
+		same, err := unchanged(is, &next)
+		if err != nil || same {
+			return nil, err
+		}
 		return &next, nil
 	})
+}
+
+// unchanged reports whether what is to be is what is.
+func unchanged(is, next *catalog.Entry) (bool, error) {
+	if is.Gone || is.Owner != next.Owner || is.Override != next.Override {
+		return false, nil
+	}
+	before, err := is.Definition()
+	if err != nil {
+		return false, err
+	}
+	after, err := next.Definition()
+	return bytes.Equal(before, after), err
 }
 
 // changeable refuses to change the definition of what a file, or a lease, declares.
@@ -194,10 +212,15 @@ func (r *Registry) change(ctx context.Context, kind catalog.Kind, id, user strin
 		changed = next != nil
 		return next, err
 	})
-	if err != nil || !changed {
-		return e, err
+	if err != nil {
+		return nil, err
 	}
-	if err := r.enforce(ctx); err != nil {
+	if changed {
+		err = r.enforce(ctx)
+	} else if now := r.find(kind, id); now == nil || now.Revision != e.Revision {
+		err = r.Catalog.Refresh(ctx) // another host has made it what it is
+	}
+	if err != nil {
 		return nil, err
 	}
 	// A later change is somebody else's: who made this one is not to take it for theirs.

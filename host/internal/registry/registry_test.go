@@ -285,16 +285,22 @@ func TestLease(t *testing.T) {
 	if e := renew(); e.Status() != catalog.Deleted {
 		t.Errorf("status once an operator has deleted it = %s, want that it stays deleted", e.Status())
 	}
-	for name, l := range map[string]registry.Lease{
-		"no time":          {},
-		"for ever":         {TTL: 48 * time.Hour},
-		"a bad tag":        {TTL: time.Minute, Tags: []string{"a\nb"}},
-		"a secret":         {TTL: time.Minute, Context: json.RawMessage(`{"url": "x"}`)},
-		"no context":       {TTL: time.Minute, Context: json.RawMessage(`[]`)},
-		"a negative count": {TTL: time.Minute, Capacity: -1},
+	for name, c := range map[string]struct {
+		registry.Lease
+		at string // of the fault
+	}{
+		"no time":          {registry.Lease{}, "/ttl"},
+		"for ever":         {registry.Lease{TTL: 48 * time.Hour}, "/ttl"},
+		"a bad tag":        {registry.Lease{TTL: time.Minute, Tags: []string{"a\nb"}}, "/tags"},
+		"a secret":         {registry.Lease{TTL: time.Minute, Context: json.RawMessage(`{"url": "x"}`)}, "/context/url"},
+		"no context":       {registry.Lease{TTL: time.Minute, Context: json.RawMessage(`[]`)}, "/context"},
+		"a negative count": {registry.Lease{TTL: time.Minute, Capacity: -1}, "/capacity"},
 	} {
-		_, err := f.Lease(t.Context(), "k", "bad", l)
+		_, err := f.Lease(t.Context(), "k", "bad", c.Lease)
 		wantKind(t, name, err, errs.Invalid)
+		if e, ok := errors.AsType[*errs.Error](err); !ok || len(e.Fields) != 1 || e.Fields[0].Pointer != c.at {
+			t.Errorf("%s: error = %+v, want one fault at %s", name, err, c.at)
+		}
 	}
 }
 
