@@ -39,13 +39,22 @@ import (
 //	gone PIDFILE            waits until the process whose id is in the file is gone
 //	disk small|full|free    makes a small disk for the host's data, and fills it
 //	store here|away|slow    puts a relay before the database, which lets through, cuts or delays
-func TestStories(t *testing.T) { run(t, "sqlite", "script", nil) }
+func TestStories(t *testing.T) {
+	t.Parallel()
+	run(t, "sqlite", "script", nil)
+}
 
 // The same stories hold on PostgreSQL.
-func TestStoriesOnPostgres(t *testing.T) { run(t, "postgres", "script", nil) }
+func TestStoriesOnPostgres(t *testing.T) {
+	t.Parallel()
+	run(t, "postgres", "script", nil)
+}
 
 // A database on another machine can be away.
-func TestStoriesOfAnAbsentStore(t *testing.T) { run(t, "postgres", "away", nil) }
+func TestStoriesOfAnAbsentStore(t *testing.T) {
+	t.Parallel()
+	run(t, "postgres", "away", nil)
+}
 
 // run runs the stories of a folder on a store. A secret that is found is told, or fails
 // the story if tell is nil.
