@@ -61,7 +61,9 @@ func Open(url, dataDir string) (*Store, error) {
 // Check returns why artifacts cannot be kept: errs.Unavailable when they may be a
 // little later.
 func (s *Store) Check(ctx context.Context) error {
-	bucket, ok := s.objects.(interface{ Check(ctx context.Context) error })
+	bucket, ok := s.objects.(interface {
+		Check(ctx context.Context) error
+	})
 	if !ok {
 		return nil // a folder that was opened is there
 	}
