@@ -15,14 +15,12 @@ func main() {
 	sdk.Serve("postgres", create, sdk.Docs(docs), sdk.Examples(examples()...))
 }
 
-// examples are jobs for any server that the variable names, postgres://….
+// examples are jobs for the server that the usual variables name; without settings, the
+// plugin looks there.
 func examples() []sdk.Example {
-	const server = "HEIMDALL_EXAMPLE_POSTGRES"
+	needs := []string{"env:PGHOST", "env:PGPORT", "env:PGUSER", "env:PGPASSWORD", "env:PGDATABASE"}
 	example := func(kind sdk.ExampleKind, title, query string) sdk.Example {
-		return sdk.Example{
-			Kind: kind, Title: title, Needs: []string{"env:" + server},
-			Settings: map[string]any{"connection_string": "${env:" + server + "}"}, Input: map[string]any{"query": query},
-		}
+		return sdk.Example{Kind: kind, Title: title, Needs: needs, Input: map[string]any{"query": query}}
 	}
 	return []sdk.Example{
 		example(sdk.Quick, "Adds two numbers", "select 1 + 1 as two"),
