@@ -35,6 +35,8 @@ func (k *keys) ForgetRevisions(_ context.Context, inForce string) (int64, error)
 	return 0, nil
 }
 
+func (k *keys) ForgetClusters(context.Context) (int64, error) { return 0, nil }
+
 // nothing is a place where no artifacts are.
 type nothing struct{ retention.Artifacts }
 

@@ -28,6 +28,8 @@ type Revisions interface {
 	// ForgetRevisions notes that a revision is in force, and forgets those that nothing
 	// needs any more.
 	ForgetRevisions(ctx context.Context, inForce string) (int64, error)
+	// ForgetClusters removes clusters that declared themselves long ago.
+	ForgetClusters(ctx context.Context) (int64, error)
 }
 
 // Artifacts removes what attempts have left.
@@ -108,6 +110,9 @@ func (r *Retention) sweep(ctx context.Context) error {
 	snapshot := r.Catalog.Snapshot()
 	if r.Revisions != nil && time.Since(r.revised) > revisionTime {
 		if _, err := r.Revisions.ForgetRevisions(ctx, snapshot.Revision); err != nil {
+			return err
+		}
+		if _, err := r.Revisions.ForgetClusters(ctx); err != nil {
 			return err
 		}
 		r.revised = time.Now()

@@ -126,3 +126,6 @@ func (db *DB) lockCatalog(ctx context.Context, tx transaction) (version int64, e
 
 // Forgotten is how long a lease is over before its cluster is gone.
 const Forgotten = 24 * time.Hour
+
+// Removed is how long a lease is over before nothing is known of its cluster any more.
+const Removed = 7 * 24 * time.Hour

@@ -16,6 +16,10 @@ const leaseDue = "lease_until IS NOT NULL AND NOT gone AND NOT lease_over AND le
 // which everybody knows.
 const leaseForgotten = "lease_until IS NOT NULL AND NOT gone AND lease_over AND lease_until <= "
 
+// leaseRemoved and a time are true of a cluster that is gone since its lease was over
+// at that time.
+const leaseRemoved = "lease_until IS NOT NULL AND gone AND status_override IS NULL AND lease_until <= "
+
 // setLease has the lease of a cluster begin now.
 func (db *DB) setLease(ctx context.Context, tx transaction, id string, ttl time.Duration) error {
 	_, err := tx.ExecContext(ctx, `
@@ -80,6 +84,32 @@ func (db *DB) EndLeases(ctx context.Context) error {
 		return fmt.Errorf("end leases of clusters: %w", err)
 	}
 	return nil
+}
+
+// ForgetClusters removes clusters that declared themselves, and their histories, once
+// their leases have been over for so long that nobody waits for them. One that a user
+// has given a status stays: a deleted cluster must not come back by itself.
+// ForgetClusters returns how many it has removed.
+func (db *DB) ForgetClusters(ctx context.Context) (n int64, err error) {
+	err = db.write(ctx, func(ctx context.Context, tx transaction) error {
+		if _, err := db.lockCatalog(ctx, tx); err != nil {
+			return err
+		}
+		// A history that stayed would have the revisions of one that comes back.
+		if _, err := tx.ExecContext(ctx, `
+			DELETE FROM catalog_change
+			WHERE kind = $1 AND id IN (SELECT id FROM catalog_object WHERE kind = $1 AND managed_by = $2 AND `+leaseRemoved+db.text.until+")",
+			string(catalog.ClusterKind), string(catalog.ByLease), -Removed.Microseconds()); err != nil {
+			return err
+		}
+		n, err = affected(ctx, tx, "DELETE FROM catalog_object WHERE kind = $1 AND managed_by = $2 AND "+leaseRemoved+db.text.until,
+			string(catalog.ClusterKind), string(catalog.ByLease), -Removed.Microseconds())
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("forget clusters whose leases are over: %w", err)
+	}
+	return n, nil
 }
 
 // leaseItself stands where a user stands, for changes that nobody made.

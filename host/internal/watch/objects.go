@@ -154,6 +154,8 @@ func (w *Catalog) refresh(ctx context.Context) error {
 
 // enforce puts into force what is known of the store and the file.
 func (w *Catalog) enforce(ctx context.Context) error {
+	// Their rows are removed without a change of the catalog.
+	maps.DeleteFunc(w.objects.held, func(_ object, h held) bool { return longGone(h.stored, time.Now()) })
 	var fresh []*catalog.Command
 	next := &current{version: w.objects.version}
 	var commands []*catalog.Command
@@ -202,6 +204,12 @@ func (w *Catalog) enforce(ctx context.Context) error {
 	w.current.Store(next)
 	w.warn(fresh)
 	return nil
+}
+
+// longGone reports whether the store forgets a cluster now, or has forgotten it.
+func longGone(e *catalog.Entry, now time.Time) bool {
+	return e.Owner == catalog.ByLease && e.Gone && e.Override == "" && !e.LeaseUntil.IsZero() &&
+		now.Sub(e.LeaseUntil) > store.Removed
 }
 
 // inForce returns what is in force here of an object: of one that the own file

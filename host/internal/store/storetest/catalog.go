@@ -30,6 +30,8 @@ type Catalog interface {
 	SetLackedClusters(ctx context.Context, host string, clusters []string) error
 	SetPlugins(ctx context.Context, host, revision string, plugins map[string][]string) error
 	ForgetRevisions(ctx context.Context, inForce string) (int64, error)
+	ForgetClusters(ctx context.Context) (int64, error)
+	CatalogHistory(ctx context.Context, kind catalog.Kind, id string, before int64, most int) ([]*catalog.Entry, error)
 }
 
 // RunCatalog runs the part of the suite that is about the catalog.
@@ -42,6 +44,7 @@ func RunCatalog(t *testing.T, open func(t *testing.T) Catalog) {
 		"a file takes what the API has":              testDeclareTakes,
 		"what a host declared that is away is gone":  testLapse,
 		"a lease ends by the clock of the database":  testLease,
+		"a cluster of long ago is forgotten":         testForgetClusters,
 		"leases are renewed without another version": testRenew,
 		"a cluster that a host lacks is for others":  testLackedCluster,
 		"a revision is kept for as long as its jobs": testForgetRevisions,
@@ -277,80 +280,6 @@ func leased(id string, ttl time.Duration) *catalog.Entry {
 	e := clusterEntry(id)
 	e.Owner, e.LeaseTTL = catalog.ByLease, ttl
 	return e
-}
-
-func testLease(t *testing.T, db Catalog) {
-	clock, err := db.Clock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := put(t, db, leased("k", time.Hour), "k")
-	if left := e.LeaseUntil.Sub(clock); left < 55*time.Minute || left > 65*time.Minute {
-		t.Errorf("the lease of an hour ends in %v", left)
-	}
-	put(t, db, leased("over", -time.Second), "k")
-	s, err := db.CatalogState(t.Context())
-	if err != nil || !s.Leases {
-		t.Errorf("state = %+v, %v, want leases that are over", s, err)
-	}
-	if err := db.EndLeases(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wantSame(t, "status of the lease that is over", entry(t, db, catalog.ClusterKind, "over").Status(), catalog.Inactive)
-	wantSame(t, "status of the other", entry(t, db, catalog.ClusterKind, "k").Status(), catalog.Active)
-	if s, err = db.CatalogState(t.Context()); err != nil || s.Leases {
-		t.Errorf("state = %+v, %v, want nothing to do", s, err)
-	}
-	wantSame(t, "status of one that is back", put(t, db, leased("over", time.Hour), "k").Status(), catalog.Active)
-	owned := put(t, db, clusterEntry("over"), "ann")
-	if !owned.LeaseUntil.IsZero() || owned.LeaseTTL != 0 {
-		t.Errorf("the API's cluster has a lease until %v, want none", owned.LeaseUntil)
-	}
-	put(t, db, leased("old", -2*store.Forgotten), "k")
-	if err := db.EndLeases(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wantSame(t, "what is over for long", entry(t, db, catalog.ClusterKind, "old").Gone, true)
-
-	// Nothing else is to be said of leases when the time of one comes that is over.
-	forgotten := leased("forgotten", -2*store.Forgotten)
-	forgotten.LeaseOver = true
-	put(t, db, forgotten, "k")
-	if s, err = db.CatalogState(t.Context()); err != nil || !s.Leases {
-		t.Errorf("state = %+v, %v, want a lease that is over for long", s, err)
-	}
-	if err := db.EndLeases(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wantSame(t, "what was over for long", entry(t, db, catalog.ClusterKind, "forgotten").Gone, true)
-	if s, err = db.CatalogState(t.Context()); err != nil || s.Leases {
-		t.Errorf("state = %+v, %v, want nothing to do any more", s, err)
-	}
-}
-
-func testRenew(t *testing.T, db Catalog) {
-	put(t, db, leased("k", time.Minute), "k")
-	before := version(t, db)
-	other := leased("k", time.Hour)
-	other.Cluster.MaxRunning = 99
-	over := leased("over", -time.Second)
-	put(t, db, over, "k")
-	for name, c := range map[string]struct {
-		entry *catalog.Entry
-		want  bool
-	}{
-		"the same":         {leased("k", time.Hour), true},
-		"another one":      {other, false},
-		"one that is over": {leased("over", time.Hour), false},
-		"an unknown one":   {leased("none", time.Hour), false},
-	} {
-		if got, err := db.RenewLease(t.Context(), c.entry); got != c.want || err != nil {
-			t.Errorf("renew %s = %v, %v, want %v", name, got, err, c.want)
-		}
-	}
-	e := entry(t, db, catalog.ClusterKind, "k")
-	wantSame(t, "version", e.Version, before)
-	wantSame(t, "ttl", e.LeaseTTL, time.Hour)
 }
 
 // SQLite has one host, whose claims need not look.
